@@ -1,0 +1,31 @@
+//! The types that queries and subscriptions return.
+
+mod event;
+mod head;
+mod page;
+mod protocol;
+mod risk;
+
+pub(super) use event::Event;
+pub(super) use head::Head;
+pub(super) use page::{PageCursor, Positioned};
+pub(super) use protocol::Protocol;
+pub(super) use risk::RiskScore;
+
+use chrono::{DateTime, Utc};
+use obsqra_types::{BlockNumber, UnixSeconds};
+
+use crate::error::ApiError;
+
+/// A height as GraphQL's 32-bit `Int`.
+fn height(number: BlockNumber) -> Result<i32, ApiError> {
+    i32::try_from(number.0).map_err(|_| ApiError::Range("block number"))
+}
+
+fn int(value: u32, what: &'static str) -> Result<i32, ApiError> {
+    i32::try_from(value).map_err(|_| ApiError::Range(what))
+}
+
+fn instant(timestamp: UnixSeconds) -> Result<DateTime<Utc>, ApiError> {
+    timestamp.to_datetime().ok_or(ApiError::Range("timestamp"))
+}

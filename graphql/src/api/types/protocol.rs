@@ -1,0 +1,145 @@
+//! Protocols and the metrics of their markets.
+
+use std::sync::Arc;
+
+use async_graphql::{Context, Object, SimpleObject};
+use obsqra_store::read::market_metrics::MarketState;
+use obsqra_store::read::risk_score::RiskState;
+use obsqra_store::read::{self, ProtocolAt};
+use obsqra_types::Bps;
+
+use super::{RiskScore, height, int};
+use crate::context::RequestContext;
+use crate::error::ApiError;
+
+/// A protocol as of a block.
+pub(crate) struct Protocol {
+    at: ProtocolAt,
+    name: String,
+}
+
+impl Protocol {
+    pub(crate) fn new(at: ProtocolAt, name: &str) -> Self {
+        Self { at, name: name.to_owned() }
+    }
+
+    async fn risk_state(&self, ctx: &Context<'_>) -> Result<Option<Arc<RiskState>>, ApiError> {
+        let pinned = RequestContext::of(ctx)?.pinned()?;
+        pinned.risks.load_one(self.at.clone()).await
+    }
+}
+
+/// A protocol as of a block.
+#[Object]
+impl Protocol {
+    /// Key of the protocol, such as `zklend`.
+    async fn id(&self) -> &str {
+        self.at.protocol.as_str()
+    }
+
+    /// Name for people.
+    async fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Metrics of each of its markets, in byte order of their ids.
+    async fn metrics(&self, ctx: &Context<'_>) -> Result<Vec<MarketMetrics>, ApiError> {
+        let pinned = RequestContext::of(ctx)?.pinned()?;
+        let markets = pinned.markets.load_one(self.at.clone()).await?.unwrap_or_default();
+        markets.iter().map(MarketMetrics::new).collect()
+    }
+
+    /// Its risk score; null where the log does not support one, and `absent` says why.
+    async fn risk(&self, ctx: &Context<'_>) -> Result<Option<RiskScore>, ApiError> {
+        let state = self.risk_state(ctx).await?;
+        Ok(state.and_then(|state| match state.as_ref() {
+            RiskState::Scored(score) => Some(RiskScore(score.clone())),
+            RiskState::Absent(_) => None,
+        }))
+    }
+
+    /// Why there is no risk score; empty where there is one.
+    async fn absent(&self, ctx: &Context<'_>) -> Result<Vec<Absent>, ApiError> {
+        let state = self.risk_state(ctx).await?;
+        Ok(match state.as_deref() {
+            Some(RiskState::Scored(_)) => Vec::new(),
+            Some(RiskState::Absent(reasons)) => reasons.iter().map(Absent::from).collect(),
+            None => vec![Absent::unknown("risk")],
+        })
+    }
+}
+
+/// Something that the log does not support, and why.
+#[derive(SimpleObject)]
+pub(crate) struct Absent {
+    /// What is missing: a field's name.
+    field: String,
+    /// Why: `no_state`, `history_starts_at`, `no_usdc_pool`, `token_unlisted`, `insufficient_history`, `invalid_rates`,
+    /// `zero_tvl`, `negative_balance`, `no_markets`, `audits_unknown`, `deployment_unknown`, `not_deployed` or `overflow`.
+    reason: String,
+    /// What it is about, for people.
+    detail: Option<String>,
+}
+
+impl Absent {
+    fn unknown(field: &str) -> Self {
+        Self { field: field.to_owned(), reason: "no_state".to_owned(), detail: None }
+    }
+}
+
+impl From<&read::Absent> for Absent {
+    fn from(absent: &read::Absent) -> Self {
+        Self {
+            field: absent.field.clone(),
+            reason: absent.reason.clone(),
+            detail: absent.detail.clone(),
+        }
+    }
+}
+
+/// Metrics of a market as of a block. A field that is null is explained in `absent`, unless it does not apply to this kind of
+/// market.
+#[derive(SimpleObject)]
+pub(crate) struct MarketMetrics {
+    /// Id of the market inside its protocol: a token, a pool key or a pair.
+    market: String,
+    /// Symbol of the market's asset, or its address where no symbol is known.
+    asset: String,
+    /// Contract of the asset: a felt in hex without leading zeros.
+    asset_address: String,
+    /// Borrowed share of what is supplied, in basis points (1/10,000). Lending markets only.
+    utilization_bps: Option<i32>,
+    /// Volume of 24 hours over value locked, in basis points, 0 to 10,000. Pools only.
+    turnover_bps: Option<i32>,
+    /// Realised volatility of the asset's price over 7 days, in basis points, 0 to 10,000.
+    volatility_bps: Option<i32>,
+    /// Class of the value locked: 0 below 1,000,000 USDC, 1 from there, 2 from 10,000,000, 3 from 50,000,000.
+    liquidity_class: Option<i32>,
+    /// Price of one whole token of the asset in USDC: a decimal number with 18 places.
+    price_usdc: Option<String>,
+    /// Value locked in USDC: a decimal number with 6 places.
+    tvl_usdc: Option<String>,
+    /// Height of the block from which these values hold.
+    block_number: i32,
+    /// What is missing, and why.
+    absent: Vec<Absent>,
+}
+
+impl MarketMetrics {
+    fn new(state: &MarketState) -> Result<Self, ApiError> {
+        let bps = |value: Option<Bps>| value.map(|bps| int(bps.0, "basis points")).transpose();
+        Ok(Self {
+            market: state.market.to_string(),
+            asset: state.asset.clone(),
+            asset_address: state.asset_address.to_string(),
+            utilization_bps: bps(state.utilization)?,
+            turnover_bps: bps(state.turnover)?,
+            volatility_bps: bps(state.volatility)?,
+            liquidity_class: state.liquidity_class.map(i32::from),
+            price_usdc: state.price.map(|price| price.to_string()),
+            tvl_usdc: state.tvl.map(|value| value.to_string()),
+            block_number: height(state.since)?,
+            absent: state.absent.iter().map(Absent::from).collect(),
+        })
+    }
+}

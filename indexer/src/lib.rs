@@ -1,0 +1,17 @@
+//! Follows a chain into the log: fetches blocks from a node, checks that they link, keeps the watched
+//! events and appends them.
+//!
+//! What to do next is decided by [`planner`], which is pure; [`follower`] does it. Blocks are applied
+//! in height order only. Nothing here decodes events: the chain lane holds them as the chain has them.
+
+pub mod encode;
+pub mod follower;
+pub mod planner;
+pub mod progress;
+pub mod source;
+
+mod error;
+
+pub use error::IndexError;
+pub use follower::{Follower, FollowerOptions};
+pub use progress::Progress;

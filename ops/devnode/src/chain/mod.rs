@@ -1,0 +1,8 @@
+//! Blocks of the node's chains, whatever they come from: drafts, sealing, encoding, and what is served.
+
+pub(crate) mod block;
+pub(crate) mod encode;
+pub(crate) mod felts;
+pub(crate) mod ledger;
+pub(crate) mod producer;
+pub(crate) mod seal;

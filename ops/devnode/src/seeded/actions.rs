@@ -1,0 +1,490 @@
+//! What the actors of the seeded chain do in a block: trade, arbitrage, lend, move liquidity, and make
+//! noise that no watcher of protocols cares about.
+//!
+//! Each function takes the dice in a fixed order; changing the order of draws changes every byte of the
+//! chain after it.
+
+use ruint::aliases::U256;
+use starknet_types_core::felt::Felt;
+
+use super::ekubo::{Pool, RANGES, SwapOrder};
+use super::emit::{Transaction, account};
+use super::jediswap::{Moved, Side};
+use super::market::ReferencePrices;
+use super::math::{RAY, mul_div, mul_div_128, pow10, sqrt_ratio_of, to_u128};
+use super::positions::Delta;
+use super::rng::Dice;
+use super::tokens::Token;
+use super::zklend::{RESERVES, liquidate};
+use super::{Model, Venue};
+use crate::chain::block::TransactionDraft;
+use crate::chain::felts::made_up;
+
+/// Fewest events of a block; noise makes up what the market leaves open.
+const MIN_EVENTS: usize = 44;
+
+/// Token contracts that no registry lists.
+const NOISE_TOKENS: u64 = 5;
+
+/// A swap for the trade log.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Trade {
+    pub(super) venue: Venue,
+    pub(super) moved: Moved,
+}
+
+/// One block's work on a model.
+pub(super) struct Turn<'a> {
+    pub(super) model: &'a mut Model,
+    pub(super) dice: &'a mut Dice,
+    pub(super) now: u64,
+    pub(super) transactions: Vec<TransactionDraft>,
+    pub(super) trades: Vec<Trade>,
+}
+
+impl Turn<'_> {
+    /// Everything of an ordinary block.
+    pub(super) fn play(&mut self) {
+        for index in 0..self.model.pools.len() {
+            self.trade_pool(index);
+        }
+        for index in 0..self.model.pairs.len() {
+            self.trade_pair(index);
+        }
+        for _ in 0..self.dice.between(2, 3) {
+            self.lend();
+        }
+        self.move_liquidity();
+        self.make_noise();
+    }
+
+    fn begin(&mut self) -> Transaction {
+        Transaction::from(account(self.dice.below(u64::MAX)))
+    }
+
+    fn end(&mut self, transaction: Transaction) {
+        if transaction.event_count() > 0 {
+            self.transactions.push(transaction.finish());
+        }
+    }
+
+    fn trade_pool(&mut self, index: usize) {
+        let mut transaction = self.begin();
+        let swaps = [self.pool_order(index), self.pool_arbitrage(index)];
+        // The arbitrage is worked out before the trade, so that a pool may stray for a block.
+        for order in swaps.into_iter().flatten() {
+            let Some(pool) = self.model.pools.get_mut(index) else {
+                continue;
+            };
+            if let Some(delta) = pool.swap(order, &mut transaction) {
+                self.trades.push(Trade {
+                    venue: Venue::Pool(index),
+                    moved: magnitudes(delta),
+                });
+            }
+        }
+        self.end(transaction);
+    }
+
+    /// Somebody's trade: its size is a share of the pool's usual volume, its limit 2 % away.
+    fn pool_order(&mut self, index: usize) -> Option<SwapOrder> {
+        let (chance, share, flip) = (
+            self.dice.chance(45),
+            self.dice.between(1, 60),
+            self.dice.chance(50),
+        );
+        let pool = self.model.pools.get(index)?;
+        if !chance {
+            return None;
+        }
+        let side = if flip { Side::Token0 } else { Side::Token1 };
+        let token = if flip {
+            pool.spec.token0
+        } else {
+            pool.spec.token1
+        };
+        let whole_usdc = (pool.spec.initial_usdc * share / 20_000).max(1);
+        let (numerator, denominator) = if flip { (98, 100) } else { (102, 100) };
+        let limit = mul_div(
+            pool.sqrt_ratio,
+            U256::from(numerator),
+            U256::from(denominator),
+        );
+        Some(SwapOrder {
+            side,
+            amount: self.model.prices.amount_worth(token, whole_usdc),
+            limit,
+        })
+    }
+
+    /// The trade that brings a pool to the reference price, if it strayed further than its fee.
+    fn pool_arbitrage(&mut self, index: usize) -> Option<SwapOrder> {
+        let pool = self.model.pools.get(index)?;
+        let limit = target_ratio(&self.model.prices, pool);
+        let slack = U256::from(1_000_000 + pool.spec.fee_ppm / 2 + 700);
+        let million = U256::from(1_000_000);
+        let side = if limit > mul_div(pool.sqrt_ratio, slack, million) {
+            Side::Token1
+        } else if mul_div(limit, slack, million) < pool.sqrt_ratio {
+            Side::Token0
+        } else {
+            return None;
+        };
+        Some(SwapOrder {
+            side,
+            amount: u128::MAX >> 16,
+            limit,
+        })
+    }
+
+    fn trade_pair(&mut self, index: usize) {
+        let (share, flip) = (self.dice.between(1, 40), self.dice.chance(50));
+        let Some(spec) = self.model.pairs.get(index).map(|pair| pair.spec) else {
+            return;
+        };
+        let side = if flip { Side::Token0 } else { Side::Token1 };
+        let token = if flip { spec.token0 } else { spec.token1 };
+        let whole_usdc = (spec.initial_usdc * share / 20_000).max(1);
+        let amount = self.model.prices.amount_worth(token, whole_usdc);
+        self.swap_pair(index, side, amount);
+        let (price0, price1) = (
+            self.model.prices.of(spec.token0),
+            self.model.prices.of(spec.token1),
+        );
+        let arbitrage = self
+            .model
+            .pairs
+            .get(index)
+            .and_then(|pair| pair.arbitrage(price0, price1));
+        if let Some((side, amount)) = arbitrage {
+            self.swap_pair(index, side, amount);
+        }
+    }
+
+    fn swap_pair(&mut self, index: usize, side: Side, amount: u128) {
+        let mut transaction = self.begin();
+        let Some(pair) = self.model.pairs.get_mut(index) else {
+            return;
+        };
+        if let Some(moved) = pair.swap(side, amount, &mut transaction) {
+            self.trades.push(Trade {
+                venue: Venue::Pair(index),
+                moved,
+            });
+        }
+        self.end(transaction);
+    }
+
+    /// One lender's action. Far from the usual utilization the action that leads back is taken.
+    fn lend(&mut self) {
+        let index = self.dice.index(RESERVES.len());
+        let (kind, share_bps) = (self.dice.below(100), self.dice.between(2, 150));
+        let mut transaction = self.begin();
+        let user = transaction.sender;
+        let now = self.now;
+        let Some(reserve) = self.model.reserves.get_mut(index) else {
+            return;
+        };
+        let utilization = reserve.utilization();
+        let amount = mul_div_128(reserve.supplied(), u128::from(share_bps), 10_000).max(1);
+        let kind = if utilization > RAY / 100 * 86 {
+            Lending::bringing_down(kind)
+        } else if utilization < RAY / 100 * 26 {
+            Lending::bringing_up(kind)
+        } else {
+            Lending::usual(kind)
+        };
+        let usual = self
+            .model
+            .prices
+            .amount_worth(reserve.spec.token, reserve.spec.initial_usdc);
+        match kind.within(reserve.supplied(), usual) {
+            Lending::Deposit => reserve.deposit(user, amount, now, &mut transaction),
+            Lending::Withdraw => {
+                let amount = amount.min(reserve.available() / 4);
+                reserve.withdraw(user, amount, now, &mut transaction);
+            }
+            Lending::Borrow => {
+                let amount = amount.min(reserve.available() / 4);
+                reserve.borrow(user, amount, now, &mut transaction);
+            }
+            Lending::Repay => {
+                let amount = amount.min(reserve.debt() / 2);
+                reserve.repay(user, amount, now, &mut transaction);
+            }
+            Lending::FlashLoan => {
+                let amount = reserve.available() / 3;
+                reserve.flash_loan(user, amount, now, &mut transaction);
+            }
+            Lending::Liquidate => {
+                let amount = amount.min(reserve.debt() / 50);
+                self.liquidate(index, amount, &mut transaction);
+            }
+        }
+        self.end(transaction);
+    }
+
+    fn liquidate(&mut self, index: usize, amount: u128, transaction: &mut Transaction) {
+        let user = account(self.dice.below(u64::MAX));
+        let Some(reserve) = self.model.reserves.get_mut(index) else {
+            return;
+        };
+        let debt_token = reserve.spec.token;
+        let collateral = if debt_token == Token::Eth {
+            Token::Usdc
+        } else {
+            Token::Eth
+        };
+        let prices = &self.model.prices;
+        // The liquidator gets the debt's worth and a tenth on top.
+        let scale = |token: Token| to_u128(pow10(token.decimals()));
+        let worth = mul_div_128(amount, prices.of(debt_token), scale(debt_token));
+        let taken = mul_div_128(worth / 10 * 11, scale(collateral), prices.of(collateral));
+        let parties = (transaction.sender, user);
+        liquidate(
+            reserve,
+            amount,
+            (collateral, taken),
+            parties,
+            self.now,
+            transaction,
+        );
+    }
+
+    /// Now and then somebody adds, takes, collects or gives.
+    fn move_liquidity(&mut self) {
+        let pool = self.dice.index(self.model.pools.len());
+        let pair = self.dice.index(self.model.pairs.len());
+        let (kind, share) = (self.dice.below(100), self.dice.between(1, 30));
+        let mut transaction = self.begin();
+        match kind {
+            0..20 => self.recentre(pool, share, &mut transaction),
+            20..32 => self.change_position(pool, share, Change::Add, &mut transaction),
+            32..42 => self.change_position(pool, share, Change::Remove, &mut transaction),
+            42..50 => self.change_position(pool, share, Change::Collect, &mut transaction),
+            50..53 => self.donate(pool, &mut transaction),
+            53..62 => self.change_pair(pair, share, Change::Add, &mut transaction),
+            62..70 => self.change_pair(pair, share, Change::Remove, &mut transaction),
+            _ => {}
+        }
+        self.end(transaction);
+    }
+
+    /// Moves the narrowest position of a pool, sometimes the next one, to the price with other weight.
+    fn recentre(&mut self, index: usize, share: u64, transaction: &mut Transaction) {
+        let place = if share.is_multiple_of(4) {
+            1
+        } else {
+            RANGES.len() - 1
+        };
+        let Some(half_width) = RANGES.get(place).map(|range| range.0) else {
+            return;
+        };
+        let Some(pool) = self.model.pools.get_mut(index) else {
+            return;
+        };
+        let Some(held) = pool.positions.get(place).map(|position| position.liquidity) else {
+            return;
+        };
+        pool.remove_liquidity(place, held, transaction);
+        let (lower, upper) = pool.range_around(half_width);
+        pool.place(place, lower, upper);
+        let Some(usual) = self.usual_liquidity(index, place) else {
+            return;
+        };
+        // Between 86 % and 115 % of what it was, within a factor of three of the usual.
+        let liquidity = mul_div_128(held, 85 + u128::from(share), 100).clamp(usual / 3, usual * 3);
+        if let Some(pool) = self.model.pools.get_mut(index) {
+            pool.add_liquidity(place, liquidity, transaction);
+        }
+    }
+
+    /// What a position's first liquidity would be at today's price; `None` out of its range.
+    fn usual_liquidity(&self, index: usize, place: usize) -> Option<u128> {
+        let pool = self.model.pools.get(index)?;
+        let percent = RANGES.get(place)?.1;
+        let amount1 = self
+            .model
+            .prices
+            .amount_worth(pool.spec.token1, pool.spec.initial_usdc * percent / 200);
+        pool.liquidity_for(place, amount1)
+    }
+
+    fn change_position(
+        &mut self,
+        index: usize,
+        share: u64,
+        change: Change,
+        transaction: &mut Transaction,
+    ) {
+        let place = self.dice.index(2);
+        let Some(usual) = self.usual_liquidity(index, place) else {
+            return;
+        };
+        let Some(pool) = self.model.pools.get_mut(index) else {
+            return;
+        };
+        let Some(held) = pool.positions.get(place).map(|position| position.liquidity) else {
+            return;
+        };
+        let part = mul_div_128(held, u128::from(share), 250);
+        match change.within(held, usual) {
+            Change::Add => pool.add_liquidity(place, part, transaction),
+            Change::Remove => pool.remove_liquidity(place, part, transaction),
+            Change::Collect => pool.collect_fees(place, transaction),
+        }
+    }
+
+    fn donate(&mut self, index: usize, transaction: &mut Transaction) {
+        let (Some(pool), prices) = (self.model.pools.get_mut(index), &self.model.prices) else {
+            return;
+        };
+        let amounts = (
+            prices.amount_worth(pool.spec.token0, 20),
+            prices.amount_worth(pool.spec.token1, 20),
+        );
+        pool.donate(amounts, transaction);
+    }
+
+    fn change_pair(
+        &mut self,
+        index: usize,
+        share: u64,
+        change: Change,
+        transaction: &mut Transaction,
+    ) {
+        let Some(pair) = self.model.pairs.get_mut(index) else {
+            return;
+        };
+        let usual = self
+            .model
+            .prices
+            .amount_worth(pair.spec.token1, pair.spec.initial_usdc / 2);
+        match change.within(pair.reserve1, usual) {
+            Change::Add => pair.add(
+                mul_div_128(pair.reserve1, u128::from(share), 300),
+                transaction,
+            ),
+            Change::Remove => pair.remove(share * 33, transaction),
+            Change::Collect => {}
+        }
+    }
+
+    /// Transfers of tokens nobody lists, until the block has its events.
+    fn make_noise(&mut self) {
+        let count = |transactions: &[TransactionDraft]| -> usize {
+            transactions
+                .iter()
+                .map(|transaction| transaction.events.len())
+                .sum()
+        };
+        let mut rounds = self.dice.between(2, 3);
+        while rounds > 0 || count(&self.transactions) < MIN_EVENTS {
+            rounds = rounds.saturating_sub(1);
+            let mut transaction = self.begin();
+            for _ in 0..self.dice.between(1, 3) {
+                let kind = self.dice.below(NOISE_TOKENS);
+                let token = made_up("noise token", &[&kind.to_be_bytes()]);
+                let to = account(self.dice.below(u64::MAX));
+                let amount = U256::from(self.dice.below(u64::MAX));
+                if kind < 3 {
+                    transaction.transfer(token, transaction.sender, to, amount);
+                } else {
+                    transaction.keyed_transfer(token, transaction.sender, to, amount);
+                }
+            }
+            let place = self.dice.index(self.transactions.len() + 1);
+            self.transactions.insert(place, transaction.finish());
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Change {
+    Add,
+    Remove,
+    Collect,
+}
+
+impl Change {
+    /// Turns the tide where an amount is far from the usual, so that a chain of any length stays alive.
+    fn within(self, held: u128, usual: u128) -> Self {
+        match self {
+            Self::Add if held > usual.saturating_mul(3) => Self::Remove,
+            Self::Remove if held < usual / 3 => Self::Add,
+            other => other,
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Lending {
+    Deposit,
+    Withdraw,
+    Borrow,
+    Repay,
+    FlashLoan,
+    Liquidate,
+}
+
+impl Lending {
+    fn usual(draw: u64) -> Self {
+        match draw {
+            0..29 => Self::Deposit,
+            29..56 => Self::Withdraw,
+            56..76 => Self::Borrow,
+            76..94 => Self::Repay,
+            94..97 => Self::FlashLoan,
+            _ => Self::Liquidate,
+        }
+    }
+
+    fn bringing_down(draw: u64) -> Self {
+        if draw < 50 {
+            Self::Deposit
+        } else {
+            Self::Repay
+        }
+    }
+
+    fn bringing_up(draw: u64) -> Self {
+        if draw < 30 {
+            Self::Withdraw
+        } else {
+            Self::Borrow
+        }
+    }
+
+    /// Keeps what is supplied within a factor of two of the usual; utilization has its own bounds, so a
+    /// deposit turns into a repayment and a withdrawal into a loan, which move it the same way.
+    fn within(self, supplied: u128, usual: u128) -> Self {
+        match self {
+            Self::Deposit if supplied > usual.saturating_mul(2) => Self::Repay,
+            Self::Withdraw if supplied < usual / 2 => Self::Borrow,
+            other => other,
+        }
+    }
+}
+
+/// The sqrt ratio of a pool at the reference prices.
+pub(super) fn target_ratio(prices: &ReferencePrices, pool: &Pool) -> U256 {
+    let (token0, token1) = (pool.spec.token0, pool.spec.token1);
+    sqrt_ratio_of(
+        prices.of(token0),
+        token0.decimals(),
+        prices.of(token1),
+        token1.decimals(),
+    )
+}
+
+fn magnitudes(delta: Delta) -> Moved {
+    Moved {
+        amount0: delta.amount0.unsigned_abs(),
+        amount1: delta.amount1.unsigned_abs(),
+    }
+}
+
+/// The account that makes the first positions.
+pub(super) fn founder() -> Felt {
+    account(0)
+}

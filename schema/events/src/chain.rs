@@ -1,0 +1,396 @@
+//! Facts of the chain lane: what was read from the chain, and what was adopted to read it.
+//!
+//! The header fields kept in [`BlockApplied`] are those that every source supplies, so that the same
+//! block has the same bytes through any source; what only some sources supply (counts and
+//! commitments) stands in [`BlockAttested`], which says how a block was checked.
+
+use obsqra_types::{
+    BlockHash, ContractAddress, EventIndex, Felt, Hash32, Seq, TransactionHash,
+};
+
+use crate::cbor::{Canonical, DecodeError, Reader, Writer};
+
+/// What kind of bytes were adopted.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub enum AdoptedWhat {
+    /// The contract registry, as its file stands.
+    Registry,
+    /// The name and version of the metric definitions.
+    Metrics,
+    /// The name and version of the risk formula.
+    RiskFormula,
+}
+
+impl AdoptedWhat {
+    const ALL: [Self; 3] = [Self::Registry, Self::Metrics, Self::RiskFormula];
+
+    /// The name, as hashed.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Registry => "registry",
+            Self::Metrics => "metrics",
+            Self::RiskFormula => "risk_formula",
+        }
+    }
+}
+
+/// Bytes that shape numbers from this position on.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Adopted {
+    /// What they are.
+    pub what: AdoptedWhat,
+    /// The version they call themselves.
+    pub version: String,
+    /// SHA-256 of the bytes.
+    pub hash: Hash32,
+    /// The bytes, whole.
+    pub bytes: Vec<u8>,
+}
+
+/// Where a chain keeps its data for availability.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DaMode {
+    /// In L1 calldata.
+    Calldata,
+    /// In L1 blobs.
+    Blob,
+}
+
+/// A gas price in both fee units.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct GasPrice {
+    /// In fri (10⁻¹⁸ STRK).
+    pub fri: u128,
+    /// In wei (10⁻¹⁸ ETH).
+    pub wei: u128,
+}
+
+/// A block that the canonical chain gained.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct BlockApplied {
+    /// The block's hash.
+    pub hash: BlockHash,
+    /// The hash of the block below.
+    pub parent_hash: BlockHash,
+    /// State root after the block.
+    pub new_root: Felt,
+    /// Who built the block.
+    pub sequencer: ContractAddress,
+    /// Protocol version, as the header prints it; empty on the oldest blocks.
+    pub starknet_version: String,
+    /// Data availability mode.
+    pub da_mode: DaMode,
+    /// Price of L1 gas.
+    pub l1_gas: GasPrice,
+    /// Price of L1 data gas.
+    pub l1_data_gas: GasPrice,
+    /// Price of L2 gas; absent where the source does not know one.
+    pub l2_gas: Option<GasPrice>,
+    /// How many watched events follow this entry.
+    pub watched_events: u32,
+    /// SHA-256 over 0x01 and the content hashes of those events, in order.
+    pub events_digest: Hash32,
+}
+
+/// A watched event, undecoded.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct EventData {
+    /// Its place in the block, over all events, kept and not kept.
+    pub index: EventIndex,
+    /// The place of its transaction in the block.
+    pub transaction_index: u32,
+    /// The transaction that emitted it.
+    pub transaction_hash: TransactionHash,
+    /// The contract that emitted it.
+    pub from_address: ContractAddress,
+    /// Keys, the selector first.
+    pub keys: Vec<Felt>,
+    /// Data.
+    pub data: Vec<Felt>,
+}
+
+/// One thing that was checked about a block.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Check {
+    /// The parent hash is the hash of the block below.
+    ParentLink,
+    /// The number of transactions is the header's.
+    TransactionCount,
+    /// The number of events, kept and not kept, is the header's.
+    EventCount,
+}
+
+/// What the checks amount to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Verdict {
+    /// Events, commitments and block hash were recomputed and agree.
+    Verified,
+    /// They cannot be recomputed from what the source supplies.
+    Unverifiable(String),
+    /// They could be recomputed, and were not.
+    Unchecked(String),
+}
+
+/// Header members that only some sources supply.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SuppliedCommitments {
+    /// Transactions in the block.
+    pub transaction_count: u64,
+    /// Events in the block.
+    pub event_count: u64,
+    /// Entries of the state diff.
+    pub state_diff_length: u64,
+    /// Commitment to the transactions.
+    pub transaction_commitment: Felt,
+    /// Commitment to the events.
+    pub event_commitment: Felt,
+    /// Commitment to the receipts.
+    pub receipt_commitment: Felt,
+    /// Commitment to the state diff.
+    pub state_diff_commitment: Felt,
+}
+
+/// How a block was checked when it was applied.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct BlockAttested {
+    /// The block's hash.
+    pub hash: BlockHash,
+    /// The kind of source, such as `json-rpc/0.10`.
+    pub source: String,
+    /// What the checks amount to.
+    pub verdict: Verdict,
+    /// What was checked, in ascending order.
+    pub checks: Vec<Check>,
+    /// What the header supplied beyond [`BlockApplied`].
+    pub supplied: Option<SuppliedCommitments>,
+}
+
+/// A block that the canonical chain lost.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct BlockReverted {
+    /// The block's hash.
+    pub hash: BlockHash,
+    /// The entry that applied it.
+    pub applied_seq: Seq,
+}
+
+/// A block that, with all below it, is accepted on L1.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct BlockFinalized {
+    /// The block's hash.
+    pub hash: BlockHash,
+}
+
+impl Canonical for GasPrice {
+    fn write(&self, out: &mut Writer) {
+        out.array(2).u128(self.fri).u128(self.wei);
+    }
+
+    fn read(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        input.array(2)?;
+        Ok(Self { fri: input.u128()?, wei: input.u128()? })
+    }
+}
+
+// Each payload is an array of two: the key, which with kind, version, chain and block names the fact,
+// and the body.
+
+impl Canonical for Adopted {
+    fn write(&self, out: &mut Writer) {
+        out.array(2).array(2).text(self.what.name()).bytes(self.hash.as_bytes());
+        out.array(2).text(&self.version).bytes(&self.bytes);
+    }
+
+    fn read(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        input.array(2)?;
+        input.array(2)?;
+        let name = input.text()?;
+        let what = AdoptedWhat::ALL
+            .into_iter()
+            .find(|what| what.name() == name)
+            .ok_or(DecodeError::Range("kind of adopted bytes"))?;
+        let hash = input.hash()?;
+        input.array(2)?;
+        Ok(Self { what, hash, version: input.text()?.to_owned(), bytes: input.bytes()?.to_vec() })
+    }
+}
+
+impl Canonical for BlockApplied {
+    fn write(&self, out: &mut Writer) {
+        out.array(2).array(1).felt(&self.hash.0);
+        out.array(10).felt(&self.parent_hash.0).felt(&self.new_root).felt(&self.sequencer.0);
+        out.text(&self.starknet_version).uint(match self.da_mode {
+            DaMode::Calldata => 0,
+            DaMode::Blob => 1,
+        });
+        self.l1_gas.write(out);
+        self.l1_data_gas.write(out);
+        out.option(self.l2_gas.as_ref(), |out, price| price.write(out));
+        out.uint(self.watched_events.into()).bytes(self.events_digest.as_bytes());
+    }
+
+    fn read(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        input.array(2)?;
+        input.array(1)?;
+        let hash = BlockHash(input.felt()?);
+        input.array(10)?;
+        Ok(Self {
+            hash,
+            parent_hash: BlockHash(input.felt()?),
+            new_root: input.felt()?,
+            sequencer: ContractAddress(input.felt()?),
+            starknet_version: input.text()?.to_owned(),
+            da_mode: match input.uint()? {
+                0 => DaMode::Calldata,
+                1 => DaMode::Blob,
+                _ => return Err(DecodeError::Range("data availability mode")),
+            },
+            l1_gas: GasPrice::read(input)?,
+            l1_data_gas: GasPrice::read(input)?,
+            l2_gas: input.option(GasPrice::read)?,
+            watched_events: input.uint32("number of watched events")?,
+            events_digest: input.hash()?,
+        })
+    }
+}
+
+impl Canonical for EventData {
+    fn write(&self, out: &mut Writer) {
+        out.array(2).array(1).uint(self.index.0.into());
+        out.array(5).uint(self.transaction_index.into()).felt(&self.transaction_hash.0);
+        out.felt(&self.from_address.0).felts(&self.keys).felts(&self.data);
+    }
+
+    fn read(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        input.array(2)?;
+        input.array(1)?;
+        let index = EventIndex(input.uint32("event index")?);
+        input.array(5)?;
+        Ok(Self {
+            index,
+            transaction_index: input.uint32("transaction index")?,
+            transaction_hash: TransactionHash(input.felt()?),
+            from_address: ContractAddress(input.felt()?),
+            keys: input.felts()?,
+            data: input.felts()?,
+        })
+    }
+}
+
+impl Canonical for Check {
+    fn write(&self, out: &mut Writer) {
+        out.uint(match self {
+            Self::ParentLink => 1,
+            Self::TransactionCount => 2,
+            Self::EventCount => 3,
+        });
+    }
+
+    fn read(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        match input.uint()? {
+            1 => Ok(Self::ParentLink),
+            2 => Ok(Self::TransactionCount),
+            3 => Ok(Self::EventCount),
+            _ => Err(DecodeError::Range("check")),
+        }
+    }
+}
+
+impl Canonical for Verdict {
+    fn write(&self, out: &mut Writer) {
+        let (code, reason) = match self {
+            Self::Verified => (0, None),
+            Self::Unverifiable(reason) => (1, Some(reason)),
+            Self::Unchecked(reason) => (2, Some(reason)),
+        };
+        out.array(2).uint(code).option(reason, |out, reason| {
+            out.text(reason);
+        });
+    }
+
+    fn read(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        input.array(2)?;
+        let code = input.uint()?;
+        match (code, input.option(|input| Ok(input.text()?.to_owned()))?) {
+            (0, None) => Ok(Self::Verified),
+            (1, Some(reason)) => Ok(Self::Unverifiable(reason)),
+            (2, Some(reason)) => Ok(Self::Unchecked(reason)),
+            _ => Err(DecodeError::Range("verdict")),
+        }
+    }
+}
+
+impl Canonical for SuppliedCommitments {
+    fn write(&self, out: &mut Writer) {
+        out.array(7).uint(self.transaction_count).uint(self.event_count);
+        out.uint(self.state_diff_length).felt(&self.transaction_commitment);
+        out.felt(&self.event_commitment).felt(&self.receipt_commitment);
+        out.felt(&self.state_diff_commitment);
+    }
+
+    fn read(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        input.array(7)?;
+        Ok(Self {
+            transaction_count: input.uint()?,
+            event_count: input.uint()?,
+            state_diff_length: input.uint()?,
+            transaction_commitment: input.felt()?,
+            event_commitment: input.felt()?,
+            receipt_commitment: input.felt()?,
+            state_diff_commitment: input.felt()?,
+        })
+    }
+}
+
+impl Canonical for BlockAttested {
+    fn write(&self, out: &mut Writer) {
+        out.array(2).array(1).felt(&self.hash.0);
+        out.array(4).text(&self.source);
+        self.verdict.write(out);
+        out.list(&self.checks);
+        out.option(self.supplied.as_ref(), |out, supplied| supplied.write(out));
+    }
+
+    fn read(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        input.array(2)?;
+        input.array(1)?;
+        let hash = BlockHash(input.felt()?);
+        input.array(4)?;
+        Ok(Self {
+            hash,
+            source: input.text()?.to_owned(),
+            verdict: Verdict::read(input)?,
+            checks: input.list()?,
+            supplied: input.option(SuppliedCommitments::read)?,
+        })
+    }
+}
+
+impl Canonical for BlockReverted {
+    fn write(&self, out: &mut Writer) {
+        out.array(2).array(1).felt(&self.hash.0).array(1).uint(self.applied_seq.0);
+    }
+
+    fn read(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        input.array(2)?;
+        input.array(1)?;
+        let hash = BlockHash(input.felt()?);
+        input.array(1)?;
+        Ok(Self { hash, applied_seq: Seq(input.uint()?) })
+    }
+}
+
+impl Canonical for BlockFinalized {
+    fn write(&self, out: &mut Writer) {
+        out.array(2).array(1).felt(&self.hash.0).array(0);
+    }
+
+    fn read(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        input.array(2)?;
+        input.array(1)?;
+        let hash = BlockHash(input.felt()?);
+        input.array(0)?;
+        Ok(Self { hash })
+    }
+}

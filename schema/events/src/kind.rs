@@ -1,0 +1,110 @@
+//! The kinds of entries. Codes and names are fixed for good; a changed layout is a new version.
+
+/// What an entry states. The code is stored, the name is hashed.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+#[repr(i16)]
+pub enum Kind {
+    /// Bytes that shape numbers (registry, decoder set, formula, policy) count from here on.
+    Adopted = 1,
+    /// A block is part of the canonical chain.
+    BlockApplied = 10,
+    /// A watched event of the block before it, undecoded.
+    Event = 11,
+    /// How a block was checked.
+    BlockAttested = 12,
+    /// A block is no longer part of the canonical chain.
+    BlockReverted = 13,
+    /// A block and all below it can no longer be reverted.
+    BlockFinalized = 14,
+    /// A protocol's risk score as of a block.
+    RiskScored = 30,
+    /// A protocol has no risk score as of a block, and why.
+    RiskAbsent = 31,
+}
+
+/// Which writer an entry belongs to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Lane {
+    /// What was read from the chain, and what was adopted to read it.
+    Chain,
+    /// What was derived from the chain lane.
+    Derived,
+}
+
+/// The code or name belongs to no kind of this version.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("unknown entry kind {0}: the log was written by a newer version")]
+pub struct UnknownKind(pub i16);
+
+impl Kind {
+    /// Every kind, by code.
+    pub const ALL: [Self; 8] = [
+        Self::Adopted,
+        Self::BlockApplied,
+        Self::Event,
+        Self::BlockAttested,
+        Self::BlockReverted,
+        Self::BlockFinalized,
+        Self::RiskScored,
+        Self::RiskAbsent,
+    ];
+
+    /// The number stored in the log.
+    #[must_use]
+    pub fn code(self) -> i16 {
+        self as i16
+    }
+
+    /// The name, as hashed and published.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Adopted => "adopted",
+            Self::BlockApplied => "chain.block_applied",
+            Self::Event => "chain.event",
+            Self::BlockAttested => "chain.block_attested",
+            Self::BlockReverted => "chain.block_reverted",
+            Self::BlockFinalized => "chain.block_finalized",
+            Self::RiskScored => "risk.scored",
+            Self::RiskAbsent => "risk.absent",
+        }
+    }
+
+    /// The version of the payload's layout that this code writes.
+    #[must_use]
+    pub fn version(self) -> i16 {
+        1
+    }
+
+    /// The lane the kind belongs to.
+    #[must_use]
+    pub fn lane(self) -> Lane {
+        match self {
+            Self::RiskScored | Self::RiskAbsent => Lane::Derived,
+            _ => Lane::Chain,
+        }
+    }
+}
+
+impl TryFrom<i16> for Kind {
+    type Error = UnknownKind;
+
+    fn try_from(code: i16) -> Result<Self, UnknownKind> {
+        Self::ALL.into_iter().find(|kind| kind.code() == code).ok_or(UnknownKind(code))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_reads_back_and_names_are_unique() {
+        let mut names = std::collections::BTreeSet::new();
+        for kind in Kind::ALL {
+            assert_eq!(Kind::try_from(kind.code()), Ok(kind));
+            assert!(names.insert(kind.name()));
+        }
+        assert_eq!(Kind::try_from(9), Err(UnknownKind(9)));
+    }
+}

@@ -1,0 +1,179 @@
+//! Bodies of messages: JSON with a `schema` member; integers beyond 53 bits are decimal strings,
+//! felts and digests hexadecimal strings.
+
+use obsqra_types::{ProtocolId, felt_hex};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::{Cause, Draft, Entry, Fact, Subject};
+
+/// Whether a fact may still be retracted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Finality {
+    /// Its block may still be reverted.
+    Provisional,
+    /// Its block is accepted on L1.
+    Final,
+}
+
+impl Finality {
+    /// The header value.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Provisional => "provisional",
+            Self::Final => "final",
+        }
+    }
+}
+
+/// What a decoder adds to an entry that is published.
+#[derive(Clone, Debug, Default)]
+pub struct MessageContext {
+    /// The protocol of a watched event.
+    pub protocol: Option<ProtocolId>,
+    /// The event's name; `None` when it fits no layout.
+    pub event_name: Option<String>,
+    /// The event's decoded members.
+    pub decoded: Option<Value>,
+    /// For a block: the position of its last watched event.
+    pub last_seq: Option<obsqra_types::Seq>,
+}
+
+/// A message ready for the bus.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Message {
+    /// Where it goes.
+    pub subject: Subject,
+    /// The same for the same fact: kind, block, branch and key.
+    pub id: String,
+    /// JSON.
+    pub body: Vec<u8>,
+}
+
+impl Message {
+    /// The message that publishes an entry; `None` for kinds that are not published, and for events of
+    /// contracts that no protocol owns.
+    #[must_use]
+    pub fn new(entry: &Entry, fact: &Fact, context: &MessageContext) -> Option<Self> {
+        let chain = &entry.draft.chain;
+        let subject = match (fact, &context.protocol) {
+            (Fact::Event(_), Some(protocol)) => {
+                Subject::event(chain, protocol, context.event_name.as_deref())
+            }
+            _ => Subject::of(chain, fact)?,
+        };
+        let mut body = envelope(entry);
+        body["data"] = data(fact, context);
+        Some(Self { subject, id: id(&entry.draft, fact), body: body.to_string().into_bytes() })
+    }
+}
+
+fn id(draft: &Draft, fact: &Fact) -> String {
+    let block = draft.block.map_or_else(String::new, |b| format!("{}.{}", b.number, b.epoch));
+    let key = match fact {
+        Fact::Adopted(fact) => fact.hash.to_string(),
+        Fact::BlockApplied(fact) => fact.hash.to_string(),
+        Fact::Event(fact) => fact.index.0.to_string(),
+        Fact::BlockAttested(fact) => fact.hash.to_string(),
+        Fact::BlockReverted(fact) => fact.hash.to_string(),
+        Fact::BlockFinalized(fact) => fact.hash.to_string(),
+        Fact::RiskScored(fact) => fact.protocol.to_string(),
+        Fact::RiskAbsent(fact) => fact.protocol.to_string(),
+    };
+    format!("{}:{}:{block}:{key}", draft.chain, draft.kind.name())
+}
+
+fn envelope(entry: &Entry) -> Value {
+    let block = entry.draft.block.map(|block| {
+        json!({
+            "number": block.number.0,
+            "branchEpoch": block.epoch.0,
+            "timestamp": block.timestamp.0,
+        })
+    });
+    json!({
+        "schema": format!("obsqra.v1.{}/{}", entry.draft.kind.name(), entry.draft.version),
+        "chainId": entry.draft.chain.as_str(),
+        "seq": entry.seq.to_string(),
+        "contentHash": entry.draft.content_hash.to_string(),
+        "block": block,
+    })
+}
+
+fn data(fact: &Fact, context: &MessageContext) -> Value {
+    match fact {
+        Fact::Adopted(fact) => json!({
+            "what": fact.what.name(), "version": fact.version, "hash": fact.hash.to_string(),
+        }),
+        Fact::BlockApplied(fact) => json!({
+            "blockHash": fact.hash.to_string(),
+            "parentHash": fact.parent_hash.to_string(),
+            "watchedEvents": fact.watched_events,
+            "lastSeq": context.last_seq.map(|seq| seq.to_string()),
+        }),
+        Fact::Event(fact) => json!({
+            "protocol": context.protocol.as_ref().map(ProtocolId::as_str),
+            "name": context.event_name,
+            "decoded": context.decoded,
+            "eventIndex": fact.index.0,
+            "transactionHash": fact.transaction_hash.to_string(),
+            "contract": fact.from_address.to_string(),
+            "keys": fact.keys.iter().map(felt_hex).collect::<Vec<_>>(),
+            "data": fact.data.iter().map(felt_hex).collect::<Vec<_>>(),
+        }),
+        Fact::BlockAttested(fact) => json!({ "blockHash": fact.hash.to_string() }),
+        Fact::BlockReverted(fact) => json!({
+            "blockHash": fact.hash.to_string(), "appliedSeq": fact.applied_seq.to_string(),
+        }),
+        Fact::BlockFinalized(fact) => json!({ "blockHash": fact.hash.to_string() }),
+        Fact::RiskScored(fact) => json!({
+            "protocol": fact.protocol.as_str(),
+            "blockHash": fact.block_hash.to_string(),
+            "formula": fact.formula,
+            "score": fact.score,
+            "components": {
+                "utilization": fact.components.utilization,
+                "volatility": fact.components.volatility,
+                "liquidity": fact.components.liquidity,
+                "audit": fact.components.audit,
+                "age": fact.components.age,
+            },
+            "inputs": {
+                "utilizationBps": fact.inputs.utilization_bps,
+                "volatilityBps": fact.inputs.volatility_bps,
+                "liquidityClass": fact.inputs.liquidity_class,
+                "auditScore": fact.inputs.audit_score,
+                "ageDays": fact.inputs.age_days,
+            },
+            "causes": causes(&fact.causes),
+        }),
+        Fact::RiskAbsent(fact) => json!({
+            "protocol": fact.protocol.as_str(),
+            "blockHash": fact.block_hash.to_string(),
+            "formula": fact.formula,
+            "absent": fact.absent.iter().map(|absent| json!({
+                "field": absent.field, "reason": absent.reason, "detail": absent.detail,
+            })).collect::<Vec<_>>(),
+            "causes": causes(&fact.causes),
+        }),
+    }
+}
+
+fn causes(causes: &crate::Causes) -> Vec<Value> {
+    causes
+        .as_slice()
+        .iter()
+        .map(|cause| match cause {
+            Cause::Entry(seq) => json!({ "seq": seq.to_string() }),
+            Cause::Window { from_seq, to_seq, selector, count, digest } => json!({
+                "fromSeq": from_seq.to_string(),
+                "toSeq": to_seq.to_string(),
+                "selector": selector,
+                "count": count,
+                "digest": digest.to_string(),
+            }),
+        })
+        .collect()
+}

@@ -1,0 +1,63 @@
+//! NATS subjects: `obsqra.v1.<chain>.<lane>.…`.
+
+use std::fmt;
+
+use obsqra_types::{ChainId, ProtocolId};
+
+use crate::{Fact, Kind};
+
+/// The subject a fact is published under.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct Subject(String);
+
+impl Subject {
+    /// The subject of a block-level or derived fact; `None` for facts that are not published by
+    /// themselves (events take [`Subject::event`]; attestations and adoptions are read from the log).
+    #[must_use]
+    pub fn of(chain: &ChainId, fact: &Fact) -> Option<Self> {
+        let tail = match fact {
+            Fact::BlockApplied(_) | Fact::BlockReverted(_) | Fact::BlockFinalized(_) => {
+                fact.kind().name().to_owned()
+            }
+            Fact::RiskScored(fact) => format!("risk.{}.scored", fact.protocol),
+            Fact::RiskAbsent(fact) => format!("risk.{}.absent", fact.protocol),
+            Fact::Adopted(_) | Fact::Event(_) | Fact::BlockAttested(_) => return None,
+        };
+        Some(Self(format!("obsqra.v1.{chain}.{tail}")))
+    }
+
+    /// The subject of a watched event. `name` is the decoder's, `None` for an event that fits no
+    /// layout, which goes under `undecoded`.
+    #[must_use]
+    pub fn event(chain: &ChainId, protocol: &ProtocolId, name: Option<&str>) -> Self {
+        Self(format!("obsqra.v1.{chain}.event.{protocol}.{}", name.unwrap_or("undecoded")))
+    }
+
+    /// The subject as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The filter for every message about a chain.
+#[must_use]
+pub fn chain_filter(chain: &ChainId) -> String {
+    format!("obsqra.v1.{chain}.>")
+}
+
+/// The filter for one kind of block-level fact, such as `chain.block_applied`.
+#[must_use]
+pub fn derived_filter(chain: &ChainId, kind: Kind) -> String {
+    match kind {
+        Kind::RiskScored => format!("obsqra.v1.{chain}.risk.*.scored"),
+        Kind::RiskAbsent => format!("obsqra.v1.{chain}.risk.*.absent"),
+        other => format!("obsqra.v1.{chain}.{}", other.name()),
+    }
+}

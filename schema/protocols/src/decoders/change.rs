@@ -1,0 +1,108 @@
+//! What an event does to a market, in terms that no protocol owns. Decoders translate into these; the
+//! fold knows nothing else.
+
+use obsqra_types::{ContractAddress, MarketId, U256};
+
+use super::ekubo::PoolKey;
+use super::members::I129;
+use crate::TokenPair;
+
+/// Which market of a protocol an event is about.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum MarketRef {
+    /// A reserve, by its token.
+    Reserve(ContractAddress),
+    /// A pair, by its contract.
+    Pair(ContractAddress, TokenPair),
+    /// A pool inside a core contract.
+    Pool(PoolKey),
+}
+
+/// A market's tokens.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum MarketTokens {
+    /// What a reserve lends.
+    Single(ContractAddress),
+    /// What a pool swaps.
+    Pair(TokenPair),
+}
+
+impl MarketRef {
+    /// The id under which the market is published.
+    pub(crate) fn id(&self) -> MarketId {
+        MarketId(match self {
+            Self::Reserve(address) | Self::Pair(address, _) => address.to_string(),
+            Self::Pool(key) => key.to_string(),
+        })
+    }
+
+    pub(crate) fn tokens(&self) -> MarketTokens {
+        match self {
+            Self::Reserve(token) => MarketTokens::Single(*token),
+            Self::Pair(_, tokens) => MarketTokens::Pair(*tokens),
+            Self::Pool(key) => MarketTokens::Pair(key.tokens()),
+        }
+    }
+}
+
+impl MarketTokens {
+    /// Each token, in the market's order.
+    pub(crate) fn each(self) -> impl Iterator<Item = ContractAddress> {
+        let (first, second) = match self {
+            Self::Single(token) => (token, None),
+            Self::Pair(TokenPair { token0, token1 }) => (token0, Some(token1)),
+        };
+        std::iter::once(first).chain(second)
+    }
+}
+
+/// One step of a market's state.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Change {
+    /// The event names the market and changes nothing that is kept.
+    Named,
+    /// The market's beginning.
+    Opened,
+    /// A reserve's lending accumulator.
+    Accumulator { lending: U256 },
+    /// A reserve's rates.
+    Rates { lending: U256, borrowing: U256 },
+    /// A face amount was supplied to a reserve.
+    Supplied { face_amount: U256 },
+    /// A face amount was withdrawn from a reserve.
+    Withdrawn { face_amount: U256 },
+    /// A constant-product pool's reserves.
+    Reserves { reserve0: U256, reserve1: U256 },
+    /// A concentrated pool's beginning, with its price.
+    Started { sqrt_ratio: U256, tick: I129 },
+    /// A concentrated pool's state after a swap.
+    Moved {
+        sqrt_ratio: U256,
+        tick: I129,
+        liquidity: u128,
+    },
+    /// Liquidity put into or taken out of a range of ticks.
+    Ranged {
+        lower: I129,
+        upper: I129,
+        liquidity: I129,
+    },
+    /// Tokens that a concentrated pool gained or lost.
+    Balances { delta0: I129, delta1: I129 },
+    /// What a swap moved on each side.
+    Traded { amount0: U256, amount1: U256 },
+}
+
+impl Change {
+    /// Whether the newest such event of a market fixes its price or its rates, and so is named among
+    /// the causes of what is computed from it.
+    pub(crate) fn sets_state(&self) -> bool {
+        matches!(
+            self,
+            Self::Rates { .. } | Self::Reserves { .. } | Self::Started { .. } | Self::Moved { .. }
+        )
+    }
+}
+
+/// A step and the market it is about.
+pub(crate) type MarketChange = (MarketRef, Change);

@@ -1,0 +1,155 @@
+//! zkLend: one market contract with a reserve for each token.
+//!
+//! Amounts are single felts in the token's smallest unit; rates, accumulators and factors have 27
+//! decimals. Layouts and selectors: `zkLend/zklend-v1-core` `src/market.cairo` @e229e36.
+
+use obsqra_types::{ContractAddress, Felt};
+
+use super::change::{Change, MarketChange, MarketRef};
+use super::layout::{Layout, event_table};
+use super::members::{Felts, Member, Opaque, felt_number};
+use crate::Role;
+
+event_table! {
+    /// An event of zkLend's market, or of a zToken.
+    ZkLendEvent
+    NewReserve "0x3d3ae916d7df55e66f18fa2bbcc98ae398b3e9b93f72b77a352a526db72ae54" {
+        token: ContractAddress, z_token: ContractAddress, decimals: Felt,
+        interest_rate_model: ContractAddress, collateral_factor: Felt, borrow_factor: Felt,
+        reserve_factor: Felt, flash_loan_fee: Felt, liquidation_bonus: Felt,
+    }
+    AccumulatorsSync "0x30c296ae369716818de77cb5b71ce9cda7cc2c0e8456f474e0abb1ae8d017da" {
+        token: ContractAddress, lending_accumulator: Felt, debt_accumulator: Felt,
+    }
+    InterestRatesSync "0xa2fb82b5656725dad81c7112b2c4ef0119096677c3c0fd82632d0a74f07666" {
+        token: ContractAddress, lending_rate: Felt, borrowing_rate: Felt,
+    }
+    Deposit "0x9149d2123147c5f43d258257fef0b7b969db78269369ebcf5ebb9eef8592f2" {
+        user: ContractAddress, token: ContractAddress, face_amount: Felt,
+    }
+    Withdrawal "0x2eed7e29b3502a726faf503ac4316b7101f3da813654e8df02c13449e03da8" {
+        user: ContractAddress, token: ContractAddress, face_amount: Felt,
+    }
+    Borrowing "0xfa3f9acdb7b24dcf6d40d77ff2f87a87bca64a830a2169aebc9173db23ff41" {
+        user: ContractAddress, token: ContractAddress, raw_amount: Felt, face_amount: Felt,
+    }
+    Repayment "0x7ae0ab7952bbfc33a72035e5eccec7c8816723421c0acb315bd4690a71d46e" {
+        repayer: ContractAddress, beneficiary: ContractAddress, token: ContractAddress,
+        raw_amount: Felt, face_amount: Felt,
+    }
+    Liquidation "0x238a25785a13ab3138feb8f8f517e5a21a377cc1ad47809e9fd5e76daf01df7" {
+        liquidator: ContractAddress, user: ContractAddress, debt_token: ContractAddress,
+        debt_raw_amount: Felt, debt_face_amount: Felt, collateral_token: ContractAddress,
+        collateral_amount: Felt,
+    }
+    FlashLoan "0x3218efe38000d1819eab9d0f52611e116d8eb59fd834c800ae94bddf5048fc3" {
+        initiator: ContractAddress, receiver: ContractAddress, token: ContractAddress,
+        amount: Felt, fee: Felt,
+    }
+    CollateralEnabled "0x2324062bde6ebb76ffd17d55fee62fee62a4877588eb02524b19c091983b365" {
+        user: ContractAddress, token: ContractAddress,
+    }
+    CollateralDisabled "0xf999d0d33513a8215756ae6a9223180a439c134372b158bc84b9dd02f63856" {
+        user: ContractAddress, token: ContractAddress,
+    }
+    ReserveFactorUpdate "0x12a972615a5b8eceedc4aa745657497294c6ebe9a3dc1f15c6b65abbeb1472e" {
+        token: ContractAddress, reserve_factor: Felt,
+    }
+    InterestRateModelUpdate "0x3d23e514b52404566430259eb64e1c6ac4e8a36ace84bc7c8b90fbf45f68ac5" {
+        token: ContractAddress, interest_rate_model: ContractAddress,
+    }
+    CollateralFactorUpdate "0x546d3ebe4dee046a05db8fe2ce6fbd66b06636feb3267a9d9260b69e6de97b" {
+        token: ContractAddress, collateral_factor: Felt,
+    }
+    BorrowFactorUpdate "0x181afad2ad4b13dfc63a4e1d186a375245ca5975cc64afd9b78d49600e2380f" {
+        token: ContractAddress, borrow_factor: Felt,
+    }
+    DebtLimitUpdate "0x3cd84a3c74c6922c8e2501e79d64d35d91b74f570105e29c937ef861c5d896b" {
+        token: ContractAddress, limit: Felt,
+    }
+    DepositLimitUpdate "0xd9dc61762d009d47ace69836911d3d6ca1ed8042aa1c7d9f2b3098f53f4355" {
+        token: ContractAddress, limit: Felt,
+    }
+    TreasuryUpdate "0xda3256205c64a1c337004b58fdba0438b4476b9be6e9ba06544c4ed6222b58" {
+        new_treasury: ContractAddress,
+    }
+    ContractUpgraded "0x8248d60b6c95dac1563fa392e8dfc0cb968be73d80faedfe9a90e66811b45f" {
+        new_class_hash: Opaque,
+    }
+    RawTransfer "0x307bed973ae39e0e1dfe22cae9d64886bd5f3502c9124b60137d6eab7605fa6" {
+        from: ContractAddress, to: ContractAddress, raw_value: Felt, accumulator: Felt,
+        face_value: Felt,
+    }
+}
+
+/// Whether a contract of that role emits an event of that name.
+pub(super) fn emits(role: Role, name: &str) -> bool {
+    match role {
+        Role::ZToken => name == "RawTransfer",
+        _ => name != "RawTransfer",
+    }
+}
+
+/// What the event changes.
+pub(super) fn changes(event: &ZkLendEvent) -> Vec<MarketChange> {
+    let one = |token: &ContractAddress, change| vec![(MarketRef::Reserve(*token), change)];
+    match event {
+        ZkLendEvent::NewReserve { token, .. } => one(token, Change::Opened),
+        ZkLendEvent::AccumulatorsSync {
+            token,
+            lending_accumulator,
+            ..
+        } => one(
+            token,
+            Change::Accumulator {
+                lending: felt_number(lending_accumulator),
+            },
+        ),
+        ZkLendEvent::InterestRatesSync {
+            token,
+            lending_rate,
+            borrowing_rate,
+        } => {
+            let (lending, borrowing) = (felt_number(lending_rate), felt_number(borrowing_rate));
+            one(token, Change::Rates { lending, borrowing })
+        }
+        ZkLendEvent::Deposit {
+            token, face_amount, ..
+        } => one(
+            token,
+            Change::Supplied {
+                face_amount: felt_number(face_amount),
+            },
+        ),
+        ZkLendEvent::Withdrawal {
+            token, face_amount, ..
+        } => one(
+            token,
+            Change::Withdrawn {
+                face_amount: felt_number(face_amount),
+            },
+        ),
+        ZkLendEvent::Liquidation {
+            debt_token,
+            collateral_token,
+            ..
+        } => vec![
+            (MarketRef::Reserve(*debt_token), Change::Named),
+            (MarketRef::Reserve(*collateral_token), Change::Named),
+        ],
+        ZkLendEvent::Borrowing { token, .. }
+        | ZkLendEvent::Repayment { token, .. }
+        | ZkLendEvent::FlashLoan { token, .. }
+        | ZkLendEvent::CollateralEnabled { token, .. }
+        | ZkLendEvent::CollateralDisabled { token, .. }
+        | ZkLendEvent::ReserveFactorUpdate { token, .. }
+        | ZkLendEvent::InterestRateModelUpdate { token, .. }
+        | ZkLendEvent::CollateralFactorUpdate { token, .. }
+        | ZkLendEvent::BorrowFactorUpdate { token, .. }
+        | ZkLendEvent::DebtLimitUpdate { token, .. }
+        | ZkLendEvent::DepositLimitUpdate { token, .. } => one(token, Change::Named),
+        ZkLendEvent::TreasuryUpdate { .. }
+        | ZkLendEvent::ContractUpgraded { .. }
+        | ZkLendEvent::RawTransfer { .. } => Vec::new(),
+    }
+}

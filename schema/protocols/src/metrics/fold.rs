@@ -1,0 +1,473 @@
+//! The fold itself: blocks in, changed figures out.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use obsqra_events::{EventData, TooManyCauses};
+use obsqra_types::{
+    BlockHash, BlockNumber, BlockRef, ContractAddress, Hash32, ProtocolId, Seq, UnixSeconds,
+};
+
+use super::absence::{Absence, Reason};
+use super::audit;
+use super::causes::{CauseSources, EventTally, causes};
+use super::figures::{Figures, MarketMetrics, Surroundings};
+use super::inputs::{Inputs, InputsAt, MarketSums, TrackedMarket};
+use super::market::{Body, Identity, Market, MarketIndex};
+use super::quotes::{Markets, Quotes};
+use super::trades::DAY;
+use crate::decoders::{MarketChange, decode_from};
+use crate::{ProtocolEntry, Registry, WatchedContract};
+
+/// One canonical block and its watched events.
+#[derive(Clone, Copy, Debug)]
+pub struct BlockInput<'a> {
+    /// The block.
+    pub block: BlockRef,
+    /// Its hash.
+    pub hash: BlockHash,
+    /// Position of the entry that applied it.
+    pub applied_seq: Seq,
+    /// Its watched events, in order: position, content hash, event.
+    pub events: &'a [(Seq, Hash32, EventData)],
+}
+
+/// What a block changed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct BlockOutput {
+    /// Markets whose row differs from the one after the block before, or is their first; by protocol and
+    /// market id.
+    pub changed_markets: Vec<MarketMetrics>,
+    /// The inputs of every protocol as of the block.
+    pub inputs: BTreeMap<ProtocolId, InputsAt>,
+    /// The protocols for which a score is due. After the first block those are all.
+    pub inputs_changed: BTreeSet<ProtocolId>,
+}
+
+/// The newest block of a fold.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FoldTip {
+    /// The block.
+    pub block: BlockRef,
+    /// Its hash.
+    pub hash: BlockHash,
+    /// Position of the entry that applied it.
+    pub applied_seq: Seq,
+    /// Position of the last entry folded.
+    pub last_seq: Seq,
+}
+
+/// A block does not follow the ones folded before. The state is as it was.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum FoldError {
+    /// A height was left out or stands twice.
+    #[error("block {found} does not follow block {tip}")]
+    NotConsecutive {
+        /// Newest block folded.
+        tip: BlockNumber,
+        /// Block handed over.
+        found: BlockNumber,
+    },
+    /// Positions do not rise along the log.
+    #[error("block {block}: entry {found} does not stand after entry {last}")]
+    SeqNotRising {
+        /// Block handed over.
+        block: BlockNumber,
+        /// Position before.
+        last: Seq,
+        /// Position handed over.
+        found: Seq,
+    },
+    /// Too many references; the fold cuts them to what is allowed.
+    #[error("block {block}: causes of {protocol}")]
+    Causes {
+        /// Block handed over.
+        block: BlockNumber,
+        /// Whose inputs.
+        protocol: ProtocolId,
+        /// What is wrong.
+        #[source]
+        source: TooManyCauses,
+    },
+}
+
+/// Where the log begins and ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Span {
+    pub(crate) first_block: BlockNumber,
+    pub(crate) first_time: UnixSeconds,
+    pub(crate) tip: FoldTip,
+    /// The greatest timestamp so far. Timestamps do not fall along a chain; should one, the clock stands
+    /// still until the next greater one.
+    pub(crate) now: UnixSeconds,
+}
+
+/// The state of all markets after a block.
+#[derive(Clone, Debug)]
+pub struct MetricFold {
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) registry_seq: Seq,
+    pub(crate) span: Option<Span>,
+    pub(crate) tallies: BTreeMap<ProtocolId, EventTally>,
+    pub(crate) markets: Vec<Arc<Market>>,
+    index: Arc<MarketIndex>,
+    quotes: Quotes,
+    figures: Vec<Option<Arc<Figures>>>,
+    inputs: BTreeMap<ProtocolId, Inputs>,
+}
+
+/// What a block did to the markets' state.
+#[derive(Default)]
+struct Touched {
+    markets: BTreeSet<usize>,
+    /// Tokens whose price or volatility may have changed with a pool.
+    tokens: BTreeSet<ContractAddress>,
+}
+
+impl Touched {
+    fn add(&mut self, place: usize, market: &Market) {
+        self.markets.insert(place);
+        self.tokens
+            .extend(market.identity.usdc.map(|usdc| usdc.token));
+    }
+}
+
+impl MetricFold {
+    /// The state before the first block. `registry_seq` is the position at which the registry was
+    /// adopted.
+    #[must_use]
+    pub fn new(registry: Arc<Registry>, registry_seq: Seq) -> Self {
+        Self {
+            registry,
+            registry_seq,
+            span: None,
+            tallies: BTreeMap::new(),
+            markets: Vec::new(),
+            index: Arc::default(),
+            quotes: Quotes::default(),
+            figures: Vec::new(),
+            inputs: BTreeMap::new(),
+        }
+    }
+
+    /// The registry that the fold reads events by.
+    #[must_use]
+    pub fn registry(&self) -> &Arc<Registry> {
+        &self.registry
+    }
+
+    /// The newest block; `None` before the first.
+    #[must_use]
+    pub fn tip(&self) -> Option<FoldTip> {
+        self.span.map(|span| span.tip)
+    }
+
+    /// Every market's row as of the newest block, by protocol and market id.
+    pub fn markets(&self) -> impl Iterator<Item = MarketMetrics> {
+        self.index.all().filter_map(|place| self.row(place))
+    }
+
+    /// Takes the next block.
+    ///
+    /// # Errors
+    /// When the block does not follow the one before; the state stays as it was.
+    pub fn apply(&mut self, input: &BlockInput<'_>) -> Result<BlockOutput, FoldError> {
+        let span = self.next_span(input)?;
+        let covered_day = self.covers_day();
+        self.span = Some(span);
+        let mut touched = Touched::default();
+        for (seq, content_hash, event) in input.events {
+            self.fold_event(*seq, content_hash, event, &mut touched);
+        }
+        self.expire_windows(&mut touched);
+        if self.covers_day() != covered_day {
+            touched.markets.extend(0..self.markets.len());
+        }
+        let differing = self.update_figures(touched);
+        let changed_markets = self
+            .index
+            .all()
+            .filter(|place| differing.rows.contains(place))
+            .filter_map(|place| self.row(place))
+            .collect();
+        let inputs_changed = self.update_inputs(&differing.protocols);
+        let inputs = self.inputs_at(&span)?;
+        Ok(BlockOutput {
+            changed_markets,
+            inputs,
+            inputs_changed,
+        })
+    }
+
+    fn next_span(&self, input: &BlockInput<'_>) -> Result<Span, FoldError> {
+        let block = input.block.number;
+        let mut last = self
+            .span
+            .map_or(Seq::BEFORE_FIRST, |span| span.tip.last_seq);
+        if let Some(span) = self
+            .span
+            .filter(|span| block.previous() != Some(span.tip.block.number))
+        {
+            return Err(FoldError::NotConsecutive {
+                tip: span.tip.block.number,
+                found: block,
+            });
+        }
+        for found in
+            std::iter::once(input.applied_seq).chain(input.events.iter().map(|event| event.0))
+        {
+            if found <= last {
+                return Err(FoldError::SeqNotRising { block, last, found });
+            }
+            last = found;
+        }
+        let timestamp = input.block.timestamp;
+        Ok(Span {
+            first_block: self.span.map_or(block, |span| span.first_block),
+            first_time: self.span.map_or(timestamp, |span| span.first_time),
+            tip: FoldTip {
+                block: input.block,
+                hash: input.hash,
+                applied_seq: input.applied_seq,
+                last_seq: last,
+            },
+            now: self.span.map_or(timestamp, |span| span.now.max(timestamp)),
+        })
+    }
+
+    fn now(&self) -> u64 {
+        self.span.map_or(0, |span| span.now.0)
+    }
+
+    /// Whether the log reaches back over 24 hours.
+    fn covers_day(&self) -> bool {
+        self.span
+            .is_some_and(|span| span.first_time.0.saturating_add(DAY) <= span.now.0)
+    }
+
+    fn fold_event(
+        &mut self,
+        seq: Seq,
+        content_hash: &Hash32,
+        event: &EventData,
+        touched: &mut Touched,
+    ) {
+        let registry = Arc::clone(&self.registry);
+        let Some(contract) = registry.contract(&event.from_address) else {
+            return;
+        };
+        match self.tallies.get_mut(&contract.protocol) {
+            Some(tally) => tally.add(seq, content_hash),
+            None => {
+                let tally = EventTally::of(seq, content_hash);
+                self.tallies.insert(contract.protocol.clone(), tally);
+            }
+        }
+        let Some(decoded) = decode_from(contract, event) else {
+            return;
+        };
+        for change in decoded.changes(&registry, contract) {
+            self.fold_change(contract, &change, seq, touched);
+        }
+    }
+
+    fn fold_change(
+        &mut self,
+        contract: &WatchedContract,
+        (reference, change): &MarketChange,
+        seq: Seq,
+        touched: &mut Touched,
+    ) {
+        let now = self.now();
+        let place = self
+            .index
+            .find(&contract.protocol, reference)
+            .unwrap_or_else(|| {
+                self.open(Identity::new(
+                    &self.registry,
+                    &contract.protocol,
+                    *reference,
+                ))
+            });
+        let market = Arc::make_mut(&mut self.markets[place]);
+        market.apply(change, seq, now);
+        touched.add(place, market);
+    }
+
+    /// Adds a market and returns its place.
+    pub(crate) fn open(&mut self, identity: Identity) -> usize {
+        let place = self.markets.len();
+        Arc::make_mut(&mut self.index).insert(place, &identity);
+        self.markets.push(Arc::new(Market::new(identity)));
+        self.figures.push(None);
+        place
+    }
+
+    /// Drops swaps that have left the 24 hours.
+    fn expire_windows(&mut self, touched: &mut Touched) {
+        let now = self.now();
+        for (place, market) in self.markets.iter_mut().enumerate() {
+            let expired = |market: &Market| match &market.body {
+                Body::Pool(pool) => pool.day.has_expired(now),
+                Body::Reserve(_) | Body::Unlisted => false,
+            };
+            if expired(market) {
+                if let Body::Pool(pool) = &mut Arc::make_mut(market).body {
+                    pool.day.expire(now);
+                }
+                touched.markets.insert(place);
+            }
+        }
+    }
+
+    /// Computes again what the touched markets and the clock can have changed.
+    fn update_figures(&mut self, mut touched: Touched) -> Differing {
+        let now = self.now();
+        let markets = Markets {
+            list: &self.markets,
+            index: &self.index,
+        };
+        for token in self.quotes.update(markets, &touched.tokens, now) {
+            touched.markets.extend(self.index.of_token(&token));
+        }
+        let history = self.history();
+        let around = Surroundings {
+            registry: &self.registry,
+            quotes: &self.quotes,
+            history: &history,
+            covers_day: self.covers_day(),
+        };
+        let mut differing = Differing::default();
+        for place in touched.markets {
+            let market = &self.markets[place];
+            let new = Figures::of(market, around);
+            let old = self.figures[place].as_deref();
+            if old == Some(&new) {
+                continue;
+            }
+            differing.protocols.insert(market.identity.protocol.clone());
+            if !old.is_some_and(|old| old.same_row(&new)) {
+                differing.rows.insert(place);
+            }
+            self.figures[place] = Some(Arc::new(new));
+        }
+        differing
+    }
+
+    fn history(&self) -> Absence {
+        let first = self.span.map_or(BlockNumber(0), |span| span.first_block);
+        Absence::new(
+            Reason::HistoryStartsAt,
+            format!("the log starts at block {first}"),
+        )
+    }
+
+    /// Brings the inputs up to date and returns the protocols whose inputs differ.
+    fn update_inputs(&mut self, differing: &BTreeSet<ProtocolId>) -> BTreeSet<ProtocolId> {
+        let registry = Arc::clone(&self.registry);
+        let now = UnixSeconds(self.now());
+        let mut changed = BTreeSet::new();
+        for protocol in registry.protocols() {
+            let old = self.inputs.get(&protocol.id);
+            let sums = match old {
+                Some(old) if !differing.contains(&protocol.id) => old.sums.clone(),
+                _ => MarketSums::of(protocol.kind, &self.tracked(protocol)),
+            };
+            let new = Inputs {
+                sums,
+                audit: audit::score(&protocol.audits, now),
+            };
+            if old.is_none_or(|old| old.differ(&new)) {
+                changed.insert(protocol.id.clone());
+            }
+            self.inputs.insert(protocol.id.clone(), new);
+        }
+        changed
+    }
+
+    fn tracked(&self, protocol: &ProtocolEntry) -> Vec<TrackedMarket<'_>> {
+        self.index
+            .of_protocol(&protocol.id)
+            .filter_map(|place| {
+                let market = self.markets[place].as_ref();
+                let figures = self.figures[place].as_deref()?;
+                market
+                    .is_tracked()
+                    .then_some((market.identity.as_ref(), figures))
+            })
+            .collect()
+    }
+
+    fn inputs_at(&self, span: &Span) -> Result<BTreeMap<ProtocolId, InputsAt>, FoldError> {
+        let mut all = BTreeMap::new();
+        for protocol in self.registry.protocols() {
+            let Some(inputs) = self.inputs.get(&protocol.id) else {
+                continue;
+            };
+            let causes = causes(self.cause_sources(protocol, span)).map_err(|source| {
+                let protocol = protocol.id.clone();
+                FoldError::Causes {
+                    block: span.tip.block.number,
+                    protocol,
+                    source,
+                }
+            })?;
+            all.insert(protocol.id.clone(), inputs.at(protocol, span.now, causes));
+        }
+        Ok(all)
+    }
+
+    fn cause_sources<'a>(&'a self, protocol: &'a ProtocolEntry, span: &Span) -> CauseSources<'a> {
+        let mut tokens = BTreeSet::new();
+        let mut state_seqs = Vec::new();
+        for place in self.index.of_protocol(&protocol.id) {
+            let market = &self.markets[place];
+            if market.is_tracked() {
+                tokens.extend(market.identity.tokens.each());
+                state_seqs.extend(market.state_seq);
+            }
+        }
+        let pools = tokens.iter().filter_map(|token| self.quotes.pool(token));
+        CauseSources {
+            registry_seq: self.registry_seq,
+            applied_seq: span.tip.applied_seq,
+            protocol: &protocol.id,
+            priced_by: pools
+                .map(|pool| &self.markets[pool].identity.protocol)
+                .collect(),
+            tallies: &self.tallies,
+            state_seqs,
+        }
+    }
+
+    fn row(&self, place: usize) -> Option<MarketMetrics> {
+        let figures = self.figures.get(place)?.as_ref()?;
+        Some(figures.row(&self.markets[place].identity))
+    }
+
+    /// Computes every figure from the markets' state, as after reading a snapshot.
+    pub(crate) fn recompute(&mut self) {
+        if self.span.is_none() {
+            return;
+        }
+        let markets = 0..self.markets.len();
+        let tokens = self.index.tokens_with_usdc_pools().collect();
+        self.update_figures(Touched {
+            markets: markets.collect(),
+            tokens,
+        });
+        let all = self
+            .registry
+            .protocols()
+            .map(|protocol| protocol.id.clone())
+            .collect();
+        self.update_inputs(&all);
+    }
+}
+
+/// What differs from the block before.
+#[derive(Default)]
+struct Differing {
+    rows: BTreeSet<usize>,
+    protocols: BTreeSet<ProtocolId>,
+}

@@ -1,0 +1,199 @@
+//! A market: what it is for good, and its state at the end of a block.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use obsqra_types::{ContractAddress, MarketId, ProtocolId, Seq};
+
+use super::pool::Pool;
+use super::reserve::Reserve;
+use super::trades::UsdcSide;
+use crate::decoders::{Change, MarketRef, MarketTokens};
+use crate::fixed::pow10;
+use crate::{Registry, TokenPair};
+
+/// What does not change about a market.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Identity {
+    pub(crate) protocol: ProtocolId,
+    pub(crate) reference: MarketRef,
+    pub(crate) id: MarketId,
+    pub(crate) tokens: MarketTokens,
+    /// The token that the market is about.
+    pub(crate) asset: ContractAddress,
+    /// Its symbol, or its address.
+    pub(crate) asset_name: String,
+    /// The first token that the registry does not list.
+    pub(crate) unlisted: Option<ContractAddress>,
+    /// For a pool of listed tokens with USDC on one side.
+    pub(crate) usdc: Option<UsdcPool>,
+}
+
+/// A pool that can give a token's price.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct UsdcPool {
+    pub(crate) token: ContractAddress,
+    pub(crate) side: UsdcSide,
+}
+
+/// A market at the end of a block.
+#[derive(Clone, Debug)]
+pub(crate) struct Market {
+    pub(crate) identity: Arc<Identity>,
+    /// Position of its newest state-setting event.
+    pub(crate) state_seq: Option<Seq>,
+    pub(crate) body: Body,
+}
+
+/// A market's state.
+#[derive(Clone, Debug)]
+pub(crate) enum Body {
+    Reserve(Reserve),
+    Pool(Box<Pool>),
+    /// A pool with an unlisted token: nothing is computed from it, so nothing is kept. Anyone can open
+    /// such pools.
+    Unlisted,
+}
+
+impl Identity {
+    pub(crate) fn new(registry: &Registry, protocol: &ProtocolId, reference: MarketRef) -> Self {
+        let tokens = reference.tokens();
+        let usdc = registry.quote_token().address;
+        let asset = match tokens {
+            MarketTokens::Single(token) => token,
+            MarketTokens::Pair(TokenPair { token0, token1 }) if token0 == usdc => token1,
+            MarketTokens::Pair(TokenPair { token0, .. }) => token0,
+        };
+        let unlisted = tokens.each().find(|token| registry.token(token).is_none());
+        Self {
+            protocol: protocol.clone(),
+            id: reference.id(),
+            reference,
+            tokens,
+            asset,
+            asset_name: registry.symbol_or_address(&asset),
+            unlisted,
+            usdc: usdc_pool(registry, tokens),
+        }
+    }
+}
+
+fn usdc_pool(registry: &Registry, tokens: MarketTokens) -> Option<UsdcPool> {
+    let MarketTokens::Pair(TokenPair { token0, token1 }) = tokens else {
+        return None;
+    };
+    let usdc = registry.quote_token();
+    let usdc_is_token0 = token0 == usdc.address;
+    if usdc_is_token0 == (token1 == usdc.address) {
+        return None;
+    }
+    let token = registry.token(if usdc_is_token0 { &token1 } else { &token0 })?;
+    // A quote token has 6 decimals, so that the exponent is at least 12.
+    let exponent = (18 + u32::from(token.decimals)).saturating_sub(u32::from(usdc.decimals));
+    let side = UsdcSide {
+        usdc_is_token0,
+        scale: pow10(exponent),
+    };
+    Some(UsdcPool {
+        token: token.address,
+        side,
+    })
+}
+
+impl Market {
+    pub(crate) fn new(identity: Identity) -> Self {
+        let body = match identity.tokens {
+            MarketTokens::Single(_) => Body::Reserve(Reserve::unseen()),
+            MarketTokens::Pair(_) if identity.unlisted.is_some() => Body::Unlisted,
+            MarketTokens::Pair(_) => Body::Pool(Box::new(Pool::unseen())),
+        };
+        Self {
+            identity: Arc::new(identity),
+            state_seq: None,
+            body,
+        }
+    }
+
+    pub(crate) fn is_tracked(&self) -> bool {
+        self.identity.unlisted.is_none()
+    }
+
+    pub(crate) fn apply(&mut self, change: &Change, seq: Seq, now: u64) {
+        if change.sets_state() {
+            self.state_seq = Some(seq);
+        }
+        match &mut self.body {
+            Body::Reserve(reserve) => reserve.apply(change),
+            Body::Pool(pool) => {
+                let side = self.identity.usdc.as_ref().map(|usdc| &usdc.side);
+                pool.apply(change, now, side);
+            }
+            Body::Unlisted => {}
+        }
+    }
+}
+
+/// Where markets stand in the fold's list, by everything they are looked up by.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct MarketIndex {
+    by_reference: BTreeMap<ProtocolId, BTreeMap<MarketRef, usize>>,
+    by_id: BTreeMap<ProtocolId, BTreeMap<MarketId, usize>>,
+    /// Tracked markets, by each of their tokens.
+    by_token: BTreeMap<ContractAddress, Vec<usize>>,
+    /// Pools of USDC and a token, by that token.
+    usdc_pools: BTreeMap<ContractAddress, Vec<usize>>,
+}
+
+impl MarketIndex {
+    pub(crate) fn insert(&mut self, place: usize, identity: &Identity) {
+        let protocol = &identity.protocol;
+        self.by_reference
+            .entry(protocol.clone())
+            .or_default()
+            .insert(identity.reference, place);
+        self.by_id
+            .entry(protocol.clone())
+            .or_default()
+            .insert(identity.id.clone(), place);
+        if identity.unlisted.is_some() {
+            return;
+        }
+        for token in identity.tokens.each() {
+            self.by_token.entry(token).or_default().push(place);
+        }
+        if let Some(usdc) = &identity.usdc {
+            self.usdc_pools.entry(usdc.token).or_default().push(place);
+        }
+    }
+
+    pub(crate) fn find(&self, protocol: &ProtocolId, reference: &MarketRef) -> Option<usize> {
+        self.by_reference.get(protocol)?.get(reference).copied()
+    }
+
+    /// Every market, by protocol and id.
+    pub(crate) fn all(&self) -> impl Iterator<Item = usize> {
+        self.by_id
+            .values()
+            .flat_map(|markets| markets.values().copied())
+    }
+
+    /// A protocol's markets, by id.
+    pub(crate) fn of_protocol(&self, protocol: &ProtocolId) -> impl Iterator<Item = usize> {
+        self.by_id
+            .get(protocol)
+            .into_iter()
+            .flat_map(|markets| markets.values().copied())
+    }
+
+    pub(crate) fn of_token(&self, token: &ContractAddress) -> &[usize] {
+        self.by_token.get(token).map_or(&[], Vec::as_slice)
+    }
+
+    pub(crate) fn usdc_pools(&self, token: &ContractAddress) -> &[usize] {
+        self.usdc_pools.get(token).map_or(&[], Vec::as_slice)
+    }
+
+    pub(crate) fn tokens_with_usdc_pools(&self) -> impl Iterator<Item = ContractAddress> {
+        self.usdc_pools.keys().copied()
+    }
+}

@@ -1,0 +1,188 @@
+//! A pool of two tokens: its reserves or its price and active liquidity, its balances, its trades.
+
+use obsqra_types::{U256, U512};
+
+use super::signed::SignedAmount;
+use super::trades::{DayWindow, Hours, UsdcSide, Volumes, hour_of};
+use crate::I129;
+use crate::decoders::Change;
+use crate::fixed::{Wide, floor_div, narrow};
+
+/// A pool's state at the end of a block.
+#[derive(Clone, Debug)]
+pub(crate) struct Pool {
+    /// Whether the pool's beginning is in the log.
+    pub(crate) opened: bool,
+    pub(crate) state: Option<PoolState>,
+    /// What a concentrated pool holds, from its beginning on; `None` after a sum left 256 bits.
+    pub(crate) balance0: Option<SignedAmount>,
+    pub(crate) balance1: Option<SignedAmount>,
+    pub(crate) day: DayWindow,
+    /// Kept for pools with USDC alone.
+    pub(crate) hours: Hours,
+}
+
+/// What the last state-setting event says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum PoolState {
+    /// Of a constant-product pool.
+    Reserves { reserve0: U256, reserve1: U256 },
+    /// Of a concentrated pool; the sqrt ratio has 128 fractional bits.
+    Concentrated {
+        sqrt_ratio: U256,
+        tick: I129,
+        liquidity: u128,
+    },
+}
+
+impl Pool {
+    pub(crate) fn unseen() -> Self {
+        Self {
+            opened: false,
+            state: None,
+            balance0: Some(SignedAmount::default()),
+            balance1: Some(SignedAmount::default()),
+            day: DayWindow::default(),
+            hours: Hours::default(),
+        }
+    }
+
+    pub(crate) fn apply(&mut self, change: &Change, now: u64, side: Option<&UsdcSide>) {
+        match *change {
+            Change::Opened => {
+                self.opened = true;
+                self.balance0 = Some(SignedAmount::default());
+                self.balance1 = Some(SignedAmount::default());
+            }
+            Change::Reserves { reserve0, reserve1 } => {
+                self.state = Some(PoolState::Reserves { reserve0, reserve1 });
+            }
+            Change::Started { sqrt_ratio, tick } => {
+                self.state = Some(PoolState::Concentrated {
+                    sqrt_ratio,
+                    tick,
+                    liquidity: 0,
+                });
+            }
+            Change::Moved {
+                sqrt_ratio,
+                tick,
+                liquidity,
+            } => {
+                self.state = Some(PoolState::Concentrated {
+                    sqrt_ratio,
+                    tick,
+                    liquidity,
+                });
+            }
+            Change::Ranged {
+                lower,
+                upper,
+                liquidity,
+            } => {
+                self.state = self
+                    .state
+                    .and_then(|state| state.ranged(lower, upper, liquidity));
+            }
+            Change::Balances { delta0, delta1 } => {
+                self.balance0 = self.balance0.and_then(|balance| balance.plus_delta(delta0));
+                self.balance1 = self.balance1.and_then(|balance| balance.plus_delta(delta1));
+            }
+            Change::Traded { amount0, amount1 } => {
+                let volumes = Volumes {
+                    side0: U512::from(amount0),
+                    side1: U512::from(amount1),
+                };
+                self.day.add(now, &volumes);
+                if let Some(side) = side {
+                    self.hours.add(hour_of(now), &volumes, side);
+                }
+            }
+            Change::Named
+            | Change::Accumulator { .. }
+            | Change::Rates { .. }
+            | Change::Supplied { .. }
+            | Change::Withdrawn { .. } => {}
+        }
+    }
+
+    /// USDC that the pool holds at its price, really or virtually; `None` before its first state.
+    pub(crate) fn usdc_depth(&self, side: &UsdcSide) -> Option<U256> {
+        match self.state? {
+            PoolState::Reserves { reserve0, reserve1 } => Some(if side.usdc_is_token0 {
+                reserve0
+            } else {
+                reserve1
+            }),
+            PoolState::Concentrated {
+                sqrt_ratio,
+                liquidity,
+                ..
+            } => {
+                let (liquidity, ratio) = (Wide::from(liquidity), Wide::from(sqrt_ratio));
+                if side.usdc_is_token0 {
+                    floor_div(liquidity << 128, ratio)
+                } else {
+                    narrow((liquidity * ratio) >> 128)
+                }
+            }
+        }
+    }
+
+    /// USDC for a whole token of the other side, 18 decimals. The outer `None` is a pool without such a
+    /// price, the inner one a price outside 256 bits.
+    pub(crate) fn usdc_price(&self, side: &UsdcSide) -> Option<Option<U256>> {
+        let (numerator, denominator) = match self.state? {
+            PoolState::Reserves { reserve0, reserve1 } => {
+                let (usdc, other) = if side.usdc_is_token0 {
+                    (reserve0, reserve1)
+                } else {
+                    (reserve1, reserve0)
+                };
+                (Wide::from(usdc) * side.scale, Wide::from(other))
+            }
+            PoolState::Concentrated { sqrt_ratio, .. } => {
+                let square = Wide::from(sqrt_ratio) * Wide::from(sqrt_ratio);
+                let one = Wide::from(1u8) << 256;
+                if side.usdc_is_token0 {
+                    (one * side.scale, square)
+                } else {
+                    (square * side.scale, one)
+                }
+            }
+        };
+        if denominator.is_zero() {
+            return None;
+        }
+        match floor_div(numerator, denominator) {
+            Some(price) if price.is_zero() => None,
+            price => Some(price),
+        }
+    }
+}
+
+impl PoolState {
+    /// After liquidity was added to a range. A sum outside 128 bits shows that events are missing; the
+    /// state is unknown then until the next swap tells it.
+    fn ranged(self, lower: I129, upper: I129, delta: I129) -> Option<Self> {
+        match self {
+            Self::Concentrated {
+                sqrt_ratio,
+                tick,
+                liquidity,
+            } if lower <= tick && tick < upper => {
+                let liquidity = if delta.is_negative() {
+                    liquidity.checked_sub(delta.magnitude())?
+                } else {
+                    liquidity.checked_add(delta.magnitude())?
+                };
+                Some(Self::Concentrated {
+                    sqrt_ratio,
+                    tick,
+                    liquidity,
+                })
+            }
+            other => Some(other),
+        }
+    }
+}

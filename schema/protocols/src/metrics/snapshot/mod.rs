@@ -1,0 +1,203 @@
+//! A fold's state as bytes, so that a reader need not fold from the first block again.
+//!
+//! A snapshot holds what events set and nothing that follows from it: figures are computed again, so
+//! that a state read back yields the same outputs as one that was never written. It is bound to the
+//! bytes of the registry and to the version of the definitions. It is a cache, not part of the log.
+
+mod item;
+
+use std::sync::Arc;
+
+use obsqra_types::{Hash32, ProtocolId, Seq, U256};
+
+use super::causes::EventTally;
+use super::fold::MetricFold;
+use super::market::{Body, Identity};
+use super::pool::Pool;
+use super::reserve::{Rates, Reserve, Supply};
+use super::trades::{DayWindow, Hours, UsdcSide, Volumes};
+use crate::decoders::MarketRef;
+use crate::{METRICS_VERSION, Registry};
+use item::{In, Item, Out};
+
+/// The version of the layout.
+const LAYOUT: u32 = 1;
+
+/// Bytes are no snapshot that this fold can go on from.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum SnapshotError {
+    /// Not CBOR, or another shape.
+    #[error("snapshot: {0}")]
+    Malformed(String),
+    /// Written by another version of the definitions or of the layout.
+    #[error("snapshot of version {0}")]
+    OtherVersion(String),
+    /// Written under another registry.
+    #[error("snapshot under the registry {found}, not {expected}")]
+    OtherRegistry {
+        /// Digest of the registry at hand.
+        expected: Hash32,
+        /// Digest of the registry that it was written under.
+        found: Hash32,
+    },
+}
+
+impl From<minicbor::decode::Error> for SnapshotError {
+    fn from(error: minicbor::decode::Error) -> Self {
+        Self::Malformed(error.to_string())
+    }
+}
+
+type Taken<T> = Result<T, SnapshotError>;
+
+fn malformed<T>(what: &str) -> Taken<T> {
+    Err(SnapshotError::Malformed(what.to_owned()))
+}
+
+impl MetricFold {
+    /// The state as bytes; equal states have equal bytes.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Out::new();
+        (version(), self.registry.hash(), self.registry_seq.0).put(&mut out);
+        self.span.put(&mut out);
+        let tallies: Vec<_> = self
+            .tallies
+            .iter()
+            .map(|(id, tally)| (id.clone(), tally.clone()))
+            .collect();
+        tallies.put(&mut out);
+        let mut markets: Vec<_> = self.markets.iter().collect();
+        markets.sort_by(|a, b| {
+            (&a.identity.protocol, &a.identity.id).cmp(&(&b.identity.protocol, &b.identity.id))
+        });
+        (markets.len() as u64).put(&mut out);
+        for market in markets {
+            let identity = &market.identity;
+            (
+                identity.protocol.clone(),
+                identity.reference,
+                market.state_seq,
+            )
+                .put(&mut out);
+            put_body(&market.body, &mut out);
+        }
+        out.into_bytes()
+    }
+
+    /// Reads a state back, to go on from.
+    ///
+    /// # Errors
+    /// When the bytes are no snapshot, or one of another version or registry.
+    pub fn decode(registry: Arc<Registry>, bytes: &[u8]) -> Result<Self, SnapshotError> {
+        let mut input = In::new(bytes);
+        let found: String = Item::take(&mut input)?;
+        if found != version() {
+            return Err(SnapshotError::OtherVersion(found));
+        }
+        let found = Hash32::take(&mut input)?;
+        if found != registry.hash() {
+            return Err(SnapshotError::OtherRegistry {
+                expected: registry.hash(),
+                found,
+            });
+        }
+        let mut fold = Self::new(registry, Seq(u64::take(&mut input)?));
+        fold.span = Item::take(&mut input)?;
+        fold.tallies = Vec::<(ProtocolId, EventTally)>::take(&mut input)?
+            .into_iter()
+            .collect();
+        for _ in 0..u64::take(&mut input)? {
+            take_market(&mut fold, &mut input)?;
+        }
+        if input.position() != bytes.len() {
+            return malformed("bytes after its end");
+        }
+        fold.recompute();
+        Ok(fold)
+    }
+}
+
+fn version() -> String {
+    format!("{METRICS_VERSION}/{LAYOUT}")
+}
+
+fn take_market(fold: &mut MetricFold, input: &mut In<'_>) -> Taken<()> {
+    let (protocol, reference): (ProtocolId, MarketRef) = Item::take(input)?;
+    let state_seq = Item::take(input)?;
+    let identity = Identity::new(fold.registry(), &protocol, reference);
+    let side = identity.usdc.map(|usdc| usdc.side);
+    let body = take_body(side.as_ref(), input)?;
+    let place = fold.open(identity);
+    let Some(market) = fold.markets.get_mut(place).map(Arc::make_mut) else {
+        return malformed("market without a place");
+    };
+    if std::mem::discriminant(&market.body) != std::mem::discriminant(&body) {
+        return malformed("market of another kind");
+    }
+    market.state_seq = state_seq;
+    market.body = body;
+    Ok(())
+}
+
+fn put_body(body: &Body, out: &mut Out) {
+    match body {
+        Body::Unlisted => 0u64.put(out),
+        Body::Reserve(reserve) => {
+            let supply = match &reserve.supply {
+                Supply::HistoryMissing => None,
+                Supply::Known { accumulator, raw } => Some((*accumulator, *raw)),
+            };
+            let rates = reserve.rates.map(|rates| (rates.lending, rates.borrowing));
+            (1u64, supply, rates).put(out);
+        }
+        Body::Pool(pool) => {
+            (2u64, pool.opened, pool.state).put(out);
+            (pool.balance0, pool.balance1).put(out);
+            pool.day.items().copied().collect::<Vec<_>>().put(out);
+            pool.hours
+                .items()
+                .map(|hour| (hour.hour, hour.volumes))
+                .collect::<Vec<_>>()
+                .put(out);
+        }
+    }
+}
+
+fn take_body(side: Option<&UsdcSide>, input: &mut In<'_>) -> Taken<Body> {
+    match u64::take(input)? {
+        0 => Ok(Body::Unlisted),
+        1 => {
+            let supply = match Item::take(input)? {
+                None => Supply::HistoryMissing,
+                Some((accumulator, raw)) => Supply::Known { accumulator, raw },
+            };
+            let rates: Option<(U256, U256)> = Item::take(input)?;
+            let rates = rates.map(|(lending, borrowing)| Rates { lending, borrowing });
+            Ok(Body::Reserve(Reserve { supply, rates }))
+        }
+        2 => {
+            let (opened, state) = Item::take(input)?;
+            let (balance0, balance1) = Item::take(input)?;
+            let mut day = DayWindow::default();
+            for (instant, volumes) in Vec::<(u64, Volumes)>::take(input)? {
+                day.add(instant, &volumes);
+            }
+            let mut hours = Hours::default();
+            for (hour, volumes) in Vec::<(u64, Volumes)>::take(input)? {
+                if let Some(side) = side {
+                    hours.add(hour, &volumes, side);
+                }
+            }
+            Ok(Body::Pool(Box::new(Pool {
+                opened,
+                state,
+                balance0,
+                balance1,
+                day,
+                hours,
+            })))
+        }
+        _ => malformed("unknown kind of market"),
+    }
+}

@@ -1,0 +1,220 @@
+//! Layouts, selectors, golden readings of real events, and events that fit nothing.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot go on fails"
+)]
+
+mod support;
+
+use std::collections::BTreeMap;
+
+use obsqra_events::EventData;
+use obsqra_protocols::{Decoder, MAINNET_REGISTRY, ProtocolEvent, Registry, decode, layouts};
+use obsqra_types::{ContractAddress, EventIndex, Felt, TransactionHash, parse_felt};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use sha3::{Digest, Keccak256};
+use support::{CORE, LEND, USDC_ETH, registry};
+
+/// The low 250 bits of Keccak-256 of a name.
+fn starknet_keccak(name: &str) -> Felt {
+    let mut hash: [u8; 32] = Keccak256::digest(name).into();
+    hash[0] &= 0x03;
+    Felt::from_bytes_be(&hash)
+}
+
+#[test]
+fn selectors_are_the_keccak_of_their_names() {
+    for layout in Decoder::ALL.into_iter().flat_map(layouts) {
+        assert_eq!(
+            layout.selector,
+            starknet_keccak(layout.name),
+            "{}",
+            layout.name
+        );
+    }
+}
+
+#[test]
+fn no_two_layouts_of_a_decoder_read_the_same_event() {
+    for decoder in Decoder::ALL {
+        let mut seen = BTreeMap::new();
+        for layout in layouts(decoder) {
+            let key = (layout.selector, layout.keys_len, layout.data_len);
+            assert_eq!(seen.insert(key, layout.name), None, "{}", layout.name);
+        }
+    }
+}
+
+fn felts(values: &Value) -> Vec<Felt> {
+    values
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|v| parse_felt(v.as_str().unwrap()).unwrap())
+        .collect()
+}
+
+fn raw(from: Felt, keys: Vec<Felt>, data: Vec<Felt>) -> EventData {
+    EventData {
+        index: EventIndex(0),
+        transaction_index: 0,
+        transaction_hash: TransactionHash(Felt::ZERO),
+        from_address: ContractAddress(from),
+        keys,
+        data,
+    }
+}
+
+/// One real event of each layout that the recorded blocks hold, beside what it reads as.
+fn check_golden(text: &str) {
+    let registry = Registry::parse(MAINNET_REGISTRY).unwrap();
+    let cases: Vec<Value> = serde_json::from_str(text).unwrap();
+    assert!(!cases.is_empty());
+    for case in cases {
+        let from = parse_felt(case["from_address"].as_str().unwrap()).unwrap();
+        let event = raw(from, felts(&case["keys"]), felts(&case["data"]));
+        let decoded = decode(&registry, &event).unwrap();
+        let found = json!({
+            "protocol": decoded.protocol.as_str(),
+            "name": decoded.name,
+            "event": decoded.event.as_ref().map(ProtocolEvent::to_json),
+        });
+        assert_eq!(found, case["decoded"], "{found:#}");
+    }
+}
+
+#[test]
+fn golden_zklend() {
+    check_golden(include_str!("golden/zklend.json"));
+}
+
+#[test]
+fn golden_ekubo() {
+    check_golden(include_str!("golden/ekubo.json"));
+}
+
+#[test]
+fn golden_jediswap_v1() {
+    check_golden(include_str!("golden/jediswap_v1.json"));
+}
+
+/// The name that a contract's event of that name and data reads as.
+fn name(contract: u128, selector: &str, data: Vec<Felt>) -> Option<&'static str> {
+    let event = raw(Felt::from(contract), vec![starknet_keccak(selector)], data);
+    decode(&registry(), &event).unwrap().name
+}
+
+fn numbers(values: &[u128]) -> Vec<Felt> {
+    values.iter().copied().map(Felt::from).collect()
+}
+
+#[test]
+fn role_and_widths_pick_the_layout() {
+    assert_eq!(name(USDC_ETH, "Sync", numbers(&[1, 0, 2, 0])), Some("Sync"));
+    assert_eq!(name(USDC_ETH, "Sync", numbers(&[1, 2])), None);
+    assert_eq!(name(LEND, "Sync", numbers(&[1, 0, 2, 0])), None);
+    assert_eq!(name(0xf0, "Sync", numbers(&[1, 0, 2, 0])), None);
+    assert_eq!(
+        name(0xf0, "PairCreated", numbers(&[1, 2, 3, 4])),
+        Some("PairCreated")
+    );
+    assert_eq!(name(USDC_ETH, "PairCreated", numbers(&[1, 2, 3, 4])), None);
+    assert_eq!(
+        name(0xa2, "RawTransfer", numbers(&[1, 2, 3, 4, 5])),
+        Some("RawTransfer")
+    );
+    assert_eq!(name(LEND, "RawTransfer", numbers(&[1, 2, 3, 4, 5])), None);
+    let two_keys = raw(
+        Felt::from(LEND),
+        vec![starknet_keccak("TreasuryUpdate"); 2],
+        numbers(&[1]),
+    );
+    assert_eq!(decode(&registry(), &two_keys).unwrap().name, None);
+    assert_eq!(
+        decode(&registry(), &raw(Felt::from(LEND), vec![], vec![]))
+            .unwrap()
+            .name,
+        None
+    );
+    assert_eq!(
+        decode(&registry(), &raw(Felt::from(1u8), vec![], vec![])),
+        None
+    );
+}
+
+#[test]
+fn values_outside_their_type_fit_no_layout() {
+    let limb = Felt::from(u128::MAX) + Felt::ONE;
+    let sync = |reserve: [Felt; 2]| vec![reserve[0], reserve[1], Felt::ONE, Felt::ZERO];
+    assert_eq!(
+        name(USDC_ETH, "Sync", sync([Felt::from(u128::MAX), Felt::ZERO])),
+        Some("Sync")
+    );
+    assert_eq!(name(USDC_ETH, "Sync", sync([limb, Felt::ZERO])), None);
+    assert_eq!(name(USDC_ETH, "Sync", sync([Felt::ZERO, limb])), None);
+
+    let initialized = |tick: [Felt; 2]| {
+        let mut data = numbers(&[0x10, 0x11, 1, 2, 0]);
+        data.extend(tick);
+        data.extend(numbers(&[5, 0]));
+        name(CORE, "PoolInitialized", data)
+    };
+    assert_eq!(
+        initialized([Felt::from(u128::MAX), Felt::ONE]),
+        Some("PoolInitialized")
+    );
+    assert_eq!(initialized([limb, Felt::ZERO]), None);
+    assert_eq!(initialized([Felt::ONE, Felt::TWO]), None);
+    assert_eq!(
+        initialized([Felt::ZERO, Felt::ONE]),
+        Some("PoolInitialized")
+    );
+}
+
+fn any_felt() -> impl Strategy<Value = Felt> {
+    prop_oneof![
+        any::<[u8; 32]>().prop_map(|bytes| Felt::from_bytes_be(&bytes)),
+        any::<u128>().prop_map(Felt::from),
+        (0u8..3).prop_map(Felt::from),
+    ]
+}
+
+fn any_selector() -> impl Strategy<Value = Felt> {
+    let known: Vec<Felt> = Decoder::ALL
+        .into_iter()
+        .flat_map(layouts)
+        .map(|layout| layout.selector)
+        .collect();
+    prop_oneof![9 => prop::sample::select(known), 1 => any_felt()]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(10_000))]
+
+    #[test]
+    fn arbitrary_events_never_panic(
+        contract in prop::sample::select(vec![0xa1u128, 0xa2, 0xb1, 0xf0, 0xf1, 0xf2, 0x99]),
+        selector in any_selector(),
+        more_keys in prop::collection::vec(any_felt(), 0..2),
+        width in prop_oneof![Just(None), (0usize..24).prop_map(Some)],
+        data in prop::collection::vec(any_felt(), 24),
+    ) {
+        // Mostly the width that the selector takes, so that reading gets past it.
+        let fitting = Decoder::ALL
+            .into_iter()
+            .flat_map(layouts)
+            .find(|layout| layout.selector == selector)
+            .map_or(0, |layout| layout.data_len);
+        let keys: Vec<Felt> = std::iter::once(selector).chain(more_keys).collect();
+        let data = data[..width.unwrap_or(fitting)].to_vec();
+        let event = raw(Felt::from(contract), keys, data);
+        let decoded = decode(&registry(), &event);
+        prop_assert_eq!(decoded.is_none(), contract == 0x99);
+        if let Some(decoded) = decoded {
+            prop_assert_eq!(decoded.name.is_some(), decoded.event.is_some());
+            let _json = decoded.event.map(|event| event.to_json());
+        }
+    }
+}

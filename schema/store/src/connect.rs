@@ -1,0 +1,113 @@
+//! Connections, each under the role it needs and no more.
+
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+
+use crate::{StoreError, Transaction};
+
+/// The group role a connection works under.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Role {
+    /// The login's own rights: migrations, nothing else.
+    Admin,
+    /// Appends to the log, writes progress and read models.
+    Writer,
+    /// Reads.
+    Reader,
+}
+
+impl Role {
+    fn set_role(self) -> Option<&'static str> {
+        match self {
+            Self::Admin => None,
+            Self::Writer => Some("SET ROLE obsqra_writer"),
+            Self::Reader => Some("SET ROLE obsqra_reader"),
+        }
+    }
+}
+
+/// How to connect.
+#[derive(Clone, Copy, Debug)]
+pub struct StoreOptions {
+    /// Role of every connection.
+    pub role: Role,
+    /// Most connections held at once.
+    pub max_connections: u32,
+    /// How long to wait for a free connection.
+    pub acquire_timeout: Duration,
+    /// Longest time a statement may take; `None` for work without a bound, such as verification.
+    pub statement_timeout: Option<Duration>,
+}
+
+impl StoreOptions {
+    /// The usual limits for a role.
+    #[must_use]
+    pub fn new(role: Role) -> Self {
+        Self {
+            role,
+            max_connections: 8,
+            acquire_timeout: Duration::from_secs(10),
+            statement_timeout: match role {
+                Role::Reader => Some(Duration::from_secs(10)),
+                Role::Admin | Role::Writer => None,
+            },
+        }
+    }
+}
+
+/// A pool of connections under one role.
+#[derive(Clone, Debug)]
+pub struct Store {
+    pub(crate) pool: PgPool,
+}
+
+impl Store {
+    /// Connects, and checks that the database answers.
+    ///
+    /// # Errors
+    /// When the URL cannot be read or the database does not answer. The error does not hold the URL.
+    pub async fn connect(url: &str, options: StoreOptions) -> Result<Self, StoreError> {
+        let mut connect: PgConnectOptions = url.parse()?;
+        connect = connect.application_name("obsqra");
+        if let Some(limit) = options.statement_timeout {
+            connect = connect.options([("statement_timeout", limit.as_millis().to_string())]);
+        }
+        let pool = PgPoolOptions::new()
+            .max_connections(options.max_connections)
+            .acquire_timeout(options.acquire_timeout)
+            .after_connect(move |connection, _| {
+                Box::pin(async move {
+                    if let Some(statement) = options.role.set_role() {
+                        sqlx::raw_sql(statement).execute(&mut *connection).await?;
+                    }
+                    Ok(())
+                })
+            })
+            .connect_with(connect)
+            .await?;
+        Ok(Self { pool })
+    }
+
+    /// Begins a transaction.
+    ///
+    /// # Errors
+    /// When no connection is to be had.
+    pub async fn begin(&self) -> Result<Transaction, StoreError> {
+        Ok(self.pool.begin().await?)
+    }
+
+    /// Whether the database answers.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        sqlx::query_scalar!(r#"SELECT 1 AS "one!""#).fetch_one(&self.pool).await?;
+        Ok(())
+    }
+
+    /// Closes every connection, waiting for those in use.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+}

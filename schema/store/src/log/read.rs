@@ -1,0 +1,112 @@
+//! Reading the log by position. Because `seq` is dense and in commit order, a reader needs only
+//! `seq > last`.
+
+use chrono::{DateTime, Utc};
+use obsqra_events::{Draft, Entry, Kind};
+use obsqra_types::Seq;
+
+use crate::{Head, Store, StoreError, row};
+
+struct LogRow {
+    seq: i64,
+    kind: i16,
+    schema_version: i16,
+    chain_id: String,
+    block_number: Option<i64>,
+    branch_epoch: Option<i32>,
+    occurred_at: Option<DateTime<Utc>>,
+    recorded_at: DateTime<Utc>,
+    payload: Vec<u8>,
+    content_hash: Vec<u8>,
+    hash: Vec<u8>,
+}
+
+impl TryFrom<LogRow> for Entry {
+    type Error = StoreError;
+
+    fn try_from(found: LogRow) -> Result<Self, StoreError> {
+        let seq = row::seq(found.seq)?;
+        let kind = Kind::try_from(found.kind)
+            .map_err(|unknown| StoreError::Corrupt { seq, problem: unknown.to_string() })?;
+        Ok(Self {
+            seq,
+            recorded_at: row::recorded_at(found.recorded_at),
+            draft: Draft {
+                kind,
+                version: found.schema_version,
+                chain: row::chain_id(&found.chain_id)?,
+                block: row::block_ref(found.block_number, found.branch_epoch, found.occurred_at)?,
+                payload: found.payload,
+                content_hash: row::hash32(&found.content_hash)?,
+            },
+            hash: row::hash32(&found.hash)?,
+        })
+    }
+}
+
+/// The last entry's position and hash.
+///
+/// # Errors
+/// When the database fails.
+pub async fn head(store: &Store) -> Result<Head, StoreError> {
+    let found = sqlx::query!("SELECT seq, hash FROM log_head").fetch_one(&store.pool).await?;
+    Ok(Head { seq: row::seq(found.seq)?, hash: row::hash32(&found.hash)? })
+}
+
+/// Up to `limit` entries after a position, in order.
+///
+/// # Errors
+/// When the database fails or an entry cannot be read.
+pub async fn read_after(store: &Store, after: Seq, limit: u32) -> Result<Vec<Entry>, StoreError> {
+    sqlx::query_as!(
+        LogRow,
+        r#"
+        SELECT seq, kind, schema_version, chain_id, block_number, branch_epoch,
+               occurred_at, recorded_at, payload, content_hash, hash
+        FROM log
+        WHERE seq > $1
+        ORDER BY seq
+        LIMIT $2
+        "#,
+        row::to_i64(after.0, "seq")?,
+        i64::from(limit),
+    )
+    .fetch_all(&store.pool)
+    .await?
+    .into_iter()
+    .map(Entry::try_from)
+    .collect()
+}
+
+/// One entry; `None` beyond the head.
+///
+/// # Errors
+/// When the database fails or the entry cannot be read.
+pub async fn entry(store: &Store, seq: Seq) -> Result<Option<Entry>, StoreError> {
+    Ok(entries(store, &[seq]).await?.pop())
+}
+
+/// Some entries, in order of position; those that do not exist are left out.
+///
+/// # Errors
+/// When the database fails or an entry cannot be read.
+pub async fn entries(store: &Store, seqs: &[Seq]) -> Result<Vec<Entry>, StoreError> {
+    let seqs: Vec<i64> =
+        seqs.iter().map(|seq| row::to_i64(seq.0, "seq")).collect::<Result<_, _>>()?;
+    sqlx::query_as!(
+        LogRow,
+        r#"
+        SELECT seq, kind, schema_version, chain_id, block_number, branch_epoch,
+               occurred_at, recorded_at, payload, content_hash, hash
+        FROM log
+        WHERE seq = ANY($1)
+        ORDER BY seq
+        "#,
+        &seqs,
+    )
+    .fetch_all(&store.pool)
+    .await?
+    .into_iter()
+    .map(Entry::try_from)
+    .collect()
+}

@@ -1,0 +1,59 @@
+//! Positions in the log, and who may append.
+
+use std::fmt;
+
+use crate::{ChainId, ProtocolId};
+
+/// A position in the log: 1 for the first entry, dense, in commit order. 0 stands before the first.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct Seq(pub u64);
+
+impl Seq {
+    /// The position before the first entry.
+    pub const BEFORE_FIRST: Self = Self(0);
+
+    /// The position after this one.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
+
+impl fmt::Display for Seq {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// When an entry was appended: microseconds since 1970 UTC by the database's clock, never falling
+/// along the log.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct RecordedAt(pub i64);
+
+/// Counts the holders a lease has had; a writer with an older epoch is refused.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct LeaseEpoch(pub i64);
+
+/// What one writer may hold alone: the unit of leasing.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub enum Partition {
+    /// Appends the chain lane of one chain.
+    Follower(ChainId),
+    /// Applies the read models of one chain.
+    Projector(ChainId),
+    /// Publishes the log of one chain to the bus.
+    Relay(ChainId),
+    /// Derives one protocol's risk facts.
+    RiskWorker(ChainId, ProtocolId),
+}
+
+impl fmt::Display for Partition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Follower(chain) => write!(f, "follower/{chain}"),
+            Self::Projector(chain) => write!(f, "projector/{chain}"),
+            Self::Relay(chain) => write!(f, "relay/{chain}"),
+            Self::RiskWorker(chain, protocol) => write!(f, "risk/{chain}/{protocol}"),
+        }
+    }
+}

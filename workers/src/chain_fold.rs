@@ -1,0 +1,390 @@
+//! The canonical chain as a fold over the log, with the metrics of its markets.
+//!
+//! Entries go in one by one. A block comes out when its last watched event is in; a revert takes the
+//! state back to before the block, from a ring of recent states, or, deeper, from a snapshot and the
+//! blocks above it.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use obsqra_events::{BlockApplied, Entry, EventData, Fact, Kind};
+use obsqra_protocols::{BlockInput, BlockOutput, METRICS_VERSION, MarketMetrics, MetricFold, Registry};
+use obsqra_store::key::AppliedBlock;
+use obsqra_store::snapshot::{self, Snapshot};
+use obsqra_store::{Store, Transaction, key, log};
+use obsqra_types::{BlockHash, BlockNumber, BlockRef, ChainId, Hash32, Partition, Seq};
+
+use crate::WorkError;
+
+/// Recent states kept for reverts. Deeper ones start from a snapshot.
+const RING: usize = 64;
+/// Blocks between two snapshots.
+const SNAPSHOT_EVERY: u64 = 500;
+/// Entries read at a time when blocks are folded again.
+const REPLAY_BATCH: u64 = 256;
+
+/// What an entry completed.
+#[derive(Debug)]
+pub enum Folded {
+    /// A block is in, with all its watched events.
+    Block(Box<FoldedBlock>),
+    /// A block is out again.
+    Reverted(BlockRef),
+    /// Another registry counts from here on; all markets as they are under it.
+    Reread(Vec<MarketMetrics>),
+}
+
+/// A block and what it changed.
+#[derive(Debug)]
+pub struct FoldedBlock {
+    /// The block.
+    pub block: BlockRef,
+    /// Its hash.
+    pub hash: BlockHash,
+    /// Its entry's fact.
+    pub applied: BlockApplied,
+    /// Position of that entry.
+    pub applied_seq: Seq,
+    /// Position of its last watched event, or of the block where it has none.
+    pub last_seq: Seq,
+    /// Its watched events.
+    pub events: Vec<(Seq, Hash32, EventData)>,
+    /// What changed; `None` while no registry is adopted.
+    pub output: Option<BlockOutput>,
+}
+
+/// The fold.
+#[derive(Debug)]
+pub struct ChainFold {
+    store: Store,
+    chain: ChainId,
+    /// Whose snapshots are used.
+    partition: Partition,
+    registry: Option<(Arc<Registry>, Seq)>,
+    fold: Option<MetricFold>,
+    ring: VecDeque<(BlockNumber, MetricFold)>,
+    pending: Option<Pending>,
+    /// Reverted down to here, and no block applied since.
+    reverted_to: Option<BlockNumber>,
+    last_snapshot: Option<BlockNumber>,
+}
+
+#[derive(Debug)]
+struct Pending {
+    block: BlockRef,
+    applied: BlockApplied,
+    applied_seq: Seq,
+    events: Vec<(Seq, Hash32, EventData)>,
+}
+
+impl ChainFold {
+    /// The fold before the first entry.
+    #[must_use]
+    pub fn new(store: &Store, chain: &ChainId, partition: &Partition) -> Self {
+        Self {
+            store: store.clone(),
+            chain: chain.clone(),
+            partition: partition.clone(),
+            registry: None,
+            fold: None,
+            ring: VecDeque::new(),
+            pending: None,
+            reverted_to: None,
+            last_snapshot: None,
+        }
+    }
+
+    /// The fold after a position at which it was settled.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub async fn resume(
+        store: &Store,
+        chain: &ChainId,
+        partition: &Partition,
+        at: Seq,
+    ) -> Result<Self, WorkError> {
+        let mut fold = Self::new(store, chain, partition);
+        fold.registry = fold.registry_at(at).await?;
+        if let Some(tip) = key::tip_as_of(store, chain, at).await? {
+            fold.restore(tip.block.number, at).await?;
+            fold.last_snapshot = Some(tip.block.number);
+        } else {
+            fold.start();
+        }
+        Ok(fold)
+    }
+
+    /// The registry that counts now.
+    #[must_use]
+    pub fn registry(&self) -> Option<&Arc<Registry>> {
+        self.registry.as_ref().map(|(registry, _)| registry)
+    }
+
+    /// Whether no block is half in and no revert waits for the block that replaces: where a cursor may
+    /// stand.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.pending.is_none() && self.reverted_to.is_none()
+    }
+
+    /// Takes the next entry of the log.
+    ///
+    /// # Errors
+    /// When the entry cannot be read or does not follow.
+    pub async fn take(&mut self, entry: &Entry) -> Result<Option<Folded>, WorkError> {
+        if entry.draft.chain != self.chain || !concerns(entry.draft.kind) {
+            return Ok(None);
+        }
+        let fact = entry
+            .draft
+            .fact()
+            .map_err(|source| WorkError::Entry { seq: entry.seq, source })?;
+        match (fact, entry.draft.block) {
+            (Fact::Adopted(adopted), _) if adopted.what == obsqra_events::AdoptedWhat::Registry => {
+                self.adopt(&adopted.bytes, entry.seq).await
+            }
+            (Fact::BlockApplied(applied), Some(block)) => {
+                self.begin(block, applied, entry.seq).await
+            }
+            (Fact::Event(event), Some(block)) => self.event(block, event, entry),
+            (Fact::BlockReverted(_), Some(block)) => self.revert(block, entry.seq),
+            _ => Ok(None),
+        }
+    }
+
+    async fn adopt(&mut self, bytes: &[u8], seq: Seq) -> Result<Option<Folded>, WorkError> {
+        let registry = parse(bytes, seq)?;
+        let tip = self.fold.as_ref().and_then(MetricFold::tip);
+        self.registry = Some((registry, seq));
+        let Some(tip) = tip else {
+            self.start();
+            return Ok(None);
+        };
+        self.restore(tip.block.number, seq).await?;
+        Ok(self.fold.as_ref().map(|fold| Folded::Reread(fold.markets().collect())))
+    }
+
+    fn start(&mut self) {
+        self.ring.clear();
+        self.fold = self
+            .registry
+            .as_ref()
+            .map(|(registry, seq)| MetricFold::new(Arc::clone(registry), *seq));
+    }
+
+    async fn begin(
+        &mut self,
+        block: BlockRef,
+        applied: BlockApplied,
+        seq: Seq,
+    ) -> Result<Option<Folded>, WorkError> {
+        if let Some(pending) = &self.pending {
+            return Err(broken(seq, format!("block {} is not complete", pending.block.number)));
+        }
+        if self.reverted_to.take().is_some() {
+            self.back_to(block.number, seq).await?;
+        }
+        self.pending = Some(Pending { block, applied, applied_seq: seq, events: Vec::new() });
+        self.complete(seq)
+    }
+
+    fn event(
+        &mut self,
+        block: BlockRef,
+        event: EventData,
+        entry: &Entry,
+    ) -> Result<Option<Folded>, WorkError> {
+        match &mut self.pending {
+            Some(pending) if pending.block == block => {
+                pending.events.push((entry.seq, entry.draft.content_hash, event));
+            }
+            _ => return Err(broken(entry.seq, "an event outside its block".into())),
+        }
+        self.complete(entry.seq)
+    }
+
+    fn complete(&mut self, seq: Seq) -> Result<Option<Folded>, WorkError> {
+        let complete = |pending: &Pending| {
+            pending.events.len() as u64 >= u64::from(pending.applied.watched_events)
+        };
+        let Some(pending) = self.pending.take_if(|pending| complete(pending)) else {
+            return Ok(None);
+        };
+        let input = BlockInput {
+            block: pending.block,
+            hash: pending.applied.hash,
+            applied_seq: pending.applied_seq,
+            events: &pending.events,
+        };
+        let output = match &mut self.fold {
+            Some(fold) => {
+                self.ring.push_back((pending.block.number, fold.clone()));
+                if self.ring.len() > RING {
+                    self.ring.pop_front();
+                }
+                Some(fold.apply(&input).map_err(|source| WorkError::Fold { seq, source })?)
+            }
+            None => None,
+        };
+        Ok(Some(Folded::Block(Box::new(FoldedBlock {
+            block: pending.block,
+            hash: pending.applied.hash,
+            applied_seq: pending.applied_seq,
+            last_seq: seq,
+            events: pending.events,
+            applied: pending.applied,
+            output,
+        }))))
+    }
+
+    fn revert(&mut self, block: BlockRef, seq: Seq) -> Result<Option<Folded>, WorkError> {
+        if self.pending.is_some() {
+            return Err(broken(seq, "a revert inside a block".into()));
+        }
+        self.reverted_to = Some(block.number);
+        Ok(Some(Folded::Reverted(block)))
+    }
+
+    /// The state before a block: from the ring, else from a snapshot.
+    async fn back_to(&mut self, next: BlockNumber, as_of: Seq) -> Result<(), WorkError> {
+        while let Some((number, state)) = self.ring.pop_back() {
+            if number == next {
+                self.fold = Some(state);
+                return Ok(());
+            }
+        }
+        match next.previous() {
+            Some(fork) => self.restore(fork, Seq(as_of.0.saturating_sub(1))).await,
+            None => {
+                self.start();
+                Ok(())
+            }
+        }
+    }
+
+    /// The state after a block that was canonical as of a position: the newest snapshot below it, and
+    /// the blocks in between once more.
+    async fn restore(&mut self, at: BlockNumber, as_of: Seq) -> Result<(), WorkError> {
+        self.start();
+        let Some((registry, _)) = self.registry.clone() else {
+            return Ok(());
+        };
+        let version = snapshot_version(&registry);
+        let found =
+            snapshot::newest(&self.store, &self.chain, &self.partition, &version, (at, as_of))
+                .await?;
+        let mut from = BlockNumber(0);
+        if let Some(found) = found {
+            match MetricFold::decode(Arc::clone(&registry), &found.state) {
+                Ok(state) => {
+                    from = found.number.next();
+                    self.fold = Some(state);
+                }
+                // A snapshot only saves time.
+                Err(error) => tracing::warn!(%error, "snapshot not usable, folding from the start"),
+            }
+        }
+        while from <= at {
+            let to = at.min(BlockNumber(from.0.saturating_add(REPLAY_BATCH - 1)));
+            let blocks = key::canonical_as_of(&self.store, &self.chain, (from, to), as_of).await?;
+            for block in blocks {
+                self.replay(&block).await?;
+            }
+            from = to.next();
+        }
+        Ok(())
+    }
+
+    async fn replay(&mut self, block: &AppliedBlock) -> Result<(), WorkError> {
+        let events = events_of(&self.store, block).await?;
+        let input = BlockInput {
+            block: block.block,
+            hash: block.hash,
+            applied_seq: block.seq,
+            events: &events,
+        };
+        if let Some(fold) = &mut self.fold {
+            fold.apply(&input).map_err(|source| WorkError::Fold { seq: block.seq, source })?;
+        }
+        Ok(())
+    }
+
+    async fn registry_at(&self, at: Seq) -> Result<Option<(Arc<Registry>, Seq)>, WorkError> {
+        let what = obsqra_events::AdoptedWhat::Registry;
+        let Some(adopted) = key::adopted_as_of(&self.store, &self.chain, what, at).await? else {
+            return Ok(None);
+        };
+        let seq = adopted.seq;
+        let entry = log::entry(&self.store, seq)
+            .await?
+            .ok_or_else(|| broken(seq, "the adopted registry is missing".into()))?;
+        match entry.draft.fact().map_err(|source| WorkError::Entry { seq, source })? {
+            Fact::Adopted(adopted) => Ok(Some((parse(&adopted.bytes, seq)?, seq))),
+            _ => Err(broken(seq, "not an adopted registry".into())),
+        }
+    }
+
+    /// Keeps a snapshot in a unit of progress, when enough blocks have passed since the last.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn save(&mut self, tx: &mut Transaction) -> Result<(), WorkError> {
+        let Some(fold) = &self.fold else {
+            return Ok(());
+        };
+        let Some(tip) = fold.tip() else {
+            return Ok(());
+        };
+        let number = tip.block.number;
+        let due = self.last_snapshot.is_none_or(|last| {
+            number.0 >= last.0.saturating_add(SNAPSHOT_EVERY) || number < last
+        });
+        if !due || !self.is_settled() {
+            return Ok(());
+        }
+        let kept = Snapshot {
+            number,
+            epoch: tip.block.epoch,
+            seq: tip.last_seq,
+            state: fold.encode(),
+        };
+        snapshot::save(tx, &self.partition, &snapshot_version(fold.registry()), &kept).await?;
+        self.last_snapshot = Some(number);
+        Ok(())
+    }
+}
+
+fn concerns(kind: Kind) -> bool {
+    matches!(kind, Kind::Adopted | Kind::BlockApplied | Kind::Event | Kind::BlockReverted)
+}
+
+fn snapshot_version(registry: &Registry) -> String {
+    format!("{METRICS_VERSION}/{}", registry.hash())
+}
+
+fn parse(bytes: &[u8], seq: Seq) -> Result<Arc<Registry>, WorkError> {
+    Registry::parse(bytes).map(Arc::new).map_err(|source| WorkError::Registry { seq, source })
+}
+
+fn broken(seq: Seq, problem: String) -> WorkError {
+    WorkError::Log { seq, problem }
+}
+
+/// The watched events of an applied block, which directly follow its entry.
+async fn events_of(
+    store: &Store,
+    block: &AppliedBlock,
+) -> Result<Vec<(Seq, Hash32, EventData)>, WorkError> {
+    let entries = log::read_after(store, block.seq, block.watched_events).await?;
+    entries
+        .into_iter()
+        .map(|entry| {
+            let seq = entry.seq;
+            match entry.draft.fact().map_err(|source| WorkError::Entry { seq, source })? {
+                Fact::Event(event) => Ok((seq, entry.draft.content_hash, event)),
+                _ => Err(broken(seq, "not an event of the block before it".into())),
+            }
+        })
+        .collect()
+}

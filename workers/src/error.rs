@@ -1,0 +1,66 @@
+//! Why a role stops.
+
+use obsqra_bus::BusError;
+use obsqra_events::FactError;
+use obsqra_protocols::{FoldError, RegistryError};
+use obsqra_store::StoreError;
+use obsqra_types::Seq;
+
+/// An error of a role.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkError {
+    /// The log or a table cannot be read or written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The bus cannot be used.
+    #[error(transparent)]
+    Bus(#[from] BusError),
+    /// An entry's payload cannot be read.
+    #[error("log entry {seq}: {source}")]
+    Entry {
+        /// The entry.
+        seq: Seq,
+        /// What is wrong with it.
+        #[source]
+        source: FactError,
+    },
+    /// An adopted registry cannot be read.
+    #[error("log entry {seq}: adopted registry: {source}")]
+    Registry {
+        /// The entry that adopted it.
+        seq: Seq,
+        /// What is wrong with it.
+        #[source]
+        source: RegistryError,
+    },
+    /// The log does not hold together.
+    #[error("log entry {seq}: {problem}")]
+    Log {
+        /// The entry.
+        seq: Seq,
+        /// What is wrong.
+        problem: String,
+    },
+    /// The fold refuses a block.
+    #[error("folding the log at {seq}: {source}")]
+    Fold {
+        /// The entry.
+        seq: Seq,
+        /// Why.
+        #[source]
+        source: FoldError,
+    },
+}
+
+impl WorkError {
+    /// Whether trying again later may help.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Store(error) => error.is_transient(),
+            Self::Bus(BusError::Foreign { .. }) => false,
+            Self::Bus(_) => true,
+            _ => false,
+        }
+    }
+}

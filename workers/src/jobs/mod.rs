@@ -1,0 +1,3 @@
+//! What is derived from the log, one job a file.
+
+pub mod score_risk;

@@ -1,0 +1,136 @@
+//! Rows with two ranges, changed in memory and written at the end of a batch, with the state hashes
+//! kept along.
+
+use std::collections::BTreeMap;
+
+use obsqra_events::SetDigest;
+use obsqra_store::projection::state::StateHashes;
+use obsqra_store::projection::{HistoryRow, OPEN, Ranges};
+
+/// The rows of one read model: those open in both ranges, and what is to be written.
+#[derive(Clone, Debug)]
+pub(super) struct History<R: HistoryRow> {
+    open: BTreeMap<R::Key, R>,
+    inserts: BTreeMap<(R::Key, i64, i64), R>,
+    closes: Vec<(R, i64)>,
+    canonical: SetDigest,
+    full: SetDigest,
+}
+
+impl<R: HistoryRow> Default for History<R> {
+    fn default() -> Self {
+        Self {
+            open: BTreeMap::new(),
+            inserts: BTreeMap::new(),
+            closes: Vec::new(),
+            canonical: SetDigest::default(),
+            full: SetDigest::default(),
+        }
+    }
+}
+
+impl<R: HistoryRow> History<R> {
+    /// Continues from stored rows and hashes.
+    pub(super) fn load(open: Vec<R>, hashes: Option<&StateHashes>) -> Self {
+        Self {
+            open: open.into_iter().map(|row| (row.key(), row)).collect(),
+            canonical: hashes.map_or_else(SetDigest::default, |h| SetDigest::from_hash(&h.canonical)),
+            full: hashes.map_or_else(SetDigest::default, |h| SetDigest::from_hash(&h.full)),
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn hashes(&self) -> StateHashes {
+        StateHashes { canonical: self.canonical.to_hash(), full: self.full.to_hash() }
+    }
+
+    pub(super) fn standing(&self, key: &R::Key) -> Option<&R> {
+        self.open.get(key)
+    }
+
+    /// A row holds from its `from_block` on, known from its `from_seq` on. The row that held before
+    /// is known to end there.
+    pub(super) fn put(&mut self, row: R) {
+        let Ranges { from_block, from_seq, .. } = row.ranges();
+        if let Some(before) = self.open.remove(&row.key()) {
+            self.close(&before, from_seq);
+            let ranges = before.ranges();
+            if ranges.from_block < from_block {
+                self.insert(before.with_ranges(Ranges {
+                    to_block: from_block,
+                    from_seq,
+                    ..ranges
+                }));
+            }
+        }
+        self.open.insert(row.key(), row.clone());
+        self.insert(row);
+    }
+
+    /// A row that stands by itself: its block range is closed from the start.
+    pub(super) fn put_point(&mut self, row: R) {
+        self.insert(row);
+    }
+
+    /// Undoes what began or ended at a height. `touching` are the standing rows that do, all of them
+    /// written.
+    pub(super) fn revert(&mut self, touching: Vec<R>, number: i64, seq: i64) {
+        for row in touching {
+            let ranges = row.ranges();
+            self.close(&row, seq);
+            if ranges.from_block == number {
+                self.open.remove(&row.key());
+            }
+            if ranges.from_block < number && ranges.to_block == number {
+                let again = row.with_ranges(Ranges { to_block: OPEN, from_seq: seq, ..ranges });
+                self.open.insert(again.key(), again.clone());
+                self.insert(again);
+            }
+        }
+    }
+
+    /// Notes rows that were closed in the database, given as they were.
+    pub(super) fn closed_there(&mut self, rows: &[R], seq: i64) {
+        for row in rows {
+            self.forget(row);
+            let closed = row.with_ranges(Ranges { to_seq: seq, ..row.ranges() });
+            self.full.add(&closed.full_bytes());
+        }
+    }
+
+    fn insert(&mut self, row: R) {
+        let ranges = row.ranges();
+        self.canonical.add(&row.canonical_bytes());
+        self.full.add(&row.full_bytes());
+        self.inserts.insert((row.key(), ranges.from_block, ranges.from_seq), row);
+    }
+
+    fn close(&mut self, row: &R, seq: i64) {
+        let ranges = row.ranges();
+        self.forget(row);
+        let place = (row.key(), ranges.from_block, ranges.from_seq);
+        if ranges.from_seq == seq {
+            // Made and replaced at one position: it was never known.
+            self.inserts.remove(&place);
+            return;
+        }
+        let closed = row.with_ranges(Ranges { to_seq: seq, ..ranges });
+        self.full.add(&closed.full_bytes());
+        match self.inserts.get_mut(&place) {
+            Some(unwritten) => *unwritten = closed,
+            None => self.closes.push((row.clone(), seq)),
+        }
+    }
+
+    fn forget(&mut self, row: &R) {
+        self.canonical.remove(&row.canonical_bytes());
+        self.full.remove(&row.full_bytes());
+    }
+
+    /// What is to be written: rows to close, rows to insert.
+    pub(super) fn take(&mut self) -> (Vec<(R, i64)>, Vec<R>) {
+        let closes = std::mem::take(&mut self.closes);
+        let inserts = std::mem::take(&mut self.inserts).into_values().collect();
+        (closes, inserts)
+    }
+}

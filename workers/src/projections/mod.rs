@@ -1,0 +1,10 @@
+//! Read models: what the log says, as rows. One projector a chain applies all of them in one
+//! transaction a batch, so that they share one position.
+
+mod history;
+mod models;
+mod projector;
+mod rows;
+
+pub use models::ReadModels;
+pub use projector::Projector;

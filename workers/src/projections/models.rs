@@ -1,0 +1,251 @@
+//! All read models of a chain, applied entry by entry inside one transaction.
+
+use std::sync::Arc;
+
+use obsqra_events::{Entry, Fact, Kind};
+use obsqra_protocols::{MarketMetrics, Registry};
+use obsqra_store::projection::block::{self, BlockRow};
+use obsqra_store::projection::event::{self, EventRow};
+use obsqra_store::projection::market_metrics::{self, MarketMetricsRow};
+use obsqra_store::projection::risk_score::{self, RiskScoreRow};
+use obsqra_store::projection::HistoryRow;
+use obsqra_store::projection::state::{self, ProjectionState};
+use obsqra_store::{Store, Transaction, key};
+use obsqra_types::{BlockNumber, BlockRef, ChainId, Partition, Seq};
+
+use super::history::History;
+use super::rows;
+use crate::WorkError;
+use crate::chain_fold::{ChainFold, Folded, FoldedBlock};
+
+/// The rows that are open, the fold they come from, and the position they stand for.
+#[derive(Debug)]
+pub struct ReadModels {
+    store: Store,
+    chain: ChainId,
+    fold: ChainFold,
+    state: ProjectionState,
+    blocks: History<BlockRow>,
+    events: History<EventRow>,
+    markets: History<MarketMetricsRow>,
+    scores: History<RiskScoreRow>,
+}
+
+impl ReadModels {
+    /// Empty read models, before the first entry.
+    #[must_use]
+    pub fn empty(store: &Store, chain: &ChainId, partition: &Partition) -> Self {
+        Self {
+            store: store.clone(),
+            chain: chain.clone(),
+            fold: ChainFold::new(store, chain, partition),
+            state: ProjectionState::START,
+            blocks: History::default(),
+            events: History::default(),
+            markets: History::default(),
+            scores: History::default(),
+        }
+    }
+
+    /// The read models as the database holds them.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn load(
+        store: &Store,
+        chain: &ChainId,
+        partition: &Partition,
+    ) -> Result<Self, WorkError> {
+        let state = state::load(store, chain).await?;
+        let hashes = state::load_hashes(store, chain).await?;
+        let markets = market_metrics::open(store, chain.as_str()).await?;
+        let scores = risk_score::open(store, chain.as_str()).await?;
+        Ok(Self {
+            store: store.clone(),
+            chain: chain.clone(),
+            fold: ChainFold::resume(store, chain, partition, state.seq).await?,
+            state,
+            blocks: History::load(Vec::new(), hashes.get(BlockRow::READ_MODEL)),
+            events: History::load(Vec::new(), hashes.get(EventRow::READ_MODEL)),
+            markets: History::load(markets, hashes.get(MarketMetricsRow::READ_MODEL)),
+            scores: History::load(scores, hashes.get(RiskScoreRow::READ_MODEL)),
+        })
+    }
+
+    /// The position that the rows stand for, once written.
+    #[must_use]
+    pub fn state(&self) -> ProjectionState {
+        self.state
+    }
+
+    /// Whether the position may be made visible: no block is half in, no revert half done.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.fold.is_settled()
+    }
+
+    /// Applies the next entry of the log.
+    ///
+    /// # Errors
+    /// When the entry cannot be read or does not follow, or the database fails.
+    pub async fn apply(&mut self, tx: &mut Transaction, entry: &Entry) -> Result<(), WorkError> {
+        let seq = entry.seq;
+        match self.fold.take(entry).await? {
+            Some(Folded::Block(folded)) => self.block(&folded)?,
+            Some(Folded::Reverted(block)) => self.revert(tx, block, seq).await?,
+            Some(Folded::Reread(markets)) => self.reread(&markets, seq)?,
+            None => self.other(entry)?,
+        }
+        self.state.seq = seq;
+        Ok(())
+    }
+
+    fn block(&mut self, folded: &FoldedBlock) -> Result<(), WorkError> {
+        self.blocks.put_point(rows::block(&self.chain, folded)?);
+        if let Some(registry) = self.fold.registry().map(Arc::clone) {
+            self.events_of(folded, &registry)?;
+        }
+        let number = rows::signed(folded.block.number.0, folded.applied_seq)?;
+        for metrics in folded.output.iter().flat_map(|output| &output.changed_markets) {
+            self.markets.put(rows::market(&self.chain, number, folded.last_seq, metrics)?);
+        }
+        self.state.block = Some((folded.block, folded.hash));
+        Ok(())
+    }
+
+    fn events_of(&mut self, folded: &FoldedBlock, registry: &Registry) -> Result<(), WorkError> {
+        for event in &folded.events {
+            if let Some(row) = rows::event(&self.chain, folded, registry, event)? {
+                self.events.put_point(row);
+            }
+        }
+        Ok(())
+    }
+
+    /// Another registry changes what the newest block's markets are; rows that say the same stay.
+    fn reread(&mut self, markets: &[MarketMetrics], seq: Seq) -> Result<(), WorkError> {
+        let Some((block, _)) = self.state.block else {
+            return Ok(());
+        };
+        let number = rows::signed(block.number.0, seq)?;
+        for metrics in markets {
+            let row = rows::market(&self.chain, number, seq, metrics)?;
+            let same = self.markets.standing(&row.key()).is_some_and(|standing| {
+                standing.with_ranges(row.ranges) == row
+            });
+            if !same {
+                self.markets.put(row);
+            }
+        }
+        Ok(())
+    }
+
+    fn other(&mut self, entry: &Entry) -> Result<(), WorkError> {
+        let draft = &entry.draft;
+        let Some(block) = draft.block.filter(|_| draft.chain == self.chain) else {
+            return Ok(());
+        };
+        if !matches!(draft.kind, Kind::RiskScored | Kind::RiskAbsent | Kind::BlockFinalized) {
+            return Ok(());
+        }
+        let fact =
+            draft.fact().map_err(|source| WorkError::Entry { seq: entry.seq, source })?;
+        match &fact {
+            Fact::RiskScored(fact) => {
+                self.scores.put(rows::scored(&self.chain, block, entry.seq, fact)?);
+            }
+            Fact::RiskAbsent(fact) => {
+                self.scores.put(rows::unscored(&self.chain, block, entry.seq, fact)?);
+            }
+            Fact::BlockFinalized(_) => self.state.finalized = Some(block.number),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    async fn revert(
+        &mut self,
+        tx: &mut Transaction,
+        block: BlockRef,
+        seq: Seq,
+    ) -> Result<(), WorkError> {
+        self.write_rows(tx).await?;
+        let chain = self.chain.as_str().to_owned();
+        let (number, at) = (rows::signed(block.number.0, seq)?, rows::signed(seq.0, seq)?);
+        let closed = block::close_at(tx, &chain, number, at).await?;
+        self.blocks.closed_there(&closed, at);
+        let closed = event::close_at(tx, &chain, number, at).await?;
+        self.events.closed_there(&closed, at);
+        let touching = market_metrics::touching(tx, &chain, number).await?;
+        self.markets.revert(touching, number, at);
+        let touching = risk_score::touching(tx, &chain, number).await?;
+        self.scores.revert(touching, number, at);
+        self.state.block = self.block_below(block.number, seq).await?;
+        Ok(())
+    }
+
+    async fn block_below(
+        &self,
+        number: BlockNumber,
+        seq: Seq,
+    ) -> Result<Option<(BlockRef, obsqra_types::BlockHash)>, WorkError> {
+        let Some(below) = number.previous() else {
+            return Ok(None);
+        };
+        let found =
+            key::canonical_as_of(&self.store, &self.chain, (below, below), seq).await?;
+        Ok(found.first().map(|block| (block.block, block.hash)))
+    }
+
+    async fn write_rows(&mut self, tx: &mut Transaction) -> Result<(), WorkError> {
+        let (_, inserts) = self.blocks.take();
+        if !inserts.is_empty() {
+            block::insert(tx, &inserts).await?;
+        }
+        let (_, inserts) = self.events.take();
+        if !inserts.is_empty() {
+            event::insert(tx, &inserts).await?;
+        }
+        let (closes, inserts) = self.markets.take();
+        if !closes.is_empty() {
+            market_metrics::close(tx, &closes).await?;
+        }
+        if !inserts.is_empty() {
+            market_metrics::insert(tx, &inserts).await?;
+        }
+        let (closes, inserts) = self.scores.take();
+        if !closes.is_empty() {
+            risk_score::close(tx, &closes).await?;
+        }
+        if !inserts.is_empty() {
+            risk_score::insert(tx, &inserts).await?;
+        }
+        Ok(())
+    }
+
+    /// Writes rows, state hashes and position.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn write(&mut self, tx: &mut Transaction) -> Result<(), WorkError> {
+        self.write_rows(tx).await?;
+        for (read_model, hashes) in [
+            (BlockRow::READ_MODEL, self.blocks.hashes()),
+            (EventRow::READ_MODEL, self.events.hashes()),
+            (MarketMetricsRow::READ_MODEL, self.markets.hashes()),
+            (RiskScoreRow::READ_MODEL, self.scores.hashes()),
+        ] {
+            state::save_hashes(tx, &self.chain, read_model, &hashes).await?;
+        }
+        state::save(tx, &self.chain, &self.state).await?;
+        Ok(())
+    }
+
+    /// Keeps a snapshot of the fold when one is due.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn save_fold(&mut self, tx: &mut Transaction) -> Result<(), WorkError> {
+        self.fold.save(tx).await
+    }
+}

@@ -1,0 +1,89 @@
+//! The projector: applies the log to the read models, batch by batch.
+
+use obsqra_events::Kind;
+use obsqra_store::notify::{Signal, notify};
+use obsqra_store::{LeaseKeeper, Store, StoreError, lease, log};
+use obsqra_types::{ChainId, Partition, Seq};
+
+use super::ReadModels;
+use crate::WorkError;
+use crate::runtime::{Progress, Role};
+
+/// Entries applied in one transaction, more where a block is larger.
+const BATCH: u32 = 4_000;
+
+/// Projects one chain.
+#[derive(Debug)]
+pub struct Projector {
+    store: Store,
+    chain: ChainId,
+    models: ReadModels,
+}
+
+impl Projector {
+    /// Prepares the role; nothing is read yet.
+    #[must_use]
+    pub fn new(store: &Store, chain: &ChainId) -> Self {
+        let partition = Partition::Projector(chain.clone());
+        Self {
+            store: store.clone(),
+            chain: chain.clone(),
+            models: ReadModels::empty(store, chain, &partition),
+        }
+    }
+}
+
+impl Role for Projector {
+    fn partition(&self) -> Partition {
+        Partition::Projector(self.chain.clone())
+    }
+
+    fn wakes_on(&self) -> &'static [Kind] {
+        &[Kind::BlockApplied, Kind::BlockReverted, Kind::RiskScored, Kind::RiskAbsent]
+    }
+
+    async fn load(&mut self) -> Result<(), WorkError> {
+        self.models = ReadModels::load(&self.store, &self.chain, &self.partition()).await?;
+        Ok(())
+    }
+
+    async fn work(&mut self, lease: &LeaseKeeper) -> Result<Progress, WorkError> {
+        let mut read = self.models.state().seq;
+        let mut entries = log::read_after(&self.store, read, BATCH).await?;
+        if entries.is_empty() {
+            return Ok(Progress::Idle);
+        }
+        let mut tx = self.store.begin().await?;
+        lease::check(&mut tx, lease.fence()).await?;
+        let mut applied = 0u64;
+        loop {
+            for entry in &entries {
+                self.models.apply(&mut tx, entry).await?;
+                read = entry.seq;
+                applied += 1;
+            }
+            if self.models.is_settled() {
+                break;
+            }
+            entries = rest_of_block(&self.store, read).await?;
+        }
+        self.models.write(&mut tx).await?;
+        self.models.save_fold(&mut tx).await?;
+        notify(&mut tx, Signal::Projection).await?;
+        tx.commit().await.map_err(StoreError::from)?;
+        metrics::counter!("obsqra_projector_entries_total").increment(applied);
+        Ok(Progress::Worked)
+    }
+}
+
+/// A few entries more, until the block at hand is complete. They are there: a block is appended whole.
+async fn rest_of_block(
+    store: &Store,
+    read: Seq,
+) -> Result<Vec<obsqra_events::Entry>, WorkError> {
+    let entries = log::read_after(store, read, 64).await?;
+    if entries.is_empty() {
+        return Err(WorkError::Log { seq: read, problem: "the block's events are missing".into() });
+    }
+    Ok(entries)
+}

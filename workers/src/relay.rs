@@ -1,0 +1,210 @@
+//! The relay: publishes the log to the chain's stream, after commit and in order, a window at a time.
+//!
+//! Its cursor moves only past what the server has acknowledged. Before it publishes, it compares the
+//! stream with the log: a window whose acknowledgement was lost is not sent again, and a stream that was
+//! lost, or restored from an older copy, is filled again from where it ends.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use obsqra_bus::{ChainStream, MAX_BATCH, Outgoing, StreamPosition};
+use obsqra_events::{AdoptedWhat, Entry, Fact, Finality, Kind, Message, MessageContext};
+use obsqra_protocols::{Registry, decode};
+use obsqra_store::{LeaseKeeper, Store, StoreError, chain_tip, cursor, key, lease, log, relay_subject};
+use obsqra_types::{ChainId, Partition, Seq};
+
+use crate::WorkError;
+use crate::runtime::{Progress, Role};
+
+/// Most entries in a window.
+const WINDOW: u32 = 512;
+
+/// Publishes one chain.
+#[derive(Debug)]
+pub struct Relay {
+    store: Store,
+    stream: ChainStream,
+    chain: ChainId,
+    registry: Option<Arc<Registry>>,
+    cursor: Seq,
+    position: StreamPosition,
+    /// Last position published on each subject.
+    tails: BTreeMap<String, Seq>,
+}
+
+impl Relay {
+    /// Prepares the role; nothing is read yet.
+    #[must_use]
+    pub fn new(store: &Store, stream: &ChainStream, chain: &ChainId) -> Self {
+        Self {
+            store: store.clone(),
+            stream: stream.clone(),
+            chain: chain.clone(),
+            registry: None,
+            cursor: Seq::BEFORE_FIRST,
+            position: StreamPosition { stream_sequence: 0, seq: None },
+            tails: BTreeMap::new(),
+        }
+    }
+
+    /// Goes back to where the stream ends, when it holds less than was acknowledged.
+    async fn refill(&mut self) -> Result<(), WorkError> {
+        let end = self.position.seq.unwrap_or(Seq::BEFORE_FIRST);
+        let published = self.tails.values().copied().max().unwrap_or(Seq::BEFORE_FIRST);
+        if end >= published {
+            return Ok(());
+        }
+        tracing::warn!(
+            chain = %self.chain, stream_ends = end.0, published = published.0,
+            "the stream holds less than was published: filling it again"
+        );
+        for (subject, tail) in &mut self.tails {
+            if *tail > end {
+                *tail = self.stream.last_on(subject).await?.unwrap_or(Seq::BEFORE_FIRST);
+            }
+        }
+        self.cursor = end;
+        Ok(())
+    }
+
+    /// The messages of a window of entries, with the last position on each subject that they move.
+    fn messages(
+        &mut self,
+        entries: &[Entry],
+        finalized: Option<u64>,
+    ) -> Result<Vec<Outgoing>, WorkError> {
+        let mut messages = Vec::new();
+        for entry in entries {
+            if entry.draft.chain != self.chain || entry.draft.kind == Kind::BlockAttested {
+                continue;
+            }
+            let fact = entry
+                .draft
+                .fact()
+                .map_err(|source| WorkError::Entry { seq: entry.seq, source })?;
+            self.learn(&fact, entry.seq)?;
+            let context = self.context(entry, &fact);
+            let Some(message) = Message::new(entry, &fact, &context) else {
+                continue;
+            };
+            let is_final = entry
+                .draft
+                .block
+                .zip(finalized)
+                .is_some_and(|(block, finalized)| block.number.0 <= finalized);
+            let finality = if is_final { Finality::Final } else { Finality::Provisional };
+            let subject = message.subject.as_str().to_owned();
+            let previous =
+                self.tails.insert(subject, entry.seq).filter(|seq| *seq > Seq::BEFORE_FIRST);
+            messages.push(Outgoing { message, seq: entry.seq, previous, finality });
+        }
+        Ok(messages)
+    }
+
+    fn learn(&mut self, fact: &Fact, seq: Seq) -> Result<(), WorkError> {
+        if let Fact::Adopted(adopted) = fact
+            && adopted.what == AdoptedWhat::Registry
+        {
+            let registry = Registry::parse(&adopted.bytes)
+                .map_err(|source| WorkError::Registry { seq, source })?;
+            self.registry = Some(Arc::new(registry));
+        }
+        Ok(())
+    }
+
+    fn context(&self, entry: &Entry, fact: &Fact) -> MessageContext {
+        let mut context = MessageContext::default();
+        match (fact, &self.registry) {
+            (Fact::BlockApplied(applied), _) => {
+                context.last_seq = Some(Seq(entry.seq.0 + u64::from(applied.watched_events)));
+            }
+            (Fact::Event(event), Some(registry)) => {
+                if let Some(decoded) = decode(registry, event) {
+                    context.protocol = Some(decoded.protocol);
+                    context.event_name = decoded.name.map(str::to_owned);
+                    context.decoded = decoded.event.map(|event| event.to_json());
+                }
+            }
+            _ => {}
+        }
+        context
+    }
+
+    async fn commit(&mut self, lease: &LeaseKeeper, moved: &BTreeMap<String, Seq>, to: Seq) -> Result<(), WorkError> {
+        let mut tx = self.store.begin().await?;
+        lease::check(&mut tx, lease.fence()).await?;
+        cursor::advance(&mut tx, &self.partition(), to).await?;
+        if !moved.is_empty() {
+            relay_subject::save(&mut tx, &self.chain, moved).await?;
+        }
+        tx.commit().await.map_err(StoreError::from)?;
+        self.cursor = to;
+        Ok(())
+    }
+
+    /// Entries older than the stream keeps messages are not sent, blocks aside.
+    fn is_kept(&self, entry: &Entry, now: chrono::DateTime<chrono::Utc>) -> bool {
+        if matches!(entry.draft.kind, Kind::BlockApplied | Kind::BlockReverted | Kind::BlockFinalized) {
+            return true;
+        }
+        let age = now.timestamp_micros().saturating_sub(entry.recorded_at.0);
+        u128::try_from(age).unwrap_or(0) < self.stream.max_age().as_micros()
+    }
+}
+
+impl Role for Relay {
+    fn partition(&self) -> Partition {
+        Partition::Relay(self.chain.clone())
+    }
+
+    // It is what wakes the others; it looks at the log itself.
+    fn wakes_on(&self) -> &'static [Kind] {
+        &[]
+    }
+
+    async fn load(&mut self) -> Result<(), WorkError> {
+        self.cursor = cursor::load(&self.store, &self.partition()).await?;
+        self.tails = relay_subject::load(&self.store, &self.chain).await?;
+        self.position = self.stream.position().await?;
+        self.refill().await?;
+        self.registry = None;
+        let adopted =
+            key::adopted_as_of(&self.store, &self.chain, AdoptedWhat::Registry, self.cursor).await?;
+        if let Some(adopted) = adopted
+            && let Some(entry) = log::entry(&self.store, adopted.seq).await?
+        {
+            let fact = entry
+                .draft
+                .fact()
+                .map_err(|source| WorkError::Entry { seq: entry.seq, source })?;
+            self.learn(&fact, entry.seq)?;
+        }
+        Ok(())
+    }
+
+    async fn work(&mut self, lease: &LeaseKeeper) -> Result<Progress, WorkError> {
+        let mut entries = log::read_after(&self.store, self.cursor, WINDOW).await?;
+        let Some(last) = entries.last().map(|entry| entry.seq) else {
+            return Ok(Progress::Idle);
+        };
+        let now = chrono::Utc::now();
+        entries.retain(|entry| self.is_kept(entry, now));
+        let tip = chain_tip::load(&self.store, &self.chain).await?;
+        let finalized = tip.and_then(|tip| tip.finalized).map(|number| number.0);
+        let mut messages = self.messages(&entries, finalized)?;
+        let moved = messages
+            .iter()
+            .map(|outgoing| (outgoing.message.subject.as_str().to_owned(), outgoing.seq))
+            .collect();
+        // What the stream holds already was acknowledged without our hearing of it.
+        let end = self.position.seq.unwrap_or(Seq::BEFORE_FIRST);
+        messages.retain(|outgoing| outgoing.seq > end);
+        for window in messages.chunks(MAX_BATCH) {
+            self.position = self.stream.publish(self.position, window).await?;
+        }
+        self.commit(lease, &moved, last).await?;
+        metrics::counter!("obsqra_relay_messages_total").increment(messages.len() as u64);
+        metrics::gauge!("obsqra_relay_seq").set(self.cursor.0 as f64);
+        Ok(Progress::Worked)
+    }
+}
