@@ -34,7 +34,10 @@ impl Api {
         let started = Instant::now();
         let run = async {
             let context = RequestContext::pin(Arc::clone(&self.shared)).await;
-            let mut response = self.schema.execute(request.data(Arc::clone(&context))).await;
+            let mut response = self
+                .schema
+                .execute(request.data(Arc::clone(&context)))
+                .await;
             finish(&mut response, &context);
             response
         };
@@ -43,7 +46,7 @@ impl Api {
             Err(_elapsed) => error::timed_out(),
         };
         let outcome = if response.is_ok() { "ok" } else { "error" };
-        metrics::histogram!("graphql_request_seconds", "outcome" => outcome)
+        metrics::histogram!("obsqra_graphql_request_seconds", "outcome" => outcome)
             .record(started.elapsed().as_secs_f64());
         response
     }
@@ -63,7 +66,10 @@ pub(crate) struct Connection {
 
 impl Connection {
     pub(crate) fn new(api: Api) -> Self {
-        Self { api, free: Arc::new(Semaphore::new(MAX_OPERATIONS_A_WEBSOCKET)) }
+        Self {
+            api,
+            free: Arc::new(Semaphore::new(MAX_OPERATIONS_A_WEBSOCKET)),
+        }
     }
 }
 
@@ -85,7 +91,9 @@ impl Executor for Connection {
             let context = RequestContext::pin(Arc::clone(&api.shared)).await;
             let request = request.data(Arc::clone(&context));
             let session = session.unwrap_or_default();
-            let responses = api.schema.execute_stream_with_session_data(request, session);
+            let responses = api
+                .schema
+                .execute_stream_with_session_data(request, session);
             responses.map(move |mut response| {
                 // Held as long as the operation's stream lives.
                 let _open = &permit;

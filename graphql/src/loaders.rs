@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use async_graphql::dataloader::Loader;
 use obsqra_events::{Cause, Fact};
+use obsqra_store::read::ProtocolAt;
 use obsqra_store::read::market_metrics::{self, MarketState};
 use obsqra_store::read::risk_score::{self, RiskState};
-use obsqra_store::read::ProtocolAt;
 use obsqra_store::{Store, log};
 use obsqra_types::{ChainId, Seq};
 
@@ -24,9 +24,15 @@ impl Loader<ProtocolAt> for Markets {
     type Value = Arc<Vec<MarketState>>;
     type Error = ApiError;
 
-    async fn load(&self, keys: &[ProtocolAt]) -> Result<HashMap<ProtocolAt, Self::Value>, ApiError> {
+    async fn load(
+        &self,
+        keys: &[ProtocolAt],
+    ) -> Result<HashMap<ProtocolAt, Self::Value>, ApiError> {
         let found = market_metrics::at(&self.store, &self.chain, self.known_at, keys).await?;
-        Ok(found.into_iter().map(|(key, markets)| (key, Arc::new(markets))).collect())
+        Ok(found
+            .into_iter()
+            .map(|(key, markets)| (key, Arc::new(markets)))
+            .collect())
     }
 }
 
@@ -41,9 +47,15 @@ impl Loader<ProtocolAt> for Risks {
     type Value = Arc<RiskState>;
     type Error = ApiError;
 
-    async fn load(&self, keys: &[ProtocolAt]) -> Result<HashMap<ProtocolAt, Self::Value>, ApiError> {
+    async fn load(
+        &self,
+        keys: &[ProtocolAt],
+    ) -> Result<HashMap<ProtocolAt, Self::Value>, ApiError> {
         let found = risk_score::at(&self.store, &self.chain, self.known_at, keys).await?;
-        Ok(found.into_iter().map(|(key, state)| (key, Arc::new(state))).collect())
+        Ok(found
+            .into_iter()
+            .map(|(key, state)| (key, Arc::new(state)))
+            .collect())
     }
 }
 
@@ -62,9 +74,15 @@ impl Loader<Seq> for Causes {
             .into_iter()
             .map(|entry| {
                 let seq = entry.seq;
-                let fact = entry.draft.fact().map_err(|error| ApiError::entry(seq, error))?;
+                let fact = entry
+                    .draft
+                    .fact()
+                    .map_err(|error| ApiError::entry(seq, error))?;
                 let Fact::RiskScored(scored) = fact else {
-                    return Err(ApiError::UnexpectedEntry { seq, expected: "risk score" });
+                    return Err(ApiError::UnexpectedEntry {
+                        seq,
+                        expected: "risk score",
+                    });
                 };
                 Ok((seq, Arc::new(scored.causes.as_slice().to_vec())))
             })

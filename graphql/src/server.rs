@@ -16,7 +16,8 @@ use crate::limits::{MAX_WEBSOCKETS, SHUTDOWN_TIMEOUT};
 use crate::registry::RegistryCache;
 use crate::{api, http, live};
 
-/// Tells whether a dependency is up, from what is known already: it is called on each health request.
+/// Tells whether a dependency is up, from what is known already: it is called on each health
+/// request.
 pub type HealthCheck = Arc<dyn Fn() -> bool + Send + Sync>;
 
 /// Writes the process's metrics in Prometheus's text format.
@@ -43,7 +44,9 @@ pub struct ServerOptions {
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
     /// Another process listens there.
-    #[error("{0} is in use: stop the process that listens there, or choose another address to listen on")]
+    #[error(
+        "{0} is in use: stop the process that listens there, or choose another address to listen on"
+    )]
     AddressInUse(SocketAddr),
     /// The address cannot be listened on for another reason.
     #[error("cannot listen on {address}: choose an address of this machine that this user may use")]
@@ -92,7 +95,11 @@ impl Server {
         };
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         let local_addr = listener.local_addr().map_err(failed)?;
-        Ok(Self { listener, local_addr, options })
+        Ok(Self {
+            listener,
+            local_addr,
+            options,
+        })
     }
 
     /// Where the server listens; the port is the real one where 0 was asked for.
@@ -110,9 +117,26 @@ impl Server {
         let stop = stop.child_token();
         let tasks = TaskTracker::new();
         let (newest, live) = watch::channel(None);
-        let ServerOptions { store, chain, bus, metrics, max_lag_blocks, .. } = self.options;
-        tasks.spawn(live::follow(store.clone(), chain.clone(), newest, stop.clone()));
-        let shared = Shared { store, chain, registries: RegistryCache::default(), live };
+        let ServerOptions {
+            store,
+            chain,
+            bus,
+            metrics,
+            max_lag_blocks,
+            ..
+        } = self.options;
+        tasks.spawn(live::follow(
+            store.clone(),
+            chain.clone(),
+            newest,
+            stop.clone(),
+        ));
+        let shared = Shared {
+            store,
+            chain,
+            registries: RegistryCache::default(),
+            live,
+        };
         let state = AppState {
             api: Api::new(api::schema(), Arc::new(shared)),
             bus,
@@ -135,7 +159,10 @@ impl Server {
         tasks.close();
         // Each task ends by itself once the token is cancelled; if serving failed it was not.
         stop.cancel();
-        if tokio::time::timeout(SHUTDOWN_TIMEOUT, tasks.wait()).await.is_err() {
+        if tokio::time::timeout(SHUTDOWN_TIMEOUT, tasks.wait())
+            .await
+            .is_err()
+        {
             tracing::warn!("WebSockets were still open when the GraphQL server stopped");
         }
         ended.map_err(ServerError::Serve)

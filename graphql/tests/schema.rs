@@ -25,7 +25,8 @@ fn every_field_is_documented() {
     let mut inside = false;
     for line in sdl.lines() {
         let text = line.trim();
-        let is_member = inside && line.starts_with('\t') && text.contains(':') && !text.starts_with(['"', ')']);
+        let is_member =
+            inside && line.starts_with('\t') && text.contains(':') && !text.starts_with(['"', ')']);
         if is_member && !documented {
             undocumented.push(text);
         }
@@ -34,5 +35,8 @@ fn every_field_is_documented() {
         }
         documented = text.ends_with("\"\"\"");
     }
-    assert!(undocumented.is_empty(), "without a description: {undocumented:#?}");
+    assert!(
+        undocumented.is_empty(),
+        "without a description: {undocumented:#?}"
+    );
 }

@@ -105,7 +105,7 @@ impl ChainFold {
         at: Seq,
     ) -> Result<Self, WorkError> {
         let mut fold = Self::new(store, chain, partition);
-        fold.registry = fold.registry_at(at).await?;
+        fold.registry = adopted_registry(store, chain, at).await?;
         if let Some(tip) = key::tip_as_of(store, chain, at).await? {
             fold.restore(tip.block.number, at).await?;
             fold.last_snapshot = Some(tip.block.number);
@@ -310,21 +310,6 @@ impl ChainFold {
         Ok(())
     }
 
-    async fn registry_at(&self, at: Seq) -> Result<Option<(Arc<Registry>, Seq)>, WorkError> {
-        let what = obsqra_events::AdoptedWhat::Registry;
-        let Some(adopted) = key::adopted_as_of(&self.store, &self.chain, what, at).await? else {
-            return Ok(None);
-        };
-        let seq = adopted.seq;
-        let entry = log::entry(&self.store, seq)
-            .await?
-            .ok_or_else(|| broken(seq, "the adopted registry is missing".into()))?;
-        match entry.draft.fact().map_err(|source| WorkError::Entry { seq, source })? {
-            Fact::Adopted(adopted) => Ok(Some((parse(&adopted.bytes, seq)?, seq))),
-            _ => Err(broken(seq, "not an adopted registry".into())),
-        }
-    }
-
     /// Keeps a snapshot in a unit of progress, when enough blocks have passed since the last.
     ///
     /// # Errors
@@ -352,6 +337,29 @@ impl ChainFold {
         snapshot::save(tx, &self.partition, &snapshot_version(fold.registry()), &kept).await?;
         self.last_snapshot = Some(number);
         Ok(())
+    }
+}
+
+/// The registry that counts at a position, and where it was adopted; `None` before the first.
+///
+/// # Errors
+/// When the log cannot be read.
+pub async fn adopted_registry(
+    store: &Store,
+    chain: &ChainId,
+    at: Seq,
+) -> Result<Option<(Arc<Registry>, Seq)>, WorkError> {
+    let what = obsqra_events::AdoptedWhat::Registry;
+    let Some(adopted) = key::adopted_as_of(store, chain, what, at).await? else {
+        return Ok(None);
+    };
+    let seq = adopted.seq;
+    let entry = log::entry(store, seq)
+        .await?
+        .ok_or_else(|| broken(seq, "the adopted registry is missing".into()))?;
+    match entry.draft.fact().map_err(|source| WorkError::Entry { seq, source })? {
+        Fact::Adopted(adopted) => Ok(Some((parse(&adopted.bytes, seq)?, seq))),
+        _ => Err(broken(seq, "not an adopted registry".into())),
     }
 }
 

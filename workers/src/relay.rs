@@ -14,7 +14,7 @@ use obsqra_store::{LeaseKeeper, Store, StoreError, chain_tip, cursor, key, lease
 use obsqra_types::{ChainId, Partition, Seq};
 
 use crate::WorkError;
-use crate::runtime::{Progress, Role};
+use crate::runtime::{Progress, Role, WakesOn};
 
 /// Most entries in a window.
 const WINDOW: u32 = 512;
@@ -158,8 +158,8 @@ impl Role for Relay {
     }
 
     // It is what wakes the others; it looks at the log itself.
-    fn wakes_on(&self) -> &'static [Kind] {
-        &[]
+    fn wakes_on(&self) -> WakesOn {
+        WakesOn::Log
     }
 
     async fn load(&mut self) -> Result<(), WorkError> {

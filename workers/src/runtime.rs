@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use obsqra_bus::{ChainStream, Wake};
 use obsqra_events::Kind;
+use obsqra_store::notify::{Listener, Signal};
 use obsqra_store::{LeaseKeeper, Store, StoreError};
 use obsqra_types::Partition;
 use tokio_util::sync::CancellationToken;
@@ -35,13 +36,22 @@ pub enum Progress {
     Idle,
 }
 
+/// What wakes a role that has reached the end of the log.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum WakesOn {
+    /// The publication of a fact of these kinds.
+    Facts(&'static [Kind]),
+    /// The database's hint that the log has grown: for the relay, which does the publishing.
+    Log,
+}
+
 /// A role that works through a partition.
 pub trait Role: Send {
     /// The partition that one process at a time may hold.
     fn partition(&self) -> Partition;
 
-    /// The facts whose publication wakes it; none for a role that listens elsewhere.
-    fn wakes_on(&self) -> &'static [Kind];
+    /// What wakes it.
+    fn wakes_on(&self) -> WakesOn;
 
     /// Brings its state to what the database holds. Called after the lease is taken, and again after
     /// every error.
@@ -117,8 +127,7 @@ async fn stretches<R: Role>(
     failures: &mut u32,
 ) -> Result<(), WorkError> {
     role.load().await?;
-    let kinds = role.wakes_on();
-    let mut wake = (!kinds.is_empty()).then(|| Wake::new(&context.stream, kinds));
+    let mut waker = Waker::new(role.wakes_on(), context).await?;
     // A stretch is not cut off half-way by a shutdown: it is bounded, and ends in a commit.
     while !shutdown.is_cancelled() {
         if lease.lost().is_cancelled() {
@@ -130,17 +139,32 @@ async fn stretches<R: Role>(
             tokio::select! {
                 () = shutdown.cancelled() => {}
                 () = lease.lost().cancelled() => {}
-                () = woken(wake.as_mut(), context.longest_rest) => {}
+                rested = waker.wait(context.longest_rest) => rested?,
             }
         }
     }
     Ok(())
 }
 
-async fn woken(wake: Option<&mut Wake>, at_most: Duration) {
-    match wake {
-        Some(wake) => wake.wait(at_most).await,
-        None => tokio::time::sleep(at_most).await,
+enum Waker {
+    Bus(Wake),
+    Log(Listener),
+}
+
+impl Waker {
+    async fn new(on: WakesOn, context: &RoleContext) -> Result<Self, WorkError> {
+        Ok(match on {
+            WakesOn::Facts(kinds) => Self::Bus(Wake::new(&context.stream, kinds)),
+            WakesOn::Log => Self::Log(Listener::new(&context.store, Signal::Log).await?),
+        })
+    }
+
+    async fn wait(&mut self, at_most: Duration) -> Result<(), WorkError> {
+        match self {
+            Self::Bus(wake) => wake.wait(at_most).await,
+            Self::Log(listener) => listener.wait(at_most).await?,
+        }
+        Ok(())
     }
 }
 

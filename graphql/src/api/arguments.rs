@@ -22,7 +22,10 @@ impl Paging {
     pub(super) fn request(self) -> Result<PageRequest, ApiError> {
         let (direction, size) = match (self.first, self.last) {
             (Some(_), Some(_)) => {
-                return Err(ApiError::bad_input("last", "give either `first` or `last`, not both"));
+                return Err(ApiError::bad_input(
+                    "last",
+                    "give either `first` or `last`, not both",
+                ));
             }
             (first, None) => (Direction::Forward, page_size("first", first)?),
             (None, last) => (Direction::Backward, page_size("last", last)?),
@@ -50,19 +53,20 @@ fn page_size(argument: &'static str, rows: Option<i32>) -> Result<u32, ApiError>
 }
 
 /// Reads a cursor.
-pub(super) fn cursor(
-    argument: &'static str,
-    text: Option<&str>,
-) -> Result<Option<Seq>, ApiError> {
+pub(super) fn cursor(argument: &'static str, text: Option<&str>) -> Result<Option<Seq>, ApiError> {
     text.map(Cursor::decode)
         .transpose()
         .map(|cursor| cursor.map(|cursor| cursor.0))
         .map_err(|error| ApiError::bad_input(argument, error.to_string()))
 }
 
-/// How many rows a page may hold, for its cost. Sizes out of range are refused when the page is read.
+/// How many rows a page may hold, for its cost. Sizes out of range are refused when the page is
+/// read.
 pub(super) fn page_cost(first: Option<i32>, last: Option<i32>) -> usize {
-    let rows = first.or(last).and_then(|rows| u32::try_from(rows).ok()).unwrap_or(DEFAULT_PAGE_ROWS);
+    let rows = first
+        .or(last)
+        .and_then(|rows| u32::try_from(rows).ok())
+        .unwrap_or(DEFAULT_PAGE_ROWS);
     usize::try_from(rows.min(MAX_PAGE_ROWS)).unwrap_or(usize::MAX)
 }
 
@@ -71,9 +75,11 @@ pub(super) fn page_cost(first: Option<i32>, last: Option<i32>) -> usize {
 pub(crate) struct EventFilter {
     /// Only events of these protocols: keys such as `zklend`, at most 100.
     protocols: Option<Vec<String>>,
-    /// Only events with these decoded names, such as `Deposit`; at most 100. An event that fits no layout has no name.
+    /// Only events with these decoded names, such as `Deposit`; at most 100. An event that fits no
+    /// layout has no name.
     names: Option<Vec<String>>,
-    /// Only events that these contracts emitted: felts in hex, with or without leading zeros; at most 100.
+    /// Only events that these contracts emitted: felts in hex, with or without leading zeros; at
+    /// most 100.
     contracts: Option<Vec<String>>,
     /// Only events of this block and later ones (height).
     from_block: Option<i32>,
@@ -89,9 +95,9 @@ impl EventFilter {
             })?,
             names: list("names", self.names, |text| Ok(text.to_owned()))?,
             contracts: list("contracts", self.contracts, |text| {
-                parse_felt(text)
-                    .map(ContractAddress)
-                    .ok_or_else(|| format!("`{text}` is no felt: expected 0x and at most 64 hex digits"))
+                parse_felt(text).map(ContractAddress).ok_or_else(|| {
+                    format!("`{text}` is no felt: expected 0x and at most 64 hex digits")
+                })
             })?,
             from_block: height("fromBlock", self.from_block)?,
             to_block: height("toBlock", self.to_block)?,
@@ -108,7 +114,10 @@ fn list<T>(
         return Ok(None);
     };
     if values.len() > MAX_FILTER_VALUES {
-        let problem = format!("{} values where at most {MAX_FILTER_VALUES} are allowed", values.len());
+        let problem = format!(
+            "{} values where at most {MAX_FILTER_VALUES} are allowed",
+            values.len()
+        );
         return Err(ApiError::bad_input(argument, problem));
     }
     values
@@ -131,18 +140,33 @@ mod tests {
 
     use super::*;
 
-    fn page(first: Option<i32>, last: Option<i32>, after: Option<&str>) -> Result<PageRequest, String> {
-        Paging { first, after: after.map(str::to_owned), last, before: None }
-            .request()
-            .map_err(|error| error.to_string())
+    fn page(
+        first: Option<i32>,
+        last: Option<i32>,
+        after: Option<&str>,
+    ) -> Result<PageRequest, String> {
+        Paging {
+            first,
+            after: after.map(str::to_owned),
+            last,
+            before: None,
+        }
+        .request()
+        .map_err(|error| error.to_string())
     }
 
     #[test]
     fn a_page_has_one_direction_and_a_bounded_size() {
         let request = page(None, None, None).unwrap();
-        assert_eq!((request.direction, request.size), (Direction::Forward, DEFAULT_PAGE_ROWS));
+        assert_eq!(
+            (request.direction, request.size),
+            (Direction::Forward, DEFAULT_PAGE_ROWS)
+        );
         let request = page(None, Some(100), Some("s1:a")).unwrap();
-        assert_eq!((request.direction, request.size), (Direction::Backward, 100));
+        assert_eq!(
+            (request.direction, request.size),
+            (Direction::Backward, 100)
+        );
         assert_eq!(request.after, Some(Seq(10)));
         for (first, last, after, argument) in [
             (Some(1), Some(1), None, "last"),
@@ -157,16 +181,36 @@ mod tests {
     }
 
     fn filter() -> EventFilter {
-        EventFilter { protocols: None, names: None, contracts: None, from_block: None, to_block: None }
+        EventFilter {
+            protocols: None,
+            names: None,
+            contracts: None,
+            from_block: None,
+            to_block: None,
+        }
     }
 
     #[test]
     fn a_contract_may_be_padded_and_a_bad_one_is_named() {
         let contracts = Some(vec!["0x00012".to_owned(), "0x12".to_owned()]);
-        let checked = EventFilter { contracts, ..filter() }.checked().unwrap();
-        assert_eq!(checked.contracts, Some(vec![ContractAddress(Felt::from(0x12)); 2]));
+        let checked = EventFilter {
+            contracts,
+            ..filter()
+        }
+        .checked()
+        .unwrap();
+        assert_eq!(
+            checked.contracts,
+            Some(vec![ContractAddress(Felt::from(0x12)); 2])
+        );
         let contracts = Some(vec!["0xzz".to_owned()]);
-        let problem = EventFilter { contracts, ..filter() }.checked().unwrap_err().to_string();
+        let problem = EventFilter {
+            contracts,
+            ..filter()
+        }
+        .checked()
+        .unwrap_err()
+        .to_string();
         assert!(problem.starts_with("`contracts`: `0xzz`"), "{problem}");
     }
 
@@ -174,8 +218,22 @@ mod tests {
     fn lists_are_bounded_and_heights_not_negative() {
         let names = Some(vec!["Deposit".to_owned(); MAX_FILTER_VALUES + 1]);
         assert!(EventFilter { names, ..filter() }.checked().is_err());
-        assert!(EventFilter { from_block: Some(-1), ..filter() }.checked().is_err());
+        assert!(
+            EventFilter {
+                from_block: Some(-1),
+                ..filter()
+            }
+            .checked()
+            .is_err()
+        );
         let protocols = Some(vec!["ZKLEND".to_owned()]);
-        assert!(EventFilter { protocols, ..filter() }.checked().is_err());
+        assert!(
+            EventFilter {
+                protocols,
+                ..filter()
+            }
+            .checked()
+            .is_err()
+        );
     }
 }

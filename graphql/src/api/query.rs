@@ -18,8 +18,8 @@ pub(crate) struct Query;
 type Scores = Connection<PageCursor, RiskScore>;
 type Events = Connection<PageCursor, Event>;
 
-/// What can be read. Each request is answered as of one position of the log, which the response names in
-/// `extensions.position`.
+/// What can be read. Each request is answered as of one position of the log, which the response
+/// names in `extensions.position`.
 #[Object]
 impl Query {
     /// The newest block that the read models hold. Error `NOT_READY` before the first one.
@@ -33,8 +33,14 @@ impl Query {
         let context = RequestContext::of(ctx)?;
         let block = context.pinned()?.position.block;
         let registry = context.registry().await?;
-        let at = |protocol: &ProtocolId| ProtocolAt { protocol: protocol.clone(), block };
-        Ok(registry.protocols().map(|entry| Protocol::new(at(&entry.id), &entry.name)).collect())
+        let at = |protocol: &ProtocolId| ProtocolAt {
+            protocol: protocol.clone(),
+            block,
+        };
+        Ok(registry
+            .protocols()
+            .map(|entry| Protocol::new(at(&entry.id), &entry.name))
+            .collect())
     }
 
     /// One protocol; null where the registry has none of this key.
@@ -42,14 +48,16 @@ impl Query {
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "Key of the protocol, such as `zklend`.")] id: String,
-        #[graphql(desc = "Height of the block as of whose end to answer, by what is known now; the newest \
-                          block by default.")]
+        #[graphql(
+            desc = "Height of the block as of whose end to answer, by what is known now; the newest \
+                          block by default."
+        )]
         at_block: Option<i32>,
     ) -> Result<Option<Protocol>, ApiError> {
         let context = RequestContext::of(ctx)?;
         let block = context.pinned()?.block("atBlock", at_block)?;
-        let protocol = ProtocolId::new(id)
-            .map_err(|error| ApiError::bad_input("id", error.to_string()))?;
+        let protocol =
+            ProtocolId::new(id).map_err(|error| ApiError::bad_input("id", error.to_string()))?;
         let registry = context.registry().await?;
         Ok(registry
             .protocol(&protocol)
@@ -59,27 +67,46 @@ impl Query {
     /// The risk scores of a protocol, oldest first, one for each block at which its inputs changed.
     /// Blocks at which the score is absent have none.
     #[graphql(complexity = "page_cost(first, last) + child_complexity")]
-    #[allow(clippy::too_many_arguments)]
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "they are the arguments of a GraphQL field"
+    )]
     async fn risk_history(
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "Key of the protocol, such as `zklend`.")] protocol: String,
         #[graphql(desc = "Only scores whose block's timestamp is at or after this instant.")]
         from: Option<DateTime<Utc>>,
-        #[graphql(desc = "Only scores whose block's timestamp is before this instant.")]
-        to: Option<DateTime<Utc>>,
-        #[graphql(desc = "The oldest rows of the range: 1 to 100, 20 by default.")] first: Option<i32>,
+        #[graphql(desc = "Only scores whose block's timestamp is before this instant.")] to: Option<
+            DateTime<Utc>,
+        >,
+        #[graphql(desc = "The oldest rows of the range: 1 to 100, 20 by default.")] first: Option<
+            i32,
+        >,
         #[graphql(desc = "Only rows after the one with this cursor.")] after: Option<String>,
         #[graphql(desc = "The newest rows of the range instead: 1 to 100.")] last: Option<i32>,
         #[graphql(desc = "Only rows before the one with this cursor.")] before: Option<String>,
     ) -> Result<Scores, ApiError> {
         let context = RequestContext::of(ctx)?;
-        let request = Paging { first, after, last, before }.request()?;
+        let request = Paging {
+            first,
+            after,
+            last,
+            before,
+        }
+        .request()?;
         if from.zip(to).is_some_and(|(from, to)| from >= to) {
-            return Err(ApiError::bad_input("to", "the range is empty: `to` is not after `from`"));
+            return Err(ApiError::bad_input(
+                "to",
+                "the range is empty: `to` is not after `from`",
+            ));
         }
         let protocol = context.known_protocol("protocol", &protocol).await?;
-        let filter = HistoryFilter { protocol: Some(protocol), from, to };
+        let filter = HistoryFilter {
+            protocol: Some(protocol),
+            from,
+            to,
+        };
         let known_at = context.pinned()?.position.seq;
         let shared = &context.shared;
         let page =
@@ -97,8 +124,17 @@ impl Query {
         #[graphql(desc = "Only rows after the one with this cursor.")] after: Option<String>,
     ) -> Result<Events, ApiError> {
         let context = RequestContext::of(ctx)?;
-        let request = Paging { first, after, last: None, before: None }.request()?;
-        let filter = filter.map(EventFilter::checked).transpose()?.unwrap_or_default();
+        let request = Paging {
+            first,
+            after,
+            last: None,
+            before: None,
+        }
+        .request()?;
+        let filter = filter
+            .map(EventFilter::checked)
+            .transpose()?
+            .unwrap_or_default();
         let known_at = context.pinned()?.position.seq;
         let shared = &context.shared;
         let page = event::list(&shared.store, &shared.chain, known_at, &filter, &request).await?;
@@ -106,8 +142,8 @@ impl Query {
     }
 }
 
-/// A page as a connection. That rows lie on the other side of the page is told by the cursor that it
-/// was asked to begin at, which names such a row.
+/// A page as a connection. That rows lie on the other side of the page is told by the cursor that
+/// it was asked to begin at, which names such a row.
 fn connection<Row, Node>(
     request: &PageRequest,
     page: Page<Row>,
@@ -122,7 +158,10 @@ where
         Direction::Backward => (page.more, request.before.is_some()),
     };
     let mut connection = Connection::new(previous, next);
-    connection.edges =
-        page.rows.into_iter().map(|row| Edge::new(PageCursor(row.seq()), node(row))).collect();
+    connection.edges = page
+        .rows
+        .into_iter()
+        .map(|row| Edge::new(PageCursor(row.seq()), node(row)))
+        .collect();
     Ok(connection)
 }

@@ -21,18 +21,21 @@ use crate::limits::SUBSCRIPTION_PAGE_ROWS;
 /// The root of subscriptions.
 pub(crate) struct Subscription;
 
-/// What is told as it becomes known. Everything here is provisional until its block is accepted on L1.
+/// What is told as it becomes known. Everything here is provisional until its block is accepted on
+/// L1.
 #[async_graphql::Subscription]
 impl Subscription {
-    /// Each risk score as it is recorded, in order. A score whose block was reverted before it was sent
-    /// is left out.
+    /// Each risk score as it is recorded, in order. A score whose block was reverted before it was
+    /// sent is left out.
     async fn risk_scored(
         &self,
         ctx: &Context<'_>,
         #[graphql(desc = "Key of a protocol, such as `zklend`; all protocols by default.")]
         protocol: Option<String>,
-        #[graphql(desc = "The `cursor` of the last score received: begins with the one after it. By \
-                          default begins with the next score recorded.")]
+        #[graphql(
+            desc = "The `cursor` of the last score received: begins with the one after it. By \
+                          default begins with the next score recorded."
+        )]
         after: Option<String>,
     ) -> Result<impl Stream<Item = Result<RiskScore, ApiError>> + use<>, ApiError> {
         let context = Arc::clone(RequestContext::of(ctx)?);
@@ -44,9 +47,18 @@ impl Subscription {
             Some(text) => Some(context.known_protocol("protocol", &text).await?),
             None => None,
         };
-        let filter = HistoryFilter { protocol, ..HistoryFilter::default() };
+        let filter = HistoryFilter {
+            protocol,
+            ..HistoryFilter::default()
+        };
         let live = context.shared.live.clone();
-        let scores = Scores { context, filter, cursor, ahead: VecDeque::new(), live };
+        let scores = Scores {
+            context,
+            filter,
+            cursor,
+            ahead: VecDeque::new(),
+            live,
+        };
         Ok(stream::unfold(Some(scores), |scores| async move {
             let mut scores = scores?;
             match scores.next().await {
@@ -58,8 +70,8 @@ impl Subscription {
         }))
     }
 
-    /// The newest block that the read models hold: at once, and whenever it changes. A client that is
-    /// slower than the chain gets the newest and not each one.
+    /// The newest block that the read models hold: at once, and whenever it changes. A client that
+    /// is slower than the chain gets the newest and not each one.
     async fn head(
         &self,
         ctx: &Context<'_>,
@@ -67,12 +79,15 @@ impl Subscription {
         let context = Arc::clone(RequestContext::of(ctx)?);
         let mut live = context.shared.live.clone();
         live.mark_changed();
-        Ok(stream::unfold((context, live), |(context, mut live)| async move {
-            let position = next_position(&mut live).await?;
-            context.note_position(position);
-            let head = Head::new(position, &context.shared.chain);
-            Some((head, (context, live)))
-        }))
+        Ok(stream::unfold(
+            (context, live),
+            |(context, mut live)| async move {
+                let position = next_position(&mut live).await?;
+                context.note_position(position);
+                let head = Head::new(position, &context.shared.chain);
+                Some((head, (context, live)))
+            },
+        ))
     }
 }
 
@@ -125,8 +140,14 @@ impl Scores {
             size: SUBSCRIPTION_PAGE_ROWS,
         };
         let shared = &self.context.shared;
-        let page =
-            history(&shared.store, &shared.chain, position.seq, &self.filter, &request).await?;
+        let page = history(
+            &shared.store,
+            &shared.chain,
+            position.seq,
+            &self.filter,
+            &request,
+        )
+        .await?;
         self.context.note_position(position);
         self.cursor = match page.rows.last() {
             Some(last) if page.more => last.entry,

@@ -1,7 +1,9 @@
 //! The page at `/`: an editor for queries and subscriptions, served whole from the binary, since the
 //! usual one loads its scripts from elsewhere.
 
-use axum::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
+use axum::http::header::{
+    CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+};
 use axum::response::{IntoResponse, Response};
 
 // Nothing but the page's own files and this server's endpoints; nobody may frame it.
@@ -9,15 +11,24 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; c
                       img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 pub(super) async fn page() -> Response {
-    asset("text/html; charset=utf-8", include_str!("../../assets/graphiql.html"))
+    asset(
+        "text/html; charset=utf-8",
+        include_str!("../../assets/graphiql.html"),
+    )
 }
 
 pub(super) async fn style() -> Response {
-    asset("text/css; charset=utf-8", include_str!("../../assets/graphiql.css"))
+    asset(
+        "text/css; charset=utf-8",
+        include_str!("../../assets/graphiql.css"),
+    )
 }
 
 pub(super) async fn script() -> Response {
-    asset("text/javascript; charset=utf-8", include_str!("../../assets/graphiql.js"))
+    asset(
+        "text/javascript; charset=utf-8",
+        include_str!("../../assets/graphiql.js"),
+    )
 }
 
 fn asset(content_type: &'static str, body: &'static str) -> Response {

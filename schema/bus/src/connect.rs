@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use async_nats::ServerAddr;
 use async_nats::connection::State;
 
 use crate::BusError;
@@ -26,9 +27,9 @@ impl fmt::Debug for Secret {
 }
 
 /// How to connect.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct BusOptions {
-    /// `nats://host:port`; credentials do not belong into it.
+    /// `nats://host:port`, with `user:password@` before the host where the server asks for a login.
     pub url: String,
     /// The server's token, where it asks for one.
     pub token: Option<Secret>,
@@ -58,11 +59,17 @@ impl Bus {
             .request_timeout(Some(REQUEST_TIMEOUT))
             .connection_timeout(Duration::from_secs(5))
             .ping_interval(Duration::from_secs(5));
+        let address: ServerAddr = options
+            .url
+            .parse()
+            .map_err(|_| BusError::Connect("the address is none: expected nats://host:port".into()))?;
         if let Some(token) = options.token {
             connect = connect.token(token.0);
+        } else if let (Some(user), Some(password)) = (address.username(), address.password()) {
+            connect = connect.user_and_password(user.to_owned(), password.to_owned());
         }
         let client = connect
-            .connect(options.url)
+            .connect(address)
             .await
             .map_err(|error| BusError::Connect(error.to_string()))?;
         let jetstream = async_nats::jetstream::new(client.clone());

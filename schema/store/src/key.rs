@@ -190,6 +190,19 @@ pub async fn adopted_as_of(
     .transpose()
 }
 
+/// The chains that the log holds something of.
+///
+/// # Errors
+/// When the database fails.
+pub async fn chains(store: &Store) -> Result<Vec<ChainId>, StoreError> {
+    sqlx::query_scalar!("SELECT DISTINCT chain_id FROM adopted_key ORDER BY chain_id")
+        .fetch_all(&store.pool)
+        .await?
+        .iter()
+        .map(|chain| row::chain_id(chain))
+        .collect()
+}
+
 pub(crate) async fn standing(tx: &mut Transaction, fact: &Keyed) -> Result<Standing, StoreError> {
     let Some(draft) = fact.drafts.first() else {
         return Ok(Standing::Unchanged);

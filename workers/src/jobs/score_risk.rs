@@ -10,7 +10,7 @@ use obsqra_types::{BlockRef, ChainId, Partition, ProtocolId, Seq};
 
 use crate::WorkError;
 use crate::chain_fold::{ChainFold, Folded, FoldedBlock};
-use crate::runtime::{Progress, Role};
+use crate::runtime::{Progress, Role, WakesOn};
 
 /// Entries read at a time.
 const BATCH: u32 = 4_000;
@@ -73,8 +73,8 @@ impl Role for ScoreRisk {
         Partition::RiskWorker(self.chain.clone(), self.protocol.clone())
     }
 
-    fn wakes_on(&self) -> &'static [Kind] {
-        &[Kind::BlockApplied, Kind::BlockReverted]
+    fn wakes_on(&self) -> WakesOn {
+        WakesOn::Facts(&[Kind::BlockApplied, Kind::BlockReverted])
     }
 
     async fn load(&mut self) -> Result<(), WorkError> {

@@ -7,7 +7,7 @@ use obsqra_types::{ChainId, Partition, Seq};
 
 use super::ReadModels;
 use crate::WorkError;
-use crate::runtime::{Progress, Role};
+use crate::runtime::{Progress, Role, WakesOn};
 
 /// Entries applied in one transaction, more where a block is larger.
 const BATCH: u32 = 4_000;
@@ -38,8 +38,14 @@ impl Role for Projector {
         Partition::Projector(self.chain.clone())
     }
 
-    fn wakes_on(&self) -> &'static [Kind] {
-        &[Kind::BlockApplied, Kind::BlockReverted, Kind::RiskScored, Kind::RiskAbsent]
+    fn wakes_on(&self) -> WakesOn {
+        WakesOn::Facts(&[
+            Kind::BlockApplied,
+            Kind::BlockReverted,
+            Kind::BlockFinalized,
+            Kind::RiskScored,
+            Kind::RiskAbsent,
+        ])
     }
 
     async fn load(&mut self) -> Result<(), WorkError> {

@@ -12,7 +12,8 @@ use crate::error::ApiError;
 /// An event of a watched contract.
 pub(crate) struct Event(pub(crate) event::Event);
 
-/// An event that a watched contract emitted in a canonical block. Felts are hex without leading zeros.
+/// An event that a watched contract emitted in a canonical block. Felts are hex without leading
+/// zeros.
 #[Object]
 impl Event {
     /// Position of the event's log entry: a decimal integer.
@@ -45,8 +46,8 @@ impl Event {
         self.0.data.iter().map(felt_hex).collect()
     }
 
-    /// The decoded members by name; null where no known layout fits. Felts are hex, integers beyond 53 bits decimal strings,
-    /// amounts in the token's smallest unit.
+    /// The decoded members by name; null where no known layout fits. Felts are hex, integers beyond
+    /// 53 bits decimal strings, amounts in the token's smallest unit.
     async fn decoded(&self) -> Option<Json<&Value>> {
         self.0.decoded.as_ref().map(Json)
     }

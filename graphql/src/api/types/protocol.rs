@@ -20,7 +20,10 @@ pub(crate) struct Protocol {
 
 impl Protocol {
     pub(crate) fn new(at: ProtocolAt, name: &str) -> Self {
-        Self { at, name: name.to_owned() }
+        Self {
+            at,
+            name: name.to_owned(),
+        }
     }
 
     async fn risk_state(&self, ctx: &Context<'_>) -> Result<Option<Arc<RiskState>>, ApiError> {
@@ -45,7 +48,11 @@ impl Protocol {
     /// Metrics of each of its markets, in byte order of their ids.
     async fn metrics(&self, ctx: &Context<'_>) -> Result<Vec<MarketMetrics>, ApiError> {
         let pinned = RequestContext::of(ctx)?.pinned()?;
-        let markets = pinned.markets.load_one(self.at.clone()).await?.unwrap_or_default();
+        let markets = pinned
+            .markets
+            .load_one(self.at.clone())
+            .await?
+            .unwrap_or_default();
         markets.iter().map(MarketMetrics::new).collect()
     }
 
@@ -74,8 +81,9 @@ impl Protocol {
 pub(crate) struct Absent {
     /// What is missing: a field's name.
     field: String,
-    /// Why: `no_state`, `history_starts_at`, `no_usdc_pool`, `token_unlisted`, `insufficient_history`, `invalid_rates`,
-    /// `zero_tvl`, `negative_balance`, `no_markets`, `audits_unknown`, `deployment_unknown`, `not_deployed` or `overflow`.
+    /// Why: `no_state`, `history_starts_at`, `no_usdc_pool`, `token_unlisted`,
+    /// `insufficient_history`, `invalid_rates`, `zero_tvl`, `negative_balance`, `no_markets`,
+    /// `audits_unknown`, `deployment_unknown`, `not_deployed` or `overflow`.
     reason: String,
     /// What it is about, for people.
     detail: Option<String>,
@@ -83,7 +91,11 @@ pub(crate) struct Absent {
 
 impl Absent {
     fn unknown(field: &str) -> Self {
-        Self { field: field.to_owned(), reason: "no_state".to_owned(), detail: None }
+        Self {
+            field: field.to_owned(),
+            reason: "no_state".to_owned(),
+            detail: None,
+        }
     }
 }
 
@@ -97,8 +109,8 @@ impl From<&read::Absent> for Absent {
     }
 }
 
-/// Metrics of a market as of a block. A field that is null is explained in `absent`, unless it does not apply to this kind of
-/// market.
+/// Metrics of a market as of a block. A field that is null is explained in `absent`, unless it does
+/// not apply to this kind of market.
 #[derive(SimpleObject)]
 pub(crate) struct MarketMetrics {
     /// Id of the market inside its protocol: a token, a pool key or a pair.
@@ -113,7 +125,8 @@ pub(crate) struct MarketMetrics {
     turnover_bps: Option<i32>,
     /// Realised volatility of the asset's price over 7 days, in basis points, 0 to 10,000.
     volatility_bps: Option<i32>,
-    /// Class of the value locked: 0 below 1,000,000 USDC, 1 from there, 2 from 10,000,000, 3 from 50,000,000.
+    /// Class of the value locked: 0 below 1,000,000 USDC, 1 from there, 2 from 10,000,000, 3 from
+    /// 50,000,000.
     liquidity_class: Option<i32>,
     /// Price of one whole token of the asset in USDC: a decimal number with 18 places.
     price_usdc: Option<String>,

@@ -66,7 +66,8 @@ impl RiskScore {
         self.0.entry.to_string()
     }
 
-    /// The score's cursor: as `after` of `riskScored` or `riskHistory` it begins with the score after this one.
+    /// The score's cursor: as `after` of `riskScored` or `riskHistory` it begins with the score
+    /// after this one.
     async fn cursor(&self) -> String {
         Cursor(self.0.entry).encode()
     }
@@ -75,7 +76,10 @@ impl RiskScore {
     async fn causes(&self, ctx: &Context<'_>) -> Result<Vec<Cause>, ApiError> {
         let seq = self.0.entry;
         let causes = RequestContext::of(ctx)?.causes.load_one(seq).await?;
-        let causes = causes.ok_or(ApiError::UnexpectedEntry { seq, expected: "risk score" })?;
+        let causes = causes.ok_or(ApiError::UnexpectedEntry {
+            seq,
+            expected: "risk score",
+        })?;
         causes.iter().map(Cause::new).collect()
     }
 }
@@ -111,11 +115,14 @@ impl RiskComponents {
 /// The five inputs of a risk score.
 #[derive(SimpleObject)]
 pub(crate) struct RiskInputs {
-    /// Utilization of a lending protocol or turnover of an exchange over its markets, in basis points (1/10,000).
+    /// Utilization of a lending protocol or turnover of an exchange over its markets, in basis
+    /// points (1/10,000).
     utilization_bps: i32,
-    /// Volatility of the markets' assets over 7 days, weighted by value locked, in basis points, 0 to 10,000.
+    /// Volatility of the markets' assets over 7 days, weighted by value locked, in basis points, 0
+    /// to 10,000.
     volatility_bps: i32,
-    /// Class of the value locked: 0 below 1,000,000 USDC, 1 from there, 2 from 10,000,000, 3 from 50,000,000.
+    /// Class of the value locked: 0 below 1,000,000 USDC, 1 from there, 2 from 10,000,000, 3 from
+    /// 50,000,000.
     liquidity_class: i32,
     /// Audit score, 0 (none) to 100.
     audit_score: i32,
@@ -135,8 +142,8 @@ impl RiskInputs {
     }
 }
 
-/// A reference to what a score was computed from: one log entry (`seq`), or the entries of a range that a selector names (the
-/// other fields).
+/// A reference to what a score was computed from: one log entry (`seq`), or the entries of a range
+/// that a selector names (the other fields).
 #[derive(SimpleObject, Default)]
 pub(crate) struct Cause {
     /// Position of the entry: a decimal integer.
@@ -156,8 +163,17 @@ pub(crate) struct Cause {
 impl Cause {
     fn new(cause: &events::Cause) -> Result<Self, ApiError> {
         Ok(match cause {
-            events::Cause::Entry(seq) => Self { seq: Some(seq.to_string()), ..Self::default() },
-            events::Cause::Window { from_seq, to_seq, selector, count, digest } => Self {
+            events::Cause::Entry(seq) => Self {
+                seq: Some(seq.to_string()),
+                ..Self::default()
+            },
+            events::Cause::Window {
+                from_seq,
+                to_seq,
+                selector,
+                count,
+                digest,
+            } => Self {
                 seq: None,
                 from_seq: Some(from_seq.to_string()),
                 to_seq: Some(to_seq.to_string()),

@@ -24,7 +24,7 @@ pub(super) struct Protocol {
 pub(super) const ZKLEND: Protocol = Protocol {
     id: "zklend",
     deployed_at: 1_683_226_849,
-    // The newer report turns a year old on 2025-01-07, in the second week of the chain.
+    // The newer report is more than 365 days old from 2025-01-08 on, in the second week of the chain.
     audits: Audits::Reports(&[
         ("Example Audits", 1_683_676_800),
         ("Sample Security", 1_704_672_000),
@@ -52,7 +52,7 @@ pub(super) const JEDISWAP: Protocol = Protocol {
 impl Audits {
     /// The rubric `audit-rubric-v1` at a time; `None` while nothing dated is known.
     pub(super) fn score(self, now: u64) -> Option<u32> {
-        const YEAR: u64 = 365 * 86_400;
+        const DAY: u64 = 86_400;
         match self {
             Self::Unaudited { since } => (since <= now).then_some(0),
             Self::Reports(reports) => {
@@ -66,7 +66,7 @@ impl Audits {
                     2 => 15,
                     _ => 20,
                 };
-                let recent = if now - newest <= YEAR { 10 } else { 0 };
+                let recent = if (now - newest) / DAY <= 365 { 10 } else { 0 };
                 Some(70 + several + recent)
             }
         }
@@ -198,8 +198,8 @@ mod tests {
             Audits::Reports(list)
         }
         assert_eq!(reports(&[("a", 10 * DAY)]).score(9 * DAY), None);
-        assert_eq!(reports(&[("a", 10 * DAY)]).score(375 * DAY), Some(80));
-        assert_eq!(reports(&[("a", 10 * DAY)]).score(375 * DAY + 1), Some(70));
+        assert_eq!(reports(&[("a", 10 * DAY)]).score(376 * DAY - 1), Some(80));
+        assert_eq!(reports(&[("a", 10 * DAY)]).score(376 * DAY), Some(70));
         assert_eq!(
             reports(&[("a", 10 * DAY), ("a", 11 * DAY)]).score(12 * DAY),
             Some(80)

@@ -70,10 +70,11 @@ impl Columns {
                 .protocols
                 .as_ref()
                 .map(|list| list.iter().map(ToString::to_string).collect()),
-            contracts: filter
-                .contracts
-                .as_ref()
-                .map(|list| list.iter().map(|contract| row::felt_bytes(&contract.0)).collect()),
+            contracts: filter.contracts.as_ref().map(|list| {
+                list.iter()
+                    .map(|contract| row::felt_bytes(&contract.0))
+                    .collect()
+            }),
             from_block: filter.from_block.map_or(Ok(0), height)?,
             to_block: filter.to_block.map_or(Ok(i64::MAX), height)?,
         })
@@ -160,6 +161,9 @@ pub async fn list(
     )
     .fetch_all(&store.pool)
     .await?;
-    let events = found.into_iter().map(Event::try_from).collect::<Result<_, _>>()?;
+    let events = found
+        .into_iter()
+        .map(Event::try_from)
+        .collect::<Result<_, _>>()?;
     Ok(page.page(events))
 }

@@ -1,0 +1,91 @@
+//! Rows of read models with good defaults; a test changes what it is about.
+
+use chrono::DateTime;
+use obsqra_store::projection::event::EventRow;
+use obsqra_store::projection::market_metrics::MarketMetricsRow;
+use obsqra_store::projection::risk_score::RiskScoreRow;
+use obsqra_store::projection::{Absent, Ranges};
+
+use super::OPEN;
+
+const CHAIN: &str = "SN_MAIN";
+
+fn felt(value: i64) -> Vec<u8> {
+    let mut bytes = vec![0; 32];
+    bytes[24..].copy_from_slice(&value.to_be_bytes());
+    bytes
+}
+
+pub(crate) fn absent(field: &str, reason: &str) -> Absent {
+    Absent {
+        field: field.into(),
+        reason: reason.into(),
+        detail: None,
+    }
+}
+
+/// A market's metrics, standing from a block on.
+pub(crate) fn market(
+    protocol: &str,
+    market: &str,
+    from_block: i64,
+    from_seq: i64,
+) -> MarketMetricsRow {
+    MarketMetricsRow {
+        chain_id: CHAIN.into(),
+        protocol: protocol.into(),
+        market: market.into(),
+        ranges: Ranges::open(from_block, from_seq),
+        asset: "ETH".into(),
+        asset_address: felt(77),
+        utilization_bps: Some(1_714),
+        turnover_bps: None,
+        volatility_bps: None,
+        liquidity_class: Some(2),
+        price_usdc: Some("2500000000000000000000".into()),
+        tvl_usdc: Some("12345678".into()),
+        absent: vec![absent("volatilityBps", "insufficient_history")],
+    }
+}
+
+/// A protocol's score, standing from a block on.
+pub(crate) fn score(protocol: &str, score: i16, from_block: i64, entry_seq: u64) -> RiskScoreRow {
+    let entry_seq = i64::try_from(entry_seq).unwrap();
+    RiskScoreRow {
+        chain_id: CHAIN.into(),
+        protocol: protocol.into(),
+        ranges: Ranges::open(from_block, entry_seq),
+        entry_seq,
+        block_hash: felt(from_block),
+        occurred_at: DateTime::from_timestamp(1_700_000_000 + from_block, 0).unwrap(),
+        formula: "risk-v1.2".into(),
+        score: Some(score),
+        components: Some(vec![1, 2, 3, 4, 5]),
+        inputs: Some(vec![10, 20, 3, 85, 400]),
+        absent: Vec::new(),
+    }
+}
+
+/// An event of a block.
+pub(crate) fn event(protocol: &str, name: Option<&str>, block: i64, seq: i64) -> EventRow {
+    EventRow {
+        chain_id: CHAIN.into(),
+        ranges: Ranges {
+            from_block: block,
+            to_block: block + 1,
+            from_seq: seq,
+            to_seq: OPEN,
+        },
+        branch_epoch: 0,
+        block_hash: felt(block),
+        occurred_at: DateTime::from_timestamp(1_700_000_000 + block, 0).unwrap(),
+        protocol: protocol.into(),
+        name: name.map(str::to_owned),
+        contract: felt(0x5e0),
+        transaction_hash: felt(9),
+        event_index: 3,
+        keys: [felt(1), felt(2)].concat(),
+        data: felt(3),
+        decoded: name.map(|_| serde_json::json!({ "amount": "5" })),
+    }
+}

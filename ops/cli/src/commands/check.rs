@@ -1,0 +1,104 @@
+//! Checks that do the work again: `project verify`, `project rebuild`, `derive verify`.
+
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use obsqra_store::projection::state;
+use obsqra_store::{Role, Store};
+use obsqra_types::ChainId;
+use obsqra_workers::verify::{self, Discrepancy};
+
+use crate::config::Settings;
+use crate::instance::Instance;
+use crate::progress::Pass;
+use crate::roles;
+
+async fn open(settings: &Settings) -> Result<(Instance, Store, ChainId)> {
+    let instance = Instance::open(settings).await?;
+    let store = instance.store_as(Role::Writer).await?;
+    let chain = roles::known_chain(settings, &store).await?.context("the log is empty")?;
+    Ok((instance, store, chain))
+}
+
+pub(super) async fn project(settings: Settings) -> Result<ExitCode> {
+    let (instance, store, chain) = open(&settings).await?;
+    let pass = Pass::new();
+    let report = verify::project(&store, &chain, |done, of| pass.at(done, of)).await;
+    pass.end();
+    instance.close().await?;
+    let report = report?;
+    for difference in &report.differences {
+        println!(
+            "{:<16} {} rows only live, {} rows only in the fold",
+            difference.read_model, difference.only_live, difference.only_folded
+        );
+    }
+    for read_model in &report.wrong_hashes {
+        println!("{read_model:<16} stored state hashes are not those of the fold");
+    }
+    if report.is_equal() {
+        println!("read models equal a fold of the log up to {}", report.seq);
+        return Ok(ExitCode::SUCCESS);
+    }
+    eprintln!("obsqra: read models differ from a fold of the log up to {}: `obsqra project rebuild` makes them anew", report.seq);
+    Ok(ExitCode::FAILURE)
+}
+
+pub(super) async fn rebuild(settings: Settings) -> Result<ExitCode> {
+    let (instance, store, chain) = open(&settings).await?;
+    let rebuilt = rebuild_in(&settings, &store, &chain).await;
+    instance.close().await?;
+    rebuilt?;
+    println!("the read models of {chain} are empty: the projector fills them again from the log's start");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Takes the projector's lease, so that none is writing, and empties everything it wrote.
+async fn rebuild_in(settings: &Settings, store: &Store, chain: &ChainId) -> Result<()> {
+    let partition = obsqra_types::Partition::Projector(chain.clone());
+    let ttl = std::time::Duration::from_millis(settings.lease_ttl_ms);
+    let holder = roles::holder("rebuild");
+    let lease = obsqra_store::Lease::acquire(store, partition, &holder, ttl)
+        .await?
+        .context("the projector is running: stop it first")?;
+    let mut tx = store.begin().await?;
+    obsqra_store::lease::check(&mut tx, lease.fence()).await?;
+    state::reset(&mut tx, chain).await?;
+    tx.commit().await.context("cannot empty the read models")?;
+    lease.release().await?;
+    Ok(())
+}
+
+pub(super) async fn derive(settings: Settings) -> Result<ExitCode> {
+    let (instance, store, chain) = open(&settings).await?;
+    let pass = Pass::new();
+    let report = verify::derive(&store, &chain, |done, of| pass.at(done, of)).await;
+    pass.end();
+    instance.close().await?;
+    let report = report?;
+    for discrepancy in &report.discrepancies {
+        println!("{}", describe(discrepancy));
+    }
+    println!(
+        "{} derived facts compared up to {}, {} not yet derived, {} discrepancies",
+        report.compared,
+        report.seq,
+        report.pending,
+        report.discrepancies.len()
+    );
+    Ok(if report.discrepancies.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn describe(discrepancy: &Discrepancy) -> String {
+    match discrepancy {
+        Discrepancy::Differs { seq, subject, block } => {
+            format!("entry {seq}: {subject} at block {block} has other bytes than the chain lane gives")
+        }
+        Discrepancy::Unfounded { seq, subject, block } => {
+            format!("entry {seq}: {subject} at block {block} does not follow from the chain lane")
+        }
+        Discrepancy::Missing { subject, block } => {
+            format!("{subject} at block {block} follows from the chain lane and is not in the log")
+        }
+    }
+}

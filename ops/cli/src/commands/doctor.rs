@@ -1,0 +1,125 @@
+//! `obsqra doctor`: what works, what does not, and how far each role has come.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use obsqra_store::projection::state;
+use obsqra_store::{Role, Store, chain_tip, cursor, log};
+use obsqra_types::{ChainId, Partition};
+
+use crate::config::Settings;
+use crate::instance::Instance;
+use crate::roles;
+
+/// One line of the report.
+struct Finding {
+    what: String,
+    good: bool,
+    says: String,
+}
+
+pub(super) async fn run(settings: Settings) -> Result<ExitCode> {
+    let mut findings = Vec::new();
+    match Instance::open(&settings).await {
+        Ok(instance) => {
+            examine(&settings, &instance, &mut findings).await;
+            instance.close().await?;
+        }
+        Err(error) => findings.push(finding("servers", Err(error))),
+    }
+    for finding in &findings {
+        let mark = if finding.good { "ok " } else { "BAD" };
+        println!("{mark} {:<18} {}", finding.what, finding.says);
+    }
+    let healthy = findings.iter().all(|finding| finding.good);
+    Ok(if healthy { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn finding(what: &str, outcome: Result<String>) -> Finding {
+    match outcome {
+        Ok(says) => Finding { what: what.to_owned(), good: true, says },
+        Err(error) => Finding { what: what.to_owned(), good: false, says: format!("{error:#}") },
+    }
+}
+
+async fn examine(settings: &Settings, instance: &Instance, findings: &mut Vec<Finding>) {
+    let bus = instance.bus("doctor").await.map(|_| "answers".to_owned());
+    findings.push(finding("NATS", bus));
+    if let Some(url) = &settings.rpc_url {
+        findings.push(finding("node", node(url).await));
+    }
+    let store = match instance.store_as(Role::Writer).await {
+        Ok(store) => store,
+        Err(error) => {
+            findings.push(finding("database", Err(error)));
+            return;
+        }
+    };
+    findings.push(finding("database", database(&store).await));
+    match roles::known_chain(settings, &store).await {
+        Ok(Some(chain)) => chain_of(&store, &chain, findings).await,
+        Ok(None) => findings.push(finding("chain", Ok("none yet: the log is empty".into()))),
+        Err(error) => findings.push(finding("chain", Err(error))),
+    }
+}
+
+async fn node(url: &str) -> Result<String> {
+    let source = roles::node(url)?;
+    let (chain, spec, head) =
+        (source.chain_id().await?, source.spec_version().await?, source.head().await?);
+    let head = head.map_or_else(|| "no block yet".to_owned(), |head| format!("head {}", head.number));
+    Ok(format!("{} serves {chain} by spec {spec}, {head}", source.name()))
+}
+
+async fn database(store: &Store) -> Result<String> {
+    let head = log::head(store).await?;
+    Ok(format!("answers; the log ends at {}", head.seq))
+}
+
+async fn chain_of(store: &Store, chain: &ChainId, findings: &mut Vec<Finding>) {
+    findings.push(finding("chain", tip(store, chain).await));
+    findings.push(finding("read models", projection(store, chain).await));
+    let relayed = progress(store, Partition::Relay(chain.clone())).await;
+    findings.push(finding("relay", relayed));
+    let registry = obsqra_workers::chain_fold::adopted_registry(
+        store,
+        chain,
+        obsqra_types::Seq(i64::MAX.unsigned_abs()),
+    );
+    match registry.await {
+        Ok(Some((registry, _))) => {
+            for protocol in registry.protocols() {
+                let partition = Partition::RiskWorker(chain.clone(), protocol.id.clone());
+                let scored = progress(store, partition).await;
+                findings.push(finding(&format!("risk {}", protocol.id), scored));
+            }
+        }
+        Ok(None) => findings.push(finding("registry", Ok("none adopted yet".into()))),
+        Err(error) => findings.push(finding("registry", Err(error.into()))),
+    }
+}
+
+async fn tip(store: &Store, chain: &ChainId) -> Result<String> {
+    Ok(match chain_tip::load(store, chain).await? {
+        None => format!("{chain}: no block yet"),
+        Some(tip) => format!(
+            "{chain}: blocks {} to {}, final up to {}, {} reorganisations",
+            tip.first,
+            tip.number,
+            tip.finalized.map_or_else(|| "none".to_owned(), |number| number.to_string()),
+            tip.epoch,
+        ),
+    })
+}
+
+async fn projection(store: &Store, chain: &ChainId) -> Result<String> {
+    let state = state::load(store, chain).await?;
+    let head = log::head(store).await?;
+    Ok(format!("at {}, {} entries behind the log", state.seq, head.seq.0 - state.seq.0))
+}
+
+async fn progress(store: &Store, partition: Partition) -> Result<String> {
+    let at = cursor::load(store, &partition).await?;
+    let head = log::head(store).await?;
+    Ok(format!("at {at}, {} entries behind the log", head.seq.0.saturating_sub(at.0)))
+}

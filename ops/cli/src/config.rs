@@ -1,0 +1,213 @@
+//! Settings: defaults, a TOML file, the environment, the command line, each over the one before.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use figment::Figment;
+use figment::providers::{Env, Format, Serialized, Toml};
+use obsqra_types::ChainId;
+use serde::{Deserialize, Serialize};
+
+use crate::args::{Args, Command, IndexArgs, RunArgs, ServeArgs};
+use crate::telemetry::LogFormat;
+
+/// Names that the environment may set, with the prefix `OBSQRA_`. Others are left to tests and tools.
+const ENVIRONMENT: [&str; 19] = [
+    "data_dir",
+    "log_format",
+    "database_url",
+    "database_url_file",
+    "reader_database_url",
+    "admin_database_url",
+    "nats_url",
+    "nats_token",
+    "nats_token_file",
+    "rpc_url",
+    "chain",
+    "start_block",
+    "registry",
+    "listen",
+    "poll_interval_ms",
+    "lease_ttl_ms",
+    "longest_rest_ms",
+    "max_lag_blocks",
+    "batch_blocks",
+];
+
+/// Everything that can be set.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Settings {
+    /// Folder of this instance.
+    pub(crate) data_dir: PathBuf,
+    /// How log lines look.
+    pub(crate) log_format: LogFormat,
+    /// Database of the writer roles; private servers are used where it is not set.
+    pub(crate) database_url: Option<String>,
+    /// A file that holds it.
+    pub(crate) database_url_file: Option<PathBuf>,
+    /// Database of the GraphQL server, where another login is to be used.
+    pub(crate) reader_database_url: Option<String>,
+    /// Database for migrations, where another login is to be used.
+    pub(crate) admin_database_url: Option<String>,
+    /// NATS server.
+    pub(crate) nats_url: Option<String>,
+    /// Its token.
+    pub(crate) nats_token: Option<String>,
+    /// A file that holds it.
+    pub(crate) nats_token_file: Option<PathBuf>,
+    /// Node to follow; the development node is used where it is not set.
+    pub(crate) rpc_url: Option<String>,
+    /// The chain, where the log or the node is not to decide.
+    pub(crate) chain: Option<String>,
+    /// First block of a new log.
+    pub(crate) start_block: u64,
+    /// Registry file.
+    pub(crate) registry: Option<PathBuf>,
+    /// Address of the GraphQL server.
+    pub(crate) listen: SocketAddr,
+    /// Milliseconds between two looks at the node's head.
+    pub(crate) poll_interval_ms: u64,
+    /// Milliseconds that a lease runs without renewal.
+    pub(crate) lease_ttl_ms: u64,
+    /// Longest rest of a role that nothing wakes, in milliseconds.
+    pub(crate) longest_rest_ms: u64,
+    /// Lag in blocks from which the server is not ready.
+    pub(crate) max_lag_blocks: u64,
+    /// Most blocks appended in one transaction.
+    pub(crate) batch_blocks: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            data_dir: PathBuf::from(".obsqra"),
+            log_format: LogFormat::Human,
+            database_url: None,
+            database_url_file: None,
+            reader_database_url: None,
+            admin_database_url: None,
+            nats_url: None,
+            nats_token: None,
+            nats_token_file: None,
+            rpc_url: None,
+            chain: None,
+            start_block: 0,
+            registry: None,
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            poll_interval_ms: 500,
+            lease_ttl_ms: 6_000,
+            longest_rest_ms: 1_000,
+            max_lag_blocks: 50,
+            batch_blocks: 64,
+        }
+    }
+}
+
+impl Settings {
+    /// Puts the settings together.
+    pub(crate) fn load(args: &Args) -> Result<Self> {
+        let mut figment = Figment::from(Serialized::defaults(Self::default()));
+        let base = figment.clone().merge(environment());
+        let data_dir = match &args.data_dir {
+            Some(dir) => dir.clone(),
+            None => base.extract_inner("data_dir").context("setting data_dir")?,
+        };
+        match &args.config {
+            Some(file) => {
+                std::fs::metadata(file)
+                    .with_context(|| format!("settings file {}", file.display()))?;
+                figment = figment.merge(Toml::file_exact(file));
+            }
+            None => figment = figment.merge(Toml::file_exact(data_dir.join("obsqra.toml"))),
+        }
+        let mut settings: Self = figment.merge(environment()).extract().map_err(describe)?;
+        settings.data_dir = data_dir;
+        if let Some(format) = args.log_format {
+            settings.log_format = format;
+        }
+        settings.take_flags(&args.command);
+        settings.read_secret_files()?;
+        Ok(settings)
+    }
+
+    fn take_flags(&mut self, command: &Command) {
+        match command {
+            Command::Run(RunArgs { index, serve, .. }) => {
+                self.take_index(index);
+                self.take_serve(serve);
+            }
+            Command::Index(index) => self.take_index(index),
+            Command::Serve(serve) => self.take_serve(serve),
+            _ => {}
+        }
+    }
+
+    fn take_index(&mut self, args: &IndexArgs) {
+        replace(&mut self.rpc_url, &args.rpc_url);
+        replace(&mut self.registry, &args.registry);
+        if let Some(start) = args.start_block {
+            self.start_block = start;
+        }
+    }
+
+    fn take_serve(&mut self, args: &ServeArgs) {
+        if let Some(listen) = args.listen {
+            self.listen = listen;
+        }
+    }
+
+    fn read_secret_files(&mut self) -> Result<()> {
+        if let Some(file) = &self.database_url_file {
+            self.database_url = Some(read_secret(file)?);
+        }
+        if let Some(file) = &self.nats_token_file {
+            self.nats_token = Some(read_secret(file)?);
+        }
+        Ok(())
+    }
+
+    /// The chain that was set, if one was.
+    pub(crate) fn chain(&self) -> Result<Option<ChainId>> {
+        self.chain.as_ref().map(|name| ChainId::new(name.as_str())).transpose().context("setting chain")
+    }
+}
+
+fn replace<T: Clone>(setting: &mut Option<T>, flag: &Option<T>) {
+    if flag.is_some() {
+        setting.clone_from(flag);
+    }
+}
+
+/// An empty variable counts as not set: that is how compose files leave one out.
+fn environment() -> Env {
+    Env::prefixed("OBSQRA_").only(&ENVIRONMENT).filter(|name| {
+        let variable = format!("OBSQRA_{}", name.as_str().to_ascii_uppercase());
+        std::env::var(variable).is_ok_and(|value| !value.is_empty())
+    })
+}
+
+/// The error's own text holds the value it found, which may be a secret.
+fn describe(error: figment::Error) -> anyhow::Error {
+    use figment::error::Kind;
+    let place = error.path.join(".");
+    let source = error.metadata.as_ref().map_or_else(String::new, |m| format!(" ({})", m.name));
+    match &error.kind {
+        Kind::UnknownField(field, _) => anyhow::anyhow!("there is no setting `{field}`{source}"),
+        Kind::InvalidType(_, expected) => {
+            anyhow::anyhow!("setting `{place}`{source}: expected {expected}")
+        }
+        Kind::InvalidValue(_, expected) => {
+            anyhow::anyhow!("setting `{place}`{source}: expected {expected}")
+        }
+        Kind::Message(message) if place.is_empty() => anyhow::anyhow!("{message}{source}"),
+        _ => anyhow::anyhow!("setting `{place}`{source} cannot be read"),
+    }
+}
+
+fn read_secret(file: &Path) -> Result<String> {
+    let text = std::fs::read_to_string(file)
+        .with_context(|| format!("secret file {}", file.display()))?;
+    Ok(text.trim().to_owned())
+}

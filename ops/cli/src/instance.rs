@@ -1,0 +1,139 @@
+//! The servers an instance works with: the ones that are set, or private ones under its data directory.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use obsqra_bus::{Bus, BusOptions, Secret};
+use obsqra_servers::{
+    Durability, NatsOptions, PostgresOptions, PrivateNats, PrivatePostgres, ServerError,
+};
+use obsqra_store::{Role, Store, StoreOptions};
+use serde::{Deserialize, Serialize};
+
+use crate::config::Settings;
+use crate::secret_file;
+
+/// Addresses and secrets, as the process that runs the private servers leaves them for others.
+#[derive(Clone, Serialize, Deserialize)]
+struct Addresses {
+    admin_database_url: String,
+    writer_database_url: String,
+    reader_database_url: String,
+    nats_url: String,
+    nats_token: Option<String>,
+}
+
+/// An instance's servers.
+pub(crate) struct Instance {
+    addresses: Addresses,
+    postgres: Option<PrivatePostgres>,
+    nats: Option<PrivateNats>,
+}
+
+impl Instance {
+    /// Uses the servers that are set; else those that another process of this data directory runs; else
+    /// starts them.
+    pub(crate) async fn open(settings: &Settings) -> Result<Self> {
+        match (&settings.database_url, &settings.nats_url) {
+            (Some(database), Some(nats)) => Ok(Self::external(settings, database, nats)),
+            (None, None) => Self::private(&settings.data_dir).await,
+            (Some(_), None) => bail!("OBSQRA_DATABASE_URL is set and OBSQRA_NATS_URL is not: set both or neither"),
+            (None, Some(_)) => bail!("OBSQRA_NATS_URL is set and OBSQRA_DATABASE_URL is not: set both or neither"),
+        }
+    }
+
+    fn external(settings: &Settings, database: &str, nats: &str) -> Self {
+        let or_writer = |url: &Option<String>| url.clone().unwrap_or_else(|| database.to_owned());
+        Self {
+            addresses: Addresses {
+                admin_database_url: or_writer(&settings.admin_database_url),
+                writer_database_url: database.to_owned(),
+                reader_database_url: or_writer(&settings.reader_database_url),
+                nats_url: nats.to_owned(),
+                nats_token: settings.nats_token.clone(),
+            },
+            postgres: None,
+            nats: None,
+        }
+    }
+
+    async fn private(data_dir: &Path) -> Result<Self> {
+        let data_dir = std::path::absolute(data_dir)
+            .with_context(|| format!("data directory {}", data_dir.display()))?;
+        let postgres = PrivatePostgres::start(PostgresOptions::new(&data_dir, Durability::Full));
+        let postgres = match postgres.await {
+            Ok(postgres) => postgres,
+            Err(ServerError::AlreadyRunning { .. }) => return Self::of_other_process(&data_dir),
+            Err(error) => return Err(error.into()),
+        };
+        let nats = PrivateNats::start(NatsOptions::new(&data_dir, Durability::Full)).await?;
+        let urls = postgres.urls();
+        let addresses = Addresses {
+            admin_database_url: urls.admin.expose(),
+            writer_database_url: urls.writer.expose(),
+            reader_database_url: urls.reader.expose(),
+            nats_url: nats.url(),
+            nats_token: Some(nats.token().expose().to_owned()),
+        };
+        secret_file::write(&addresses_file(&data_dir), &toml::to_string(&addresses)?)?;
+        Ok(Self { addresses, postgres: Some(postgres), nats: Some(nats) })
+    }
+
+    fn of_other_process(data_dir: &Path) -> Result<Self> {
+        let file = addresses_file(data_dir);
+        let text = std::fs::read_to_string(&file).with_context(|| {
+            format!("another process is starting the servers of {}: try again", data_dir.display())
+        })?;
+        let addresses =
+            toml::from_str(&text).with_context(|| format!("cannot read {}", file.display()))?;
+        Ok(Self { addresses, postgres: None, nats: None })
+    }
+
+    /// Connects to the database under a role.
+    pub(crate) async fn store(&self, options: StoreOptions) -> Result<Store> {
+        let url = match options.role {
+            Role::Admin => &self.addresses.admin_database_url,
+            Role::Writer => &self.addresses.writer_database_url,
+            Role::Reader => &self.addresses.reader_database_url,
+        };
+        Store::connect(url, options).await.context("cannot connect to the database")
+    }
+
+    /// Connects to the database under a role, with the usual limits.
+    pub(crate) async fn store_as(&self, role: Role) -> Result<Store> {
+        self.store(StoreOptions::new(role)).await
+    }
+
+    /// Brings the database to this program's schema.
+    pub(crate) async fn migrate(&self) -> Result<()> {
+        let store = self.store_as(Role::Admin).await?;
+        obsqra_store::migrate(&store).await.context("cannot migrate the database")?;
+        store.close().await;
+        Ok(())
+    }
+
+    /// Connects to NATS.
+    pub(crate) async fn bus(&self, name: &str) -> Result<Bus> {
+        let options = BusOptions {
+            url: self.addresses.nats_url.clone(),
+            token: self.addresses.nats_token.clone().map(Secret::new),
+            name: format!("obsqra {name}"),
+        };
+        Bus::connect(options).await.context("cannot connect to the message bus")
+    }
+
+    /// Stops the servers that this process started.
+    pub(crate) async fn close(self) -> Result<()> {
+        if let Some(nats) = self.nats {
+            nats.stop().await?;
+        }
+        if let Some(postgres) = self.postgres {
+            postgres.stop().await?;
+        }
+        Ok(())
+    }
+}
+
+fn addresses_file(data_dir: &Path) -> PathBuf {
+    data_dir.join("secrets").join("instance.toml")
+}

@@ -1,0 +1,345 @@
+//! Roles as tasks: each runs until it is told to stop, and the first that fails stops them all.
+
+use std::collections::BTreeSet;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow};
+use obsqra_bus::{Bus, ChainStream, StreamLimits};
+use obsqra_devnode::SEEDED_REGISTRY;
+use obsqra_events::AdoptedWhat;
+use obsqra_graphql::{Server, ServerOptions};
+use obsqra_indexer::source::{JsonRpcOptions, JsonRpcSource};
+use obsqra_indexer::{Follower, FollowerOptions};
+use obsqra_protocols::{MAINNET_REGISTRY, METRICS_VERSION, Registry, risk};
+use obsqra_store::{Role, Store, key};
+use obsqra_types::{BlockNumber, ChainId, ProtocolId, Seq};
+use obsqra_workers::chain_fold::adopted_registry;
+use obsqra_workers::jobs::score_risk::ScoreRisk;
+use obsqra_workers::projections::Projector;
+use obsqra_workers::relay::Relay;
+use obsqra_workers::runtime::{self, RoleContext};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Settings;
+use crate::instance::Instance;
+use crate::{progress, telemetry};
+
+/// Longest time that roles get to stop. Private servers need the rest of the ten seconds.
+const STOP_TIMEOUT: Duration = Duration::from_secs(6);
+/// Time between two looks for what another role has yet to bring.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
+
+/// The roles of one process.
+pub(crate) struct Roles {
+    tasks: JoinSet<(String, Result<()>)>,
+    stop: CancellationToken,
+}
+
+impl Roles {
+    /// No roles yet; a termination signal will stop them.
+    pub(crate) fn new() -> Result<Self> {
+        let stop = CancellationToken::new();
+        let mut interrupt = signal(tokio::signal::unix::SignalKind::interrupt())?;
+        let mut terminate = signal(tokio::signal::unix::SignalKind::terminate())?;
+        let stopped = stop.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            tracing::info!("stopping");
+            stopped.cancel();
+        });
+        Ok(Self { tasks: JoinSet::new(), stop })
+    }
+
+    /// Is cancelled when the roles are to stop.
+    pub(crate) fn stop(&self) -> &CancellationToken {
+        &self.stop
+    }
+
+    /// Starts a role.
+    pub(crate) fn start(
+        &mut self,
+        name: impl Into<String>,
+        role: impl Future<Output = Result<()>> + Send + 'static,
+    ) {
+        let name = name.into();
+        self.tasks.spawn(async move { (name, role.await) });
+    }
+
+    /// Waits for all roles. The first failure stops the others and is returned.
+    pub(crate) async fn finish(mut self) -> Result<()> {
+        let mut failure = None;
+        loop {
+            let joined = tokio::select! {
+                joined = self.tasks.join_next() => joined,
+                () = overdue(&self.stop) => {
+                    tracing::error!("some roles did not stop in time and are cut off; nothing is lost");
+                    break;
+                }
+            };
+            let outcome = match joined {
+                None => break,
+                Some(Ok((name, outcome))) => outcome.with_context(|| format!("{name} stopped")),
+                Some(Err(error)) => Err(anyhow!("a role ended in a panic: {error}")),
+            };
+            if let Err(error) = outcome {
+                failure.get_or_insert(error);
+                self.stop.cancel();
+            }
+        }
+        failure.map_or(Ok(()), Err)
+    }
+}
+
+async fn overdue(stop: &CancellationToken) {
+    stop.cancelled().await;
+    tokio::time::sleep(STOP_TIMEOUT).await;
+}
+
+fn signal(kind: tokio::signal::unix::SignalKind) -> Result<tokio::signal::unix::Signal> {
+    tokio::signal::unix::signal(kind).context("cannot listen for termination signals")
+}
+
+/// What writing roles share.
+pub(crate) struct Writing {
+    pub(crate) store: Store,
+    pub(crate) bus: Bus,
+    pub(crate) context: RoleContext,
+}
+
+impl Writing {
+    pub(crate) async fn open(
+        instance: &Instance,
+        settings: &Settings,
+        chain: &ChainId,
+        name: &str,
+    ) -> Result<Self> {
+        let mut options = obsqra_store::StoreOptions::new(Role::Writer);
+        options.max_connections = 16;
+        let store = instance.store(options).await?;
+        let bus = instance.bus(name).await?;
+        let stream = ChainStream::open(&bus, chain, StreamLimits::default()).await?;
+        let context = RoleContext {
+            store: store.clone(),
+            stream,
+            holder: holder(name),
+            lease_ttl: Duration::from_millis(settings.lease_ttl_ms),
+            longest_rest: Duration::from_millis(settings.longest_rest_ms),
+        };
+        Ok(Self { store, bus, context })
+    }
+}
+
+/// A name for this process on its leases. It differs at every start, so that a process that was killed
+/// is not taken for the one that follows it.
+pub(crate) fn holder(name: &str) -> String {
+    let started = chrono::Utc::now().timestamp_micros();
+    format!("{name}/{}/{started}", std::process::id())
+}
+
+/// The chain that the node serves, or that the log or a setting names.
+pub(crate) async fn chain_of_node(
+    settings: &Settings,
+    store: &Store,
+    source: &JsonRpcSource,
+    stop: &CancellationToken,
+) -> Result<Option<ChainId>> {
+    if let Some(known) = known_chain(settings, store).await? {
+        return Ok(Some(known));
+    }
+    loop {
+        match source.chain_id().await {
+            Ok(chain) => return Ok(Some(chain)),
+            Err(error) => tracing::warn!(%error, "waiting for the node"),
+        }
+        tokio::select! {
+            () = stop.cancelled() => return Ok(None),
+            () = tokio::time::sleep(Duration::from_secs(1)) => {}
+        }
+    }
+}
+
+/// The chain that a setting names, or that the log holds alone.
+pub(crate) async fn known_chain(settings: &Settings, store: &Store) -> Result<Option<ChainId>> {
+    if let Some(chain) = settings.chain()? {
+        return Ok(Some(chain));
+    }
+    let mut chains = key::chains(store).await.context("is the database migrated? run `obsqra migrate`")?;
+    match chains.len() {
+        0 | 1 => Ok(chains.pop()),
+        _ => Err(anyhow!("the log holds several chains: name one with OBSQRA_CHAIN")),
+    }
+}
+
+/// Waits until the log names its chain.
+pub(crate) async fn wait_for_chain(
+    settings: &Settings,
+    store: &Store,
+    stop: &CancellationToken,
+) -> Result<Option<ChainId>> {
+    let mut told = false;
+    loop {
+        if let Some(chain) = known_chain(settings, store).await? {
+            return Ok(Some(chain));
+        }
+        if !told {
+            tracing::info!("waiting for a follower to begin the log");
+            told = true;
+        }
+        tokio::select! {
+            () = stop.cancelled() => return Ok(None),
+            () = tokio::time::sleep(LOOK_AGAIN) => {}
+        }
+    }
+}
+
+/// The node that is set.
+pub(crate) fn node(url: &str) -> Result<JsonRpcSource> {
+    // The address may hold a key: it is not repeated in the error.
+    let url = url.parse().map_err(|_| anyhow!("OBSQRA_RPC_URL is no address: expected http:// or https://"))?;
+    Ok(JsonRpcSource::new(JsonRpcOptions { url, timeout: Duration::from_secs(30) })?)
+}
+
+fn registry_bytes(settings: &Settings, chain: &ChainId) -> Result<Vec<u8>> {
+    if let Some(file) = &settings.registry {
+        return std::fs::read(file).with_context(|| format!("registry file {}", file.display()));
+    }
+    match chain.as_str() {
+        "SN_MAIN" | "OBSQRA_REC" => Ok(MAINNET_REGISTRY.to_vec()),
+        "OBSQRA_DEV" => Ok(SEEDED_REGISTRY.to_vec()),
+        _ => Err(anyhow!("there is no built-in registry for chain {chain}: give one with --registry FILE")),
+    }
+}
+
+/// The follower of a chain.
+pub(crate) async fn follow(
+    settings: Settings,
+    store: Store,
+    source: JsonRpcSource,
+    chain: ChainId,
+    stop: CancellationToken,
+) -> Result<()> {
+    let bytes = registry_bytes(&settings, &chain)?;
+    let registry = Registry::parse(&bytes).context("registry")?;
+    if !registry.chain_ids().contains(&chain) {
+        return Err(anyhow!("registry {} is not for chain {chain}", registry.name()));
+    }
+    let watched: BTreeSet<_> = registry.watched().collect();
+    let version = format!("{}/{}", registry.name(), registry.version());
+    let adopt = vec![
+        (AdoptedWhat::Registry, version, bytes),
+        (AdoptedWhat::Metrics, METRICS_VERSION.to_owned(), METRICS_VERSION.as_bytes().to_vec()),
+        (AdoptedWhat::RiskFormula, risk::FORMULA.to_owned(), risk::FORMULA.as_bytes().to_vec()),
+    ];
+    let follower = Follower::new(
+        store,
+        source,
+        FollowerOptions {
+            chain,
+            start: BlockNumber(settings.start_block),
+            watched,
+            adopt,
+            poll_interval: Duration::from_millis(settings.poll_interval_ms),
+            batch_blocks: settings.batch_blocks,
+            batch_events: 5_000,
+            fetch_ahead: 16,
+            attempts: 8,
+            holder: holder("index"),
+            lease_ttl: Duration::from_millis(settings.lease_ttl_ms),
+        },
+    );
+    let shown = tokio::spawn(progress::show_following(follower.progress()));
+    let followed = follower.run(&stop).await;
+    drop(follower);
+    shown.await.ok();
+    Ok(followed?)
+}
+
+/// The relay of a chain.
+pub(crate) async fn relay(context: RoleContext, chain: ChainId, stop: CancellationToken) -> Result<()> {
+    let mut role = Relay::new(&context.store, &context.stream, &chain);
+    Ok(runtime::run(&mut role, &context, &stop).await?)
+}
+
+/// The projector of a chain.
+pub(crate) async fn project(context: RoleContext, chain: ChainId, stop: CancellationToken) -> Result<()> {
+    let mut role = Projector::new(&context.store, &chain);
+    Ok(runtime::run(&mut role, &context, &stop).await?)
+}
+
+/// The risk worker of one protocol.
+pub(crate) async fn score(
+    context: RoleContext,
+    chain: ChainId,
+    protocol: ProtocolId,
+    stop: CancellationToken,
+) -> Result<()> {
+    let mut role = ScoreRisk::new(&context.store, &chain, &protocol);
+    Ok(runtime::run(&mut role, &context, &stop).await?)
+}
+
+/// The protocols of the registry that the log adopted last, once it has.
+pub(crate) async fn protocols(
+    store: &Store,
+    chain: &ChainId,
+    stop: &CancellationToken,
+) -> Result<Vec<ProtocolId>> {
+    let newest = Seq(u64::try_from(i64::MAX)?);
+    loop {
+        if let Some((registry, _)) = adopted_registry(store, chain, newest).await? {
+            return Ok(registry.protocols().map(|protocol| protocol.id.clone()).collect());
+        }
+        tokio::select! {
+            () = stop.cancelled() => return Ok(Vec::new()),
+            () = tokio::time::sleep(LOOK_AGAIN) => {}
+        }
+    }
+}
+
+/// The risk workers of all protocols.
+pub(crate) async fn score_all(
+    context: RoleContext,
+    chain: ChainId,
+    stop: CancellationToken,
+) -> Result<()> {
+    let mut workers = JoinSet::new();
+    for protocol in protocols(&context.store, &chain, &stop).await? {
+        workers.spawn(score(context.clone(), chain.clone(), protocol, stop.clone()));
+    }
+    while let Some(ended) = workers.join_next().await {
+        ended.context("a worker ended in a panic")??;
+    }
+    Ok(())
+}
+
+/// The GraphQL server, listening.
+pub(crate) async fn bind_server(
+    settings: &Settings,
+    instance: &Instance,
+    bus: &Bus,
+    chain: &ChainId,
+) -> Result<Server> {
+    let bus = bus.clone();
+    let options = ServerOptions {
+        listen: settings.listen,
+        store: instance.store_as(Role::Reader).await?,
+        bus: Arc::new(move || bus.is_connected()),
+        chain: chain.clone(),
+        max_lag_blocks: settings.max_lag_blocks,
+        metrics: Arc::new(telemetry::metrics_text),
+    };
+    Ok(Server::bind(options).await?)
+}
+
+/// Says where the server answers.
+pub(crate) fn announce(server: &Server) {
+    let address = server.local_addr();
+    println!("GraphQL   http://{address}/graphql");
+    println!("GraphiQL  http://{address}/");
+    println!("ready     http://{address}/health/ready");
+}
