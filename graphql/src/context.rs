@@ -20,8 +20,10 @@ pub(crate) struct Shared {
     pub(crate) store: Store,
     pub(crate) chain: ChainId,
     pub(crate) registries: RegistryCache,
-    /// The newest position, for subscriptions; it changes when the read models advance.
-    pub(crate) live: watch::Receiver<Option<Position>>,
+    /// The newest position, for subscriptions; it changes when the read models advance. The sender
+    /// stands here so that no subscription completes because the server stops: its connection is
+    /// closed instead, which tells the client to come back.
+    pub(crate) live: watch::Sender<Option<Position>>,
 }
 
 /// What a request reads from: fixed at its start.
@@ -45,23 +47,11 @@ pub(crate) struct RequestContext {
 impl RequestContext {
     /// Pins a request to the position of the read models now.
     pub(crate) async fn pin(shared: Arc<Shared>) -> Arc<Self> {
-        let position = position::load(&shared.store, &shared.chain)
-            .await
-            .map_err(Arc::new);
+        let position = position::load(&shared.store, &shared.chain).await.map_err(Arc::new);
         let answered_at = Mutex::new(position.as_ref().ok().copied().flatten());
         let pinned = position.map(|found| found.map(|position| Pinned::new(&shared, position)));
-        let causes = DataLoader::new(
-            Causes {
-                store: shared.store.clone(),
-            },
-            tokio::spawn,
-        );
-        Arc::new(Self {
-            shared,
-            causes,
-            pinned,
-            answered_at,
-        })
+        let causes = DataLoader::new(Causes { store: shared.store.clone() }, tokio::spawn);
+        Arc::new(Self { shared, causes, pinned, answered_at })
     }
 
     /// The request's context.
@@ -86,16 +76,8 @@ impl RequestContext {
     }
 
     async fn registry_at(&self, known_at: Seq) -> Result<Arc<Registry>, ApiError> {
-        let Shared {
-            store,
-            chain,
-            registries,
-            ..
-        } = self.shared.as_ref();
-        registries
-            .at(store, chain, known_at)
-            .await?
-            .ok_or(ApiError::NotReady)
+        let Shared { store, chain, registries, .. } = self.shared.as_ref();
+        registries.at(store, chain, known_at).await?.ok_or(ApiError::NotReady)
     }
 
     /// A protocol that an argument names and the registry holds.
@@ -105,14 +87,9 @@ impl RequestContext {
         text: &str,
     ) -> Result<ProtocolId, ApiError> {
         let registry = self.registry().await?;
-        let known = ProtocolId::new(text)
-            .ok()
-            .filter(|id| registry.protocol(id).is_some());
+        let known = ProtocolId::new(text).ok().filter(|id| registry.protocol(id).is_some());
         known.ok_or_else(|| {
-            let ids: Vec<&str> = registry
-                .protocols()
-                .map(|entry| entry.id.as_str())
-                .collect();
+            let ids: Vec<&str> = registry.protocols().map(|entry| entry.id.as_str()).collect();
             let problem = format!("no protocol `{text}`; there are {}", ids.join(", "));
             ApiError::bad_input(argument, problem)
         })
@@ -120,18 +97,12 @@ impl RequestContext {
 
     /// Notes the position that a subscription's next message is read at.
     pub(crate) fn note_position(&self, position: Position) {
-        *self
-            .answered_at
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = Some(position);
+        *self.answered_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(position);
     }
 
     /// Adds the position to a response.
     pub(crate) fn sign(&self, response: &mut Response) {
-        let position = *self
-            .answered_at
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let position = *self.answered_at.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(position) = position {
             let shown = value!({
                 "seq": position.seq.to_string(),
@@ -146,16 +117,8 @@ impl RequestContext {
 impl Pinned {
     fn new(shared: &Shared, position: Position) -> Self {
         let (store, chain, known_at) = (&shared.store, &shared.chain, position.seq);
-        let markets = Markets {
-            store: store.clone(),
-            chain: chain.clone(),
-            known_at,
-        };
-        let risks = Risks {
-            store: store.clone(),
-            chain: chain.clone(),
-            known_at,
-        };
+        let markets = Markets { store: store.clone(), chain: chain.clone(), known_at };
+        let risks = Risks { store: store.clone(), chain: chain.clone(), known_at };
         Self {
             position,
             markets: DataLoader::new(markets, tokio::spawn),

@@ -17,10 +17,7 @@ use obsqra_types::Seq;
 pub(crate) enum ApiError {
     /// The client can do better.
     #[error("`{argument}`: {problem}")]
-    BadUserInput {
-        argument: &'static str,
-        problem: String,
-    },
+    BadUserInput { argument: &'static str, problem: String },
     /// There is nothing to answer from yet.
     #[error("no block is indexed yet: ask again once the first one is")]
     NotReady,
@@ -60,17 +57,11 @@ impl From<StoreError> for ApiError {
 
 impl ApiError {
     pub(crate) fn bad_input(argument: &'static str, problem: impl Into<String>) -> Self {
-        Self::BadUserInput {
-            argument,
-            problem: problem.into(),
-        }
+        Self::BadUserInput { argument, problem: problem.into() }
     }
 
     pub(crate) fn entry(seq: Seq, error: FactError) -> Self {
-        Self::Entry {
-            seq,
-            source: Arc::new(error),
-        }
+        Self::Entry { seq, source: Arc::new(error) }
     }
 }
 
@@ -185,12 +176,7 @@ mod tests {
     }
 
     fn code(error: &ServerError) -> String {
-        error
-            .extensions
-            .as_ref()
-            .and_then(|e| e.get("code"))
-            .unwrap()
-            .to_string()
+        error.extensions.as_ref().and_then(|e| e.get("code")).unwrap().to_string()
     }
 
     #[test]
@@ -198,21 +184,14 @@ mod tests {
         let error = presented(ApiError::bad_input("first", "at most 100").into());
         assert_eq!(error.message, "`first`: at most 100");
         assert_eq!(code(&error), "\"BAD_USER_INPUT\"");
-        let argument = error
-            .extensions
-            .as_ref()
-            .and_then(|e| e.get("argument"))
-            .unwrap();
+        let argument = error.extensions.as_ref().and_then(|e| e.get("argument")).unwrap();
         assert_eq!(argument.to_string(), "\"first\"");
         assert_eq!(code(&presented(ApiError::NotReady.into())), "\"NOT_READY\"");
     }
 
     #[test]
     fn what_is_internal_is_not_told() {
-        let secret = StoreError::Corrupt {
-            seq: Seq(7),
-            problem: "secret".into(),
-        };
+        let secret = StoreError::Corrupt { seq: Seq(7), problem: "secret".into() };
         for error in [
             async_graphql::Error::from(ApiError::from(secret)),
             async_graphql::Error::from(ApiError::Range("secret")),
@@ -220,11 +199,7 @@ mod tests {
         ] {
             let shown = presented(error);
             assert!(!format!("{shown:?}").contains("secret"), "{shown:?}");
-            assert!(
-                shown.message.starts_with("internal error ("),
-                "{}",
-                shown.message
-            );
+            assert!(shown.message.starts_with("internal error ("), "{}", shown.message);
             assert_eq!(code(&shown), "\"INTERNAL\"");
         }
     }
@@ -232,9 +207,6 @@ mod tests {
     #[test]
     fn a_source_is_named_once() {
         let error = ApiError::from(StoreError::Range("seq"));
-        assert_eq!(
-            chain(&error),
-            "reading the store failed: seq is out of range"
-        );
+        assert_eq!(chain(&error), "reading the store failed: seq is out of range");
     }
 }

@@ -34,10 +34,7 @@ impl Api {
         let started = Instant::now();
         let run = async {
             let context = RequestContext::pin(Arc::clone(&self.shared)).await;
-            let mut response = self
-                .schema
-                .execute(request.data(Arc::clone(&context)))
-                .await;
+            let mut response = self.schema.execute(request.data(Arc::clone(&context))).await;
             finish(&mut response, &context);
             response
         };
@@ -66,10 +63,7 @@ pub(crate) struct Connection {
 
 impl Connection {
     pub(crate) fn new(api: Api) -> Self {
-        Self {
-            api,
-            free: Arc::new(Semaphore::new(MAX_OPERATIONS_A_WEBSOCKET)),
-        }
+        Self { api, free: Arc::new(Semaphore::new(MAX_OPERATIONS_A_WEBSOCKET)) }
     }
 }
 
@@ -91,9 +85,7 @@ impl Executor for Connection {
             let context = RequestContext::pin(Arc::clone(&api.shared)).await;
             let request = request.data(Arc::clone(&context));
             let session = session.unwrap_or_default();
-            let responses = api
-                .schema
-                .execute_stream_with_session_data(request, session);
+            let responses = api.schema.execute_stream_with_session_data(request, session);
             responses.map(move |mut response| {
                 // Held as long as the operation's stream lives.
                 let _open = &permit;

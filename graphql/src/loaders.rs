@@ -29,10 +29,7 @@ impl Loader<ProtocolAt> for Markets {
         keys: &[ProtocolAt],
     ) -> Result<HashMap<ProtocolAt, Self::Value>, ApiError> {
         let found = market_metrics::at(&self.store, &self.chain, self.known_at, keys).await?;
-        Ok(found
-            .into_iter()
-            .map(|(key, markets)| (key, Arc::new(markets)))
-            .collect())
+        Ok(found.into_iter().map(|(key, markets)| (key, Arc::new(markets))).collect())
     }
 }
 
@@ -52,10 +49,7 @@ impl Loader<ProtocolAt> for Risks {
         keys: &[ProtocolAt],
     ) -> Result<HashMap<ProtocolAt, Self::Value>, ApiError> {
         let found = risk_score::at(&self.store, &self.chain, self.known_at, keys).await?;
-        Ok(found
-            .into_iter()
-            .map(|(key, state)| (key, Arc::new(state)))
-            .collect())
+        Ok(found.into_iter().map(|(key, state)| (key, Arc::new(state))).collect())
     }
 }
 
@@ -74,15 +68,9 @@ impl Loader<Seq> for Causes {
             .into_iter()
             .map(|entry| {
                 let seq = entry.seq;
-                let fact = entry
-                    .draft
-                    .fact()
-                    .map_err(|error| ApiError::entry(seq, error))?;
+                let fact = entry.draft.fact().map_err(|error| ApiError::entry(seq, error))?;
                 let Fact::RiskScored(scored) = fact else {
-                    return Err(ApiError::UnexpectedEntry {
-                        seq,
-                        expected: "risk score",
-                    });
+                    return Err(ApiError::UnexpectedEntry { seq, expected: "risk score" });
                 };
                 Ok((seq, Arc::new(scored.causes.as_slice().to_vec())))
             })

@@ -38,30 +38,19 @@ impl RegistryCache {
 
     fn kept(&self, hash: &Hash32) -> Option<Arc<Registry>> {
         let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        last.as_ref()
-            .filter(|(kept, _)| kept == hash)
-            .map(|(_, registry)| Arc::clone(registry))
+        last.as_ref().filter(|(kept, _)| kept == hash).map(|(_, registry)| Arc::clone(registry))
     }
 }
 
 async fn read(store: &Store, adopted: AdoptedRegistry) -> Result<Registry, ApiError> {
     let seq = adopted.seq;
-    let unexpected = ApiError::UnexpectedEntry {
-        seq,
-        expected: "adopted registry",
-    };
+    let unexpected = ApiError::UnexpectedEntry { seq, expected: "adopted registry" };
     let Some(entry) = log::entry(store, seq).await? else {
         return Err(unexpected);
     };
-    match entry
-        .draft
-        .fact()
-        .map_err(|error| ApiError::entry(seq, error))?
-    {
-        Fact::Adopted(fact) => Registry::parse(&fact.bytes).map_err(|source| ApiError::Registry {
-            seq,
-            source: Arc::new(source),
-        }),
+    match entry.draft.fact().map_err(|error| ApiError::entry(seq, error))? {
+        Fact::Adopted(fact) => Registry::parse(&fact.bytes)
+            .map_err(|source| ApiError::Registry { seq, source: Arc::new(source) }),
         _ => Err(unexpected),
     }
 }

@@ -95,11 +95,7 @@ impl Server {
         };
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         let local_addr = listener.local_addr().map_err(failed)?;
-        Ok(Self {
-            listener,
-            local_addr,
-            options,
-        })
+        Ok(Self { listener, local_addr, options })
     }
 
     /// Where the server listens; the port is the real one where 0 was asked for.
@@ -116,27 +112,10 @@ impl Server {
     pub async fn run(self, stop: CancellationToken) -> Result<(), ServerError> {
         let stop = stop.child_token();
         let tasks = TaskTracker::new();
-        let (newest, live) = watch::channel(None);
-        let ServerOptions {
-            store,
-            chain,
-            bus,
-            metrics,
-            max_lag_blocks,
-            ..
-        } = self.options;
-        tasks.spawn(live::follow(
-            store.clone(),
-            chain.clone(),
-            newest,
-            stop.clone(),
-        ));
-        let shared = Shared {
-            store,
-            chain,
-            registries: RegistryCache::default(),
-            live,
-        };
+        let live = watch::Sender::new(None);
+        let ServerOptions { store, chain, bus, metrics, max_lag_blocks, .. } = self.options;
+        tasks.spawn(live::follow(store.clone(), chain.clone(), live.clone(), stop.clone()));
+        let shared = Shared { store, chain, registries: RegistryCache::default(), live };
         let state = AppState {
             api: Api::new(api::schema(), Arc::new(shared)),
             bus,
@@ -159,10 +138,7 @@ impl Server {
         tasks.close();
         // Each task ends by itself once the token is cancelled; if serving failed it was not.
         stop.cancel();
-        if tokio::time::timeout(SHUTDOWN_TIMEOUT, tasks.wait())
-            .await
-            .is_err()
-        {
+        if tokio::time::timeout(SHUTDOWN_TIMEOUT, tasks.wait()).await.is_err() {
             tracing::warn!("WebSockets were still open when the GraphQL server stopped");
         }
         ended.map_err(ServerError::Serve)

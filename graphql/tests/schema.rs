@@ -35,8 +35,5 @@ fn every_field_is_documented() {
         }
         documented = text.ends_with("\"\"\"");
     }
-    assert!(
-        undocumented.is_empty(),
-        "without a description: {undocumented:#?}"
-    );
+    assert!(undocumented.is_empty(), "without a description: {undocumented:#?}");
 }

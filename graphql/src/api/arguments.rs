@@ -22,10 +22,7 @@ impl Paging {
     pub(super) fn request(self) -> Result<PageRequest, ApiError> {
         let (direction, size) = match (self.first, self.last) {
             (Some(_), Some(_)) => {
-                return Err(ApiError::bad_input(
-                    "last",
-                    "give either `first` or `last`, not both",
-                ));
+                return Err(ApiError::bad_input("last", "give either `first` or `last`, not both"));
             }
             (first, None) => (Direction::Forward, page_size("first", first)?),
             (None, last) => (Direction::Backward, page_size("last", last)?),
@@ -43,13 +40,10 @@ fn page_size(argument: &'static str, rows: Option<i32>) -> Result<u32, ApiError>
     let Some(rows) = rows else {
         return Ok(DEFAULT_PAGE_ROWS);
     };
-    u32::try_from(rows)
-        .ok()
-        .filter(|rows| (1..=MAX_PAGE_ROWS).contains(rows))
-        .ok_or_else(|| {
-            let problem = format!("{rows} is not between 1 and {MAX_PAGE_ROWS}");
-            ApiError::bad_input(argument, problem)
-        })
+    u32::try_from(rows).ok().filter(|rows| (1..=MAX_PAGE_ROWS).contains(rows)).ok_or_else(|| {
+        let problem = format!("{rows} is not between 1 and {MAX_PAGE_ROWS}");
+        ApiError::bad_input(argument, problem)
+    })
 }
 
 /// Reads a cursor.
@@ -63,10 +57,8 @@ pub(super) fn cursor(argument: &'static str, text: Option<&str>) -> Result<Optio
 /// How many rows a page may hold, for its cost. Sizes out of range are refused when the page is
 /// read.
 pub(super) fn page_cost(first: Option<i32>, last: Option<i32>) -> usize {
-    let rows = first
-        .or(last)
-        .and_then(|rows| u32::try_from(rows).ok())
-        .unwrap_or(DEFAULT_PAGE_ROWS);
+    let rows =
+        first.or(last).and_then(|rows| u32::try_from(rows).ok()).unwrap_or(DEFAULT_PAGE_ROWS);
     usize::try_from(rows.min(MAX_PAGE_ROWS)).unwrap_or(usize::MAX)
 }
 
@@ -114,10 +106,8 @@ fn list<T>(
         return Ok(None);
     };
     if values.len() > MAX_FILTER_VALUES {
-        let problem = format!(
-            "{} values where at most {MAX_FILTER_VALUES} are allowed",
-            values.len()
-        );
+        let problem =
+            format!("{} values where at most {MAX_FILTER_VALUES} are allowed", values.len());
         return Err(ApiError::bad_input(argument, problem));
     }
     values
@@ -145,28 +135,17 @@ mod tests {
         last: Option<i32>,
         after: Option<&str>,
     ) -> Result<PageRequest, String> {
-        Paging {
-            first,
-            after: after.map(str::to_owned),
-            last,
-            before: None,
-        }
-        .request()
-        .map_err(|error| error.to_string())
+        Paging { first, after: after.map(str::to_owned), last, before: None }
+            .request()
+            .map_err(|error| error.to_string())
     }
 
     #[test]
     fn a_page_has_one_direction_and_a_bounded_size() {
         let request = page(None, None, None).unwrap();
-        assert_eq!(
-            (request.direction, request.size),
-            (Direction::Forward, DEFAULT_PAGE_ROWS)
-        );
+        assert_eq!((request.direction, request.size), (Direction::Forward, DEFAULT_PAGE_ROWS));
         let request = page(None, Some(100), Some("s1:a")).unwrap();
-        assert_eq!(
-            (request.direction, request.size),
-            (Direction::Backward, 100)
-        );
+        assert_eq!((request.direction, request.size), (Direction::Backward, 100));
         assert_eq!(request.after, Some(Seq(10)));
         for (first, last, after, argument) in [
             (Some(1), Some(1), None, "last"),
@@ -193,24 +172,10 @@ mod tests {
     #[test]
     fn a_contract_may_be_padded_and_a_bad_one_is_named() {
         let contracts = Some(vec!["0x00012".to_owned(), "0x12".to_owned()]);
-        let checked = EventFilter {
-            contracts,
-            ..filter()
-        }
-        .checked()
-        .unwrap();
-        assert_eq!(
-            checked.contracts,
-            Some(vec![ContractAddress(Felt::from(0x12)); 2])
-        );
+        let checked = EventFilter { contracts, ..filter() }.checked().unwrap();
+        assert_eq!(checked.contracts, Some(vec![ContractAddress(Felt::from(0x12)); 2]));
         let contracts = Some(vec!["0xzz".to_owned()]);
-        let problem = EventFilter {
-            contracts,
-            ..filter()
-        }
-        .checked()
-        .unwrap_err()
-        .to_string();
+        let problem = EventFilter { contracts, ..filter() }.checked().unwrap_err().to_string();
         assert!(problem.starts_with("`contracts`: `0xzz`"), "{problem}");
     }
 
@@ -218,22 +183,8 @@ mod tests {
     fn lists_are_bounded_and_heights_not_negative() {
         let names = Some(vec!["Deposit".to_owned(); MAX_FILTER_VALUES + 1]);
         assert!(EventFilter { names, ..filter() }.checked().is_err());
-        assert!(
-            EventFilter {
-                from_block: Some(-1),
-                ..filter()
-            }
-            .checked()
-            .is_err()
-        );
+        assert!(EventFilter { from_block: Some(-1), ..filter() }.checked().is_err());
         let protocols = Some(vec!["ZKLEND".to_owned()]);
-        assert!(
-            EventFilter {
-                protocols,
-                ..filter()
-            }
-            .checked()
-            .is_err()
-        );
+        assert!(EventFilter { protocols, ..filter() }.checked().is_err());
     }
 }

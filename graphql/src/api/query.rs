@@ -33,14 +33,8 @@ impl Query {
         let context = RequestContext::of(ctx)?;
         let block = context.pinned()?.position.block;
         let registry = context.registry().await?;
-        let at = |protocol: &ProtocolId| ProtocolAt {
-            protocol: protocol.clone(),
-            block,
-        };
-        Ok(registry
-            .protocols()
-            .map(|entry| Protocol::new(at(&entry.id), &entry.name))
-            .collect())
+        let at = |protocol: &ProtocolId| ProtocolAt { protocol: protocol.clone(), block };
+        Ok(registry.protocols().map(|entry| Protocol::new(at(&entry.id), &entry.name)).collect())
     }
 
     /// One protocol; null where the registry has none of this key.
@@ -67,10 +61,7 @@ impl Query {
     /// The risk scores of a protocol, oldest first, one for each block at which its inputs changed.
     /// Blocks at which the score is absent have none.
     #[graphql(complexity = "page_cost(first, last) + child_complexity")]
-    #[allow(
-        clippy::too_many_arguments,
-        reason = "they are the arguments of a GraphQL field"
-    )]
+    #[allow(clippy::too_many_arguments, reason = "they are the arguments of a GraphQL field")]
     async fn risk_history(
         &self,
         ctx: &Context<'_>,
@@ -88,25 +79,12 @@ impl Query {
         #[graphql(desc = "Only rows before the one with this cursor.")] before: Option<String>,
     ) -> Result<Scores, ApiError> {
         let context = RequestContext::of(ctx)?;
-        let request = Paging {
-            first,
-            after,
-            last,
-            before,
-        }
-        .request()?;
+        let request = Paging { first, after, last, before }.request()?;
         if from.zip(to).is_some_and(|(from, to)| from >= to) {
-            return Err(ApiError::bad_input(
-                "to",
-                "the range is empty: `to` is not after `from`",
-            ));
+            return Err(ApiError::bad_input("to", "the range is empty: `to` is not after `from`"));
         }
         let protocol = context.known_protocol("protocol", &protocol).await?;
-        let filter = HistoryFilter {
-            protocol: Some(protocol),
-            from,
-            to,
-        };
+        let filter = HistoryFilter { protocol: Some(protocol), from, to };
         let known_at = context.pinned()?.position.seq;
         let shared = &context.shared;
         let page =
@@ -124,17 +102,8 @@ impl Query {
         #[graphql(desc = "Only rows after the one with this cursor.")] after: Option<String>,
     ) -> Result<Events, ApiError> {
         let context = RequestContext::of(ctx)?;
-        let request = Paging {
-            first,
-            after,
-            last: None,
-            before: None,
-        }
-        .request()?;
-        let filter = filter
-            .map(EventFilter::checked)
-            .transpose()?
-            .unwrap_or_default();
+        let request = Paging { first, after, last: None, before: None }.request()?;
+        let filter = filter.map(EventFilter::checked).transpose()?.unwrap_or_default();
         let known_at = context.pinned()?.position.seq;
         let shared = &context.shared;
         let page = event::list(&shared.store, &shared.chain, known_at, &filter, &request).await?;
@@ -158,10 +127,7 @@ where
         Direction::Backward => (page.more, request.before.is_some()),
     };
     let mut connection = Connection::new(previous, next);
-    connection.edges = page
-        .rows
-        .into_iter()
-        .map(|row| Edge::new(PageCursor(row.seq()), node(row)))
-        .collect();
+    connection.edges =
+        page.rows.into_iter().map(|row| Edge::new(PageCursor(row.seq()), node(row))).collect();
     Ok(connection)
 }

@@ -47,18 +47,9 @@ impl Subscription {
             Some(text) => Some(context.known_protocol("protocol", &text).await?),
             None => None,
         };
-        let filter = HistoryFilter {
-            protocol,
-            ..HistoryFilter::default()
-        };
-        let live = context.shared.live.clone();
-        let scores = Scores {
-            context,
-            filter,
-            cursor,
-            ahead: VecDeque::new(),
-            live,
-        };
+        let filter = HistoryFilter { protocol, ..HistoryFilter::default() };
+        let live = context.shared.live.subscribe();
+        let scores = Scores { context, filter, cursor, ahead: VecDeque::new(), live };
         Ok(stream::unfold(Some(scores), |scores| async move {
             let mut scores = scores?;
             match scores.next().await {
@@ -77,21 +68,18 @@ impl Subscription {
         ctx: &Context<'_>,
     ) -> Result<impl Stream<Item = Result<Head, ApiError>> + use<>, ApiError> {
         let context = Arc::clone(RequestContext::of(ctx)?);
-        let mut live = context.shared.live.clone();
+        let mut live = context.shared.live.subscribe();
         live.mark_changed();
-        Ok(stream::unfold(
-            (context, live),
-            |(context, mut live)| async move {
-                let position = next_position(&mut live).await?;
-                context.note_position(position);
-                let head = Head::new(position, &context.shared.chain);
-                Some((head, (context, live)))
-            },
-        ))
+        Ok(stream::unfold((context, live), |(context, mut live)| async move {
+            let position = next_position(&mut live).await?;
+            context.note_position(position);
+            let head = Head::new(position, &context.shared.chain);
+            Some((head, (context, live)))
+        }))
     }
 }
 
-/// The next position that was not seen yet; `None` when the server stops.
+/// The next position that was not seen yet; `None` when nothing follows it any more.
 async fn next_position(live: &mut watch::Receiver<Option<Position>>) -> Option<Position> {
     loop {
         live.changed().await.ok()?;
@@ -113,7 +101,7 @@ struct Scores {
 }
 
 impl Scores {
-    /// The next score; `None` when the server stops.
+    /// The next score; `None` when nothing follows the position any more.
     async fn next(&mut self) -> Result<Option<Score>, ApiError> {
         loop {
             if let Some(score) = self.ahead.pop_front() {
@@ -140,14 +128,8 @@ impl Scores {
             size: SUBSCRIPTION_PAGE_ROWS,
         };
         let shared = &self.context.shared;
-        let page = history(
-            &shared.store,
-            &shared.chain,
-            position.seq,
-            &self.filter,
-            &request,
-        )
-        .await?;
+        let page =
+            history(&shared.store, &shared.chain, position.seq, &self.filter, &request).await?;
         self.context.note_position(position);
         self.cursor = match page.rows.last() {
             Some(last) if page.more => last.entry,

@@ -11,24 +11,15 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; c
                       img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 pub(super) async fn page() -> Response {
-    asset(
-        "text/html; charset=utf-8",
-        include_str!("../../assets/graphiql.html"),
-    )
+    asset("text/html; charset=utf-8", include_str!("../../assets/graphiql.html"))
 }
 
 pub(super) async fn style() -> Response {
-    asset(
-        "text/css; charset=utf-8",
-        include_str!("../../assets/graphiql.css"),
-    )
+    asset("text/css; charset=utf-8", include_str!("../../assets/graphiql.css"))
 }
 
 pub(super) async fn script() -> Response {
-    asset(
-        "text/javascript; charset=utf-8",
-        include_str!("../../assets/graphiql.js"),
-    )
+    asset("text/javascript; charset=utf-8", include_str!("../../assets/graphiql.js"))
 }
 
 fn asset(content_type: &'static str, body: &'static str) -> Response {

@@ -74,9 +74,8 @@ async fn read(request: HttpRequest) -> Result<Request, Refusal> {
     if !is_json(request.headers()) {
         return Err(Refusal::ContentType);
     }
-    let bytes = Bytes::from_request(request, &())
-        .await
-        .map_err(|rejection| match rejection.status() {
+    let bytes =
+        Bytes::from_request(request, &()).await.map_err(|rejection| match rejection.status() {
             StatusCode::PAYLOAD_TOO_LARGE => Refusal::TooLarge,
             _ => Refusal::Unreadable,
         })?;
@@ -118,20 +117,12 @@ fn accepts_graphql_response(headers: &HeaderMap) -> bool {
 fn answer(response: &GraphqlResponse, accepts_graphql: bool) -> Response {
     // An error without a path arose before any field ran.
     let refused = response.errors.iter().any(|error| error.path.is_empty());
-    let status = if refused && accepts_graphql {
-        StatusCode::BAD_REQUEST
-    } else {
-        StatusCode::OK
-    };
+    let status = if refused && accepts_graphql { StatusCode::BAD_REQUEST } else { StatusCode::OK };
     respond(status, response, accepts_graphql)
 }
 
 fn respond(status: StatusCode, body: &GraphqlResponse, accepts_graphql: bool) -> Response {
-    let media_type = if accepts_graphql {
-        GRAPHQL_RESPONSE
-    } else {
-        JSON
-    };
+    let media_type = if accepts_graphql { GRAPHQL_RESPONSE } else { JSON };
     match serde_json::to_vec(body) {
         Ok(bytes) => {
             let content_type = format!("{media_type}; charset=utf-8");
@@ -158,18 +149,9 @@ mod tests {
             (b"[]", "batches"),
             (br#"{"variables":{}}"#, "the body is no GraphQL request"),
             (br#"{"query":1}"#, "the body is no GraphQL request"),
-            (
-                br#"{"query":"{a}","variables":"n"}"#,
-                "the body is no GraphQL request",
-            ),
-            (
-                br#"{"query":"{a}","operationName":2}"#,
-                "the body is no GraphQL request",
-            ),
-            (
-                br#"{"query":"{a}","extensions":[]}"#,
-                "the body is no GraphQL request",
-            ),
+            (br#"{"query":"{a}","variables":"n"}"#, "the body is no GraphQL request"),
+            (br#"{"query":"{a}","operationName":2}"#, "the body is no GraphQL request"),
+            (br#"{"query":"{a}","extensions":[]}"#, "the body is no GraphQL request"),
         ] {
             let refusal = parse(body).err().unwrap();
             assert!(refusal.to_string().starts_with(start), "{refusal}");

@@ -31,11 +31,7 @@ pub(super) async fn ready(State(state): State<AppState>) -> Response {
         bus: (state.bus)(),
         max_lag_blocks: state.max_lag_blocks,
     };
-    let status = if health.is_ready() {
-        StatusCode::OK
-    } else {
-        StatusCode::SERVICE_UNAVAILABLE
-    };
+    let status = if health.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, axum::Json(health.to_json())).into_response()
 }
 
@@ -64,10 +60,7 @@ struct Health {
 
 impl Health {
     fn is_ready(&self) -> bool {
-        self.bus
-            && self
-                .lag_blocks()
-                .is_some_and(|lag| lag <= self.max_lag_blocks)
+        self.bus && self.lag_blocks().is_some_and(|lag| lag <= self.max_lag_blocks)
     }
 
     /// `None` where it cannot be told.
@@ -123,14 +116,7 @@ mod tests {
 
     #[test]
     fn ready_means_everything_is_up_and_near_the_head() {
-        let check = |read_models, bus| {
-            Health {
-                read_models,
-                bus,
-                max_lag_blocks: 5,
-            }
-            .is_ready()
-        };
+        let check = |read_models, bus| Health { read_models, bus, max_lag_blocks: 5 }.is_ready();
         assert!(check(behind(5), true));
         assert!(!check(behind(6), true));
         assert!(!check(behind(0), false));
@@ -140,17 +126,10 @@ mod tests {
 
     #[test]
     fn a_check_that_cannot_be_made_is_not_up() {
-        let health = Health {
-            read_models: ReadModels::Unreachable,
-            bus: true,
-            max_lag_blocks: 5,
-        };
+        let health = Health { read_models: ReadModels::Unreachable, bus: true, max_lag_blocks: 5 };
         let shown = health.to_json();
         assert_eq!(shown["checks"]["database"]["up"], false);
-        assert_eq!(
-            shown["checks"]["lag"],
-            json!({"up": false, "blocks": null, "maxBlocks": 5})
-        );
+        assert_eq!(shown["checks"]["lag"], json!({"up": false, "blocks": null, "maxBlocks": 5}));
         assert_eq!(shown["checks"]["bus"]["up"], true);
     }
 }

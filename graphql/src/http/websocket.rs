@@ -33,10 +33,7 @@ struct Closing {
 
 impl Closing {
     fn new(code: u16, reason: impl Into<String>) -> Self {
-        Self {
-            code,
-            reason: reason.into(),
-        }
+        Self { code, reason: reason.into() }
     }
 
     fn normal() -> Self {
@@ -81,15 +78,11 @@ fn is_own_origin(headers: &HeaderMap) -> bool {
         .and_then(|origin| origin.parse::<Uri>().ok())
         .and_then(|origin| origin.authority().map(ToString::to_string));
     let host = headers.get(HOST).and_then(|host| host.to_str().ok());
-    authority
-        .zip(host)
-        .is_some_and(|(origin, host)| origin.eq_ignore_ascii_case(host))
+    authority.zip(host).is_some_and(|(origin, host)| origin.eq_ignore_ascii_case(host))
 }
 
 async fn serve(state: AppState, socket: WebSocket) {
-    let agreed = socket
-        .protocol()
-        .is_some_and(|protocol| protocol == SUBPROTOCOL);
+    let agreed = socket.protocol().is_some_and(|protocol| protocol == SUBPROTOCOL);
     let (mut sink, incoming) = socket.split();
     let closing = if agreed {
         tokio::select! {
@@ -100,10 +93,7 @@ async fn serve(state: AppState, socket: WebSocket) {
         Some(Closing::new(4406, "Subprotocol not acceptable"))
     };
     if let Some(Closing { code, reason }) = closing {
-        let frame = Message::Close(Some(CloseFrame {
-            code,
-            reason: reason.into(),
-        }));
+        let frame = Message::Close(Some(CloseFrame { code, reason: reason.into() }));
         // The client may be gone already; there is nobody left to tell.
         drop(timeout(Duration::from_secs(1), sink.send(frame)).await);
     }
@@ -164,10 +154,9 @@ async fn send(
     match timeout(SEND_TIMEOUT, sink.send(message)).await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(_gone)) => Err(None),
-        Err(_elapsed) => Err(Some(Closing::new(
-            1008,
-            "too slow: resume after the last cursor received",
-        ))),
+        Err(_elapsed) => {
+            Err(Some(Closing::new(1008, "too slow: resume after the last cursor received")))
+        }
     }
 }
 
@@ -206,12 +195,8 @@ mod tests {
         assert!(check(None, "127.0.0.1:8080"));
         assert!(check(Some("http://127.0.0.1:8080"), "127.0.0.1:8080"));
         assert!(check(Some("https://Example.org"), "example.org"));
-        for foreign in [
-            "http://127.0.0.1:8081",
-            "http://evil.example",
-            "null",
-            "http://127.0.0.1",
-        ] {
+        for foreign in ["http://127.0.0.1:8081", "http://evil.example", "null", "http://127.0.0.1"]
+        {
             assert!(!check(Some(foreign), "127.0.0.1:8080"), "{foreign}");
         }
     }

@@ -3,25 +3,15 @@
 use obsqra_store::projection::Ranges;
 use serde_json::{Value, json};
 
-use crate::support::{OPEN, World, absent, code_of, event, market, score};
+use crate::support::{OPEN, World, absent, block, code_of, event, market, score};
 
 #[tokio::test]
 async fn nothing_is_made_up_before_the_first_block() {
     let world = World::new().await;
-    for query in [
-        "{ head { seq } }",
-        "{ protocols { id } }",
-        "{ events { nodes { seq } } }",
-    ] {
-        assert_eq!(
-            code_of(&world.run(query, json!({})).await),
-            "NOT_READY",
-            "{query}"
-        );
+    for query in ["{ head { seq } }", "{ protocols { id } }", "{ events { nodes { seq } } }"] {
+        assert_eq!(code_of(&world.run(query, json!({})).await), "NOT_READY", "{query}");
     }
-    let sdl = world
-        .data("{ __schema { queryType { name } } }", json!({}))
-        .await;
+    let sdl = world.data("{ __schema { queryType { name } } }", json!({})).await;
     assert_eq!(sdl["__schema"]["queryType"]["name"], "Query");
 }
 
@@ -45,12 +35,8 @@ async fn the_head_is_the_projected_block_and_every_response_names_it() {
 /// another block 50 changed them otherwise at 910.
 async fn reorganised() -> World {
     let world = World::at(60, 5_000).await;
-    let ranges = |from_block, to_block, from_seq, to_seq| Ranges {
-        from_block,
-        to_block,
-        from_seq,
-        to_seq,
-    };
+    let ranges =
+        |from_block, to_block, from_seq, to_seq| Ranges { from_block, to_block, from_seq, to_seq };
     let histories = [
         (1_000, ranges(40, OPEN, 100, 500)),
         (1_000, ranges(40, 50, 500, 900)),
@@ -108,22 +94,13 @@ async fn a_reopened_score_is_one_row_of_the_history() {
     let world = reorganised().await;
     let query = "{ riskHistory(protocol: \"zklend\") { nodes { seq score } } }";
     for (known_at, expected) in [
-        (
-            500,
-            json!([{ "seq": "100", "score": 10 }, { "seq": "200", "score": 20 }]),
-        ),
+        (500, json!([{ "seq": "100", "score": 10 }, { "seq": "200", "score": 20 }])),
         (905, json!([{ "seq": "100", "score": 10 }])),
-        (
-            910,
-            json!([{ "seq": "100", "score": 10 }, { "seq": "300", "score": 30 }]),
-        ),
+        (910, json!([{ "seq": "100", "score": 10 }, { "seq": "300", "score": 30 }])),
     ] {
         world.advance(60, known_at).await;
         let data = world.data(query, json!({})).await;
-        assert_eq!(
-            data["riskHistory"]["nodes"], expected,
-            "known at {known_at}"
-        );
+        assert_eq!(data["riskHistory"]["nodes"], expected, "known at {known_at}");
     }
 }
 
@@ -131,10 +108,7 @@ async fn a_reopened_score_is_one_row_of_the_history() {
 async fn numbers_have_their_scale_and_what_is_absent_its_reason() {
     let world = World::at(60, 1_000).await;
     world
-        .insert_markets(&[
-            market("zklend", "0x2", 10, 10),
-            market("zklend", "0x10", 10, 11),
-        ])
+        .insert_markets(&[market("zklend", "0x2", 10, 10), market("zklend", "0x10", 10, 11)])
         .await;
     let mut unscored = score("ekubo", 0, 20, 30);
     (unscored.score, unscored.components, unscored.inputs) = (None, None, None);
@@ -145,18 +119,9 @@ async fn numbers_have_their_scale_and_what_is_absent_its_reason() {
                   absent { field reason detail } } } }";
     let data = world.data(query, json!({})).await;
     let protocols = data["protocols"].as_array().unwrap();
-    let of = |id: &str| {
-        protocols
-            .iter()
-            .find(|protocol| protocol["id"] == id)
-            .unwrap()
-    };
-    let markets: Vec<&Value> = of("zklend")["metrics"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|m| &m["market"])
-        .collect();
+    let of = |id: &str| protocols.iter().find(|protocol| protocol["id"] == id).unwrap();
+    let markets: Vec<&Value> =
+        of("zklend")["metrics"].as_array().unwrap().iter().map(|m| &m["market"]).collect();
     assert_eq!(markets, ["0x10", "0x2"]);
     let expected = json!({
         "market": "0x10", "asset": "ETH", "assetAddress": "0x4d", "turnoverBps": null,
@@ -165,10 +130,7 @@ async fn numbers_have_their_scale_and_what_is_absent_its_reason() {
         "absent": [{ "field": "volatilityBps", "reason": "insufficient_history", "detail": null }],
     });
     assert_eq!(of("zklend")["metrics"][0], expected);
-    assert_eq!(
-        of("zklend")["absent"],
-        json!([{ "field": "risk", "reason": "no_state" }])
-    );
+    assert_eq!(of("zklend")["absent"], json!([{ "field": "risk", "reason": "no_state" }]));
     assert_eq!(of("ekubo")["risk"], Value::Null);
     let reasons = json!([{ "field": "volatilityBps", "reason": "insufficient_history" }]);
     assert_eq!(of("ekubo")["absent"], reasons);
@@ -177,9 +139,8 @@ async fn numbers_have_their_scale_and_what_is_absent_its_reason() {
 #[tokio::test]
 async fn history_is_paged_both_ways_without_gap_or_repeat() {
     let world = World::at(200, 5_000).await;
-    let rows: Vec<_> = (1..=45)
-        .map(|n| score("zklend", 50, n, u64::try_from(n).unwrap() * 10))
-        .collect();
+    let rows: Vec<_> =
+        (1..=45).map(|n| score("zklend", 50, n, u64::try_from(n).unwrap() * 10)).collect();
     world.insert_scores(&rows).await;
     world.insert_scores(&[score("ekubo", 50, 1, 11)]).await;
     let query = "query ($f: Int, $a: String, $l: Int, $b: String) {
@@ -189,9 +150,7 @@ async fn history_is_paged_both_ways_without_gap_or_repeat() {
     let all: Vec<String> = (1..=45).map(|n| (n * 10).to_string()).collect();
     let seqs = |page: &Value| -> Vec<String> {
         let edges = page["edges"].as_array().unwrap().iter();
-        edges
-            .map(|edge| edge["node"]["seq"].as_str().unwrap().to_owned())
-            .collect()
+        edges.map(|edge| edge["node"]["seq"].as_str().unwrap().to_owned()).collect()
     };
     let (mut forward, mut after) = (Vec::new(), Value::Null);
     loop {
@@ -220,23 +179,14 @@ async fn history_is_paged_both_ways_without_gap_or_repeat() {
 #[tokio::test]
 async fn history_is_bounded_by_half_open_instants() {
     let world = World::at(200, 5_000).await;
-    let rows: Vec<_> = (1..=5)
-        .map(|n| score("zklend", 50, n, u64::try_from(n).unwrap()))
-        .collect();
+    let rows: Vec<_> = (1..=5).map(|n| score("zklend", 50, n, u64::try_from(n).unwrap())).collect();
     world.insert_scores(&rows).await;
     let query = "query ($from: DateTime, $to: DateTime) {
         riskHistory(protocol: \"zklend\", from: $from, to: $to) { nodes { blockNumber } } }";
     let at = |block: i64| chrono::DateTime::from_timestamp(1_700_000_000 + block, 0).unwrap();
-    let data = world
-        .data(query, json!({ "from": at(2), "to": at(4) }))
-        .await;
-    assert_eq!(
-        data["riskHistory"]["nodes"],
-        json!([{ "blockNumber": 2 }, { "blockNumber": 3 }])
-    );
-    let response = world
-        .run(query, json!({ "from": at(4), "to": at(4) }))
-        .await;
+    let data = world.data(query, json!({ "from": at(2), "to": at(4) })).await;
+    assert_eq!(data["riskHistory"]["nodes"], json!([{ "blockNumber": 2 }, { "blockNumber": 3 }]));
+    let response = world.run(query, json!({ "from": at(4), "to": at(4) })).await;
     assert_eq!(code_of(&response), "BAD_USER_INPUT");
 }
 
@@ -245,58 +195,59 @@ async fn events_are_filtered_and_reverted_ones_are_gone() {
     let world = World::at(200, 5_000).await;
     let mut other = event("ekubo", Some("Swapped"), 12, 30);
     other.contract = [vec![0; 31], vec![0x42]].concat();
-    let mut reverted = event("zklend", Some("Deposit"), 12, 40);
-    reverted.ranges.to_seq = 45;
+    // The first block 12 was reverted at 28.
+    let mut reverted = event("zklend", Some("Deposit"), 12, 25);
+    reverted.ranges.to_seq = 28;
+    let mut reverted_block = block(12, 24);
+    reverted_block.ranges.to_seq = 28;
+    let blocks = [
+        block(10, 9),
+        block(11, 19),
+        reverted_block,
+        block(12, 29),
+        block(13, 49),
+        block(300, 5_999),
+    ];
     let rows = [
         event("zklend", Some("Deposit"), 10, 10),
         event("zklend", None, 11, 20),
-        other,
         reverted,
+        other,
         event("zklend", Some("Deposit"), 13, 50),
         event("zklend", Some("Deposit"), 300, 6_000),
     ];
-    world.insert_events(&rows).await;
+    world.insert_events(&blocks, &rows).await;
     let query =
         "query ($f: EventFilter, $n: Int, $a: String) { events(filter: $f, first: $n, after: $a) {
         nodes { seq } pageInfo { hasNextPage endCursor } } }";
     for (filter, expected) in [
         (json!(null), vec!["10", "20", "30", "50"]),
         (json!({ "protocols": ["ekubo"] }), vec!["30"]),
-        (
-            json!({ "names": ["Deposit", "Swapped"] }),
-            vec!["10", "30", "50"],
-        ),
+        (json!({ "names": ["Deposit", "Swapped"] }), vec!["10", "30", "50"]),
         (json!({ "contracts": ["0x000042"] }), vec!["30"]),
         (json!({ "fromBlock": 11, "toBlock": 12 }), vec!["20", "30"]),
+        (json!({ "fromBlock": 12 }), vec!["30", "50"]),
+        (json!({ "toBlock": 9 }), vec![]),
+        (json!({ "fromBlock": 14 }), vec![]),
         (json!({ "protocols": [] }), vec![]),
     ] {
         let data = world.data(query, json!({ "f": filter })).await;
         let nodes = data["events"]["nodes"].as_array().unwrap();
-        let seqs: Vec<&str> = nodes
-            .iter()
-            .map(|node| node["seq"].as_str().unwrap())
-            .collect();
+        let seqs: Vec<&str> = nodes.iter().map(|node| node["seq"].as_str().unwrap()).collect();
         assert_eq!(seqs, expected, "{filter}");
     }
     let data = world.data(query, json!({ "n": 2 })).await;
     let page = &data["events"];
     assert_eq!(page["pageInfo"]["hasNextPage"], true);
-    let data = world
-        .data(query, json!({ "n": 2, "a": page["pageInfo"]["endCursor"] }))
-        .await;
-    assert_eq!(
-        data["events"]["nodes"],
-        json!([{ "seq": "30" }, { "seq": "50" }])
-    );
+    let data = world.data(query, json!({ "n": 2, "a": page["pageInfo"]["endCursor"] })).await;
+    assert_eq!(data["events"]["nodes"], json!([{ "seq": "30" }, { "seq": "50" }]));
     assert_eq!(data["events"]["pageInfo"]["hasNextPage"], false);
 }
 
 #[tokio::test]
 async fn an_event_is_told_whole() {
     let world = World::at(200, 5_000).await;
-    world
-        .insert_events(&[event("zklend", Some("Deposit"), 10, 10)])
-        .await;
+    world.insert_events(&[block(10, 9)], &[event("zklend", Some("Deposit"), 10, 10)]).await;
     let query =
         "{ events { nodes { seq protocol name contract keys data decoded blockNumber blockHash
         transactionHash eventIndex timestamp } } }";
@@ -306,19 +257,14 @@ async fn an_event_is_told_whole() {
         "blockHash": "0xa", "transactionHash": "0x9", "eventIndex": 3,
         "timestamp": "2023-11-14T22:13:30+00:00",
     });
-    assert_eq!(
-        world.data(query, json!({})).await["events"]["nodes"][0],
-        expected
-    );
+    assert_eq!(world.data(query, json!({})).await["events"]["nodes"][0], expected);
 }
 
 #[tokio::test]
 async fn causes_come_from_the_log() {
     let world = World::at(200, 5_000).await;
     let entry = world.append_score("zklend", 42).await;
-    world
-        .insert_scores(&[score("zklend", 42, 10, entry.0)])
-        .await;
+    world.insert_scores(&[score("zklend", 42, 10, entry.0)]).await;
     let query = "{ protocol(id: \"zklend\") { risk { id seq
         causes { seq fromSeq toSeq selector count digest } } } }";
     let none = Value::Null;
@@ -330,10 +276,7 @@ async fn causes_come_from_the_log() {
               "digest": "07".repeat(32) },
         ],
     });
-    assert_eq!(
-        world.data(query, json!({})).await["protocol"]["risk"],
-        expected
-    );
+    assert_eq!(world.data(query, json!({})).await["protocol"]["risk"], expected);
 }
 
 #[tokio::test]
@@ -342,64 +285,29 @@ async fn mistakes_are_named() {
     let many: Vec<String> = (0..101).map(|n| format!("{n:#x}")).collect();
     let many = format!("{many:?}");
     for (query, argument) in [
-        (
-            "{ riskHistory(protocol: \"zklnd\") { nodes { seq } } }",
-            "protocol",
-        ),
-        (
-            "{ riskHistory(protocol: \"zklend\", first: 101) { nodes { seq } } }",
-            "first",
-        ),
-        (
-            "{ riskHistory(protocol: \"zklend\", last: 0) { nodes { seq } } }",
-            "last",
-        ),
-        (
-            "{ riskHistory(protocol: \"zklend\", first: 1, last: 1) { nodes { seq } } }",
-            "last",
-        ),
-        (
-            "{ riskHistory(protocol: \"zklend\", after: \"10\") { nodes { seq } } }",
-            "after",
-        ),
-        (
-            "{ riskHistory(protocol: \"zklend\", before: \"s1:0x1\") { nodes { seq } } }",
-            "before",
-        ),
+        ("{ riskHistory(protocol: \"zklnd\") { nodes { seq } } }", "protocol"),
+        ("{ riskHistory(protocol: \"zklend\", first: 101) { nodes { seq } } }", "first"),
+        ("{ riskHistory(protocol: \"zklend\", last: 0) { nodes { seq } } }", "last"),
+        ("{ riskHistory(protocol: \"zklend\", first: 1, last: 1) { nodes { seq } } }", "last"),
+        ("{ riskHistory(protocol: \"zklend\", after: \"10\") { nodes { seq } } }", "after"),
+        ("{ riskHistory(protocol: \"zklend\", before: \"s1:0x1\") { nodes { seq } } }", "before"),
         ("{ events(after: \"\") { nodes { seq } } }", "after"),
-        (
-            "{ events(filter: { contracts: [\"0xg\"] }) { nodes { seq } } }",
-            "contracts",
-        ),
+        ("{ events(filter: { contracts: [\"0xg\"] }) { nodes { seq } } }", "contracts"),
         (
             &format!("{{ events(filter: {{ contracts: {many} }}) {{ nodes {{ seq }} }} }}"),
             "contracts",
         ),
-        (
-            "{ events(filter: { fromBlock: -1 }) { nodes { seq } } }",
-            "fromBlock",
-        ),
-        (
-            "{ protocol(id: \"zklend\", atBlock: 61) { id } }",
-            "atBlock",
-        ),
-        (
-            "{ protocol(id: \"zklend\", atBlock: -1) { id } }",
-            "atBlock",
-        ),
+        ("{ events(filter: { fromBlock: -1 }) { nodes { seq } } }", "fromBlock"),
+        ("{ protocol(id: \"zklend\", atBlock: 61) { id } }", "atBlock"),
+        ("{ protocol(id: \"zklend\", atBlock: -1) { id } }", "atBlock"),
     ] {
         let response = world.run(query, json!({})).await;
         let error = &response["errors"][0];
         assert_eq!(error["extensions"]["code"], "BAD_USER_INPUT", "{response}");
         assert_eq!(error["extensions"]["argument"], argument, "{response}");
-        assert!(
-            error["message"].as_str().unwrap().contains(argument),
-            "{response}"
-        );
+        assert!(error["message"].as_str().unwrap().contains(argument), "{response}");
     }
-    let data = world
-        .data("{ protocol(id: \"unknown\") { id } }", json!({}))
-        .await;
+    let data = world.data("{ protocol(id: \"unknown\") { id } }", json!({})).await;
     assert_eq!(data["protocol"], Value::Null);
 }
 
@@ -409,12 +317,8 @@ async fn an_internal_error_is_not_told() {
     let mut corrupt = market("zklend", "0x1", 10, 10);
     corrupt.asset_address = vec![1, 2, 3];
     world.insert_markets(&[corrupt]).await;
-    let response = world
-        .run(
-            "{ protocol(id: \"zklend\") { metrics { market } } }",
-            json!({}),
-        )
-        .await;
+    let response =
+        world.run("{ protocol(id: \"zklend\") { metrics { market } } }", json!({})).await;
     assert_eq!(code_of(&response), "INTERNAL");
     let message = response["errors"][0]["message"].as_str().unwrap();
     assert!(message.starts_with("internal error ("), "{message}");

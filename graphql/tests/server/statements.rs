@@ -19,11 +19,9 @@ impl<S: tracing::Subscriber> Layer<S> for Statements {
             return;
         }
         let mut text = String::new();
-        event.record(
-            &mut |field: &tracing::field::Field, value: &dyn std::fmt::Debug| {
-                text.push_str(&format!("{}={value:?} ", field.name()));
-            },
-        );
+        event.record(&mut |field: &tracing::field::Field, value: &dyn std::fmt::Debug| {
+            text.push_str(&format!("{}={value:?} ", field.name()));
+        });
         if !text.contains("projection_state") && !text.contains("LISTEN") {
             self.0.fetch_add(1, Ordering::Relaxed);
         }
@@ -39,9 +37,7 @@ async fn a_page_takes_as_many_statements_as_a_row() {
         scores.push(score("zklend", 50, block, entry.0));
     }
     world.insert_scores(&scores).await;
-    let markets: Vec<_> = (0..100)
-        .map(|n| market("ekubo", &format!("{n:#x}"), 1, n + 1))
-        .collect();
+    let markets: Vec<_> = (0..100).map(|n| market("ekubo", &format!("{n:#x}"), 1, n + 1)).collect();
     world.insert_markets(&markets).await;
 
     let statements = Statements::default();
@@ -63,13 +59,7 @@ async fn a_page_takes_as_many_statements_as_a_row() {
         statements.0.store(0, Ordering::Relaxed);
         world.data(query, variables).await;
         let taken = statements.0.load(Ordering::Relaxed);
-        assert!(
-            taken <= at_most,
-            "{taken} statements where {at_most} should do: {query}"
-        );
-        assert!(
-            taken > 0 || at_most == 0,
-            "no statement was counted: {query}"
-        );
+        assert!(taken <= at_most, "{taken} statements where {at_most} should do: {query}");
+        assert!(taken > 0 || at_most == 0, "no statement was counted: {query}");
     }
 }

@@ -1,6 +1,7 @@
 //! Subscriptions: each message once, in order, across reconnects; ended when the server stops.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -71,11 +72,7 @@ async fn a_subscription_begins_with_what_comes() {
         payload = socket.payload() => payload,
         () = recording => unreachable!("the recording has no end"),
     };
-    let seq: u64 = payload["data"]["riskScored"]["seq"]
-        .as_str()
-        .unwrap()
-        .parse()
-        .unwrap();
+    let seq: u64 = payload["data"]["riskScored"]["seq"].as_str().unwrap().parse().unwrap();
     assert!(seq >= 1_000, "{seq} was recorded before");
 }
 
@@ -84,11 +81,7 @@ async fn a_subscription_leaves_out_what_is_reverted_and_what_is_not_asked_for() 
     let world = World::at(1, 100).await;
     let mut reverted = score("zklend", 50, 2, 110);
     reverted.ranges.to_seq = 115;
-    let rows = [
-        reverted,
-        score("ekubo", 52, 2, 119),
-        score("zklend", 51, 2, 120),
-    ];
+    let rows = [reverted, score("ekubo", 52, 2, 119), score("zklend", 51, 2, 120)];
     world.insert_scores(&rows).await;
     let query = "subscription { riskScored(protocol: \"zklend\", after: \"s1:64\") { seq } }";
     let mut socket = Socket::subscribe(&world, query, json!({})).await;
@@ -104,16 +97,10 @@ async fn the_head_is_told_at_once_and_when_it_moves() {
     let query = "subscription { head { seq blockNumber } }";
     let mut socket = Socket::subscribe(&world, query, json!({})).await;
     let payload = socket.payload().await;
-    assert_eq!(
-        payload["data"]["head"],
-        json!({ "seq": "100", "blockNumber": 1 })
-    );
+    assert_eq!(payload["data"]["head"], json!({ "seq": "100", "blockNumber": 1 }));
     world.advance(2, 130).await;
     let payload = socket.payload().await;
-    assert_eq!(
-        payload["data"]["head"],
-        json!({ "seq": "130", "blockNumber": 2 })
-    );
+    assert_eq!(payload["data"]["head"], json!({ "seq": "130", "blockNumber": 2 }));
     assert_eq!(payload["extensions"]["position"]["seq"], "130");
 }
 
@@ -129,10 +116,9 @@ async fn an_entry_that_is_not_in_the_log_fails_its_field_and_says_no_more() {
 #[tokio::test]
 async fn mistakes_end_a_subscription_with_their_name() {
     let world = World::at(1, 100).await;
-    for (variables, argument) in [
-        (json!({ "p": "nobody" }), "protocol"),
-        (json!({ "a": "110" }), "after"),
-    ] {
+    for (variables, argument) in
+        [(json!({ "p": "nobody" }), "protocol"), (json!({ "a": "110" }), "after")]
+    {
         let mut socket = Socket::subscribe(&world, SCORES, variables).await;
         let payload = socket.payload().await;
         assert_eq!(code_of(&payload), "BAD_USER_INPUT");
@@ -145,38 +131,25 @@ async fn a_connection_holds_a_bounded_number_of_operations() {
     let world = World::at(1, 100).await;
     let mut socket = Socket::open(&world).await;
     for id in 0..20 {
-        socket
-            .start(&id.to_string(), "subscription { head { seq } }", json!({}))
-            .await;
+        socket.start(&id.to_string(), "subscription { head { seq } }", json!({})).await;
         assert_eq!(socket.payload().await["data"]["head"]["seq"], "100");
     }
-    socket
-        .start("beyond", "subscription { head { seq } }", json!({}))
-        .await;
+    socket.start("beyond", "subscription { head { seq } }", json!({})).await;
     assert_eq!(code_of(&socket.payload().await), "TOO_MANY_OPERATIONS");
-    assert_eq!(
-        socket.next().await,
-        Ok(json!({ "type": "complete", "id": "beyond" }))
-    );
+    assert_eq!(socket.next().await, Ok(json!({ "type": "complete", "id": "beyond" })));
     socket.send(json!({ "type": "complete", "id": "3" })).await;
-    assert_eq!(
-        socket.next().await,
-        Ok(json!({ "type": "complete", "id": "3" }))
-    );
-    socket
-        .start("again", "subscription { head { seq } }", json!({}))
-        .await;
-    assert_eq!(
-        socket.payload().await["data"]["head"]["seq"],
-        Value::from("100")
-    );
+    assert_eq!(socket.next().await, Ok(json!({ "type": "complete", "id": "3" })));
+    socket.start("again", "subscription { head { seq } }", json!({})).await;
+    assert_eq!(socket.payload().await["data"]["head"]["seq"], Value::from("100"));
 }
 
 #[tokio::test]
 async fn open_subscriptions_are_closed_when_the_server_stops() {
-    let world = World::at(1, 100).await;
+    let mut world = World::at(1, 100).await;
     let mut socket = Socket::subscribe(&world, "subscription { head { seq } }", json!({})).await;
     socket.payload().await;
     world.stop.cancel();
     assert_eq!(socket.next().await, Err(1001));
+    let ended = tokio::time::timeout(Duration::from_secs(10), &mut world.served).await;
+    ended.expect("the server ends in time").unwrap();
 }

@@ -18,11 +18,7 @@ async fn only_one_json_request_of_bounded_size_is_taken() {
         (Some("application/json"), query.clone(), 200),
         (Some("application/json; charset=utf-8"), query.clone(), 200),
         (Some("text/plain"), query.clone(), 415),
-        (
-            Some("application/x-www-form-urlencoded"),
-            query.clone(),
-            415,
-        ),
+        (Some("application/x-www-form-urlencoded"), query.clone(), 415),
         (None, query.clone(), 415),
         (Some("application/json"), large, 413),
         (Some("application/json"), format!("[{query}]"), 400),
@@ -68,20 +64,14 @@ async fn a_request_that_did_not_run_is_told_by_status_to_who_asks_for_it() {
     let response = reqwest::Client::new()
         .post(world.url("/graphql"))
         .header("content-type", "application/json")
-        .header(
-            "accept",
-            "application/graphql-response+json, application/json;q=0.9",
-        )
+        .header("accept", "application/graphql-response+json, application/json;q=0.9")
         .body(body)
         .send()
         .await
         .unwrap();
     assert_eq!(response.status(), 400);
     let content_type = response.headers()["content-type"].to_str().unwrap();
-    assert!(
-        content_type.starts_with("application/graphql-response+json"),
-        "{content_type}"
-    );
+    assert!(content_type.starts_with("application/graphql-response+json"), "{content_type}");
     let body: Value = response.json().await.unwrap();
     assert_eq!(code_of(&body), "GRAPHQL_VALIDATION_FAILED");
 }
@@ -95,10 +85,7 @@ async fn readiness(world: &World) -> (u16, Value) {
 async fn health_names_what_is_down() {
     let world = World::new().await;
     let (status, body) = readiness(&world).await;
-    assert_eq!(
-        (status, &body["checks"]["projection"]["up"]),
-        (503, &json!(false))
-    );
+    assert_eq!((status, &body["checks"]["projection"]["up"]), (503, &json!(false)));
     world.advance(100, 500).await;
     world.node_head(105).await;
     let (status, body) = readiness(&world).await;
@@ -106,10 +93,7 @@ async fn health_names_what_is_down() {
     world.node_head(106).await;
     let (status, body) = readiness(&world).await;
     assert_eq!(status, 503);
-    assert_eq!(
-        body["checks"]["lag"],
-        json!({ "up": false, "blocks": 6, "maxBlocks": 5 })
-    );
+    assert_eq!(body["checks"]["lag"], json!({ "up": false, "blocks": 6, "maxBlocks": 5 }));
     world.node_head(100).await;
     world.bus_up.store(false, Ordering::Relaxed);
     let (status, body) = readiness(&world).await;
@@ -118,10 +102,7 @@ async fn health_names_what_is_down() {
     assert_eq!(readiness(&world).await.0, 200);
     world.reader.close().await;
     let (status, body) = readiness(&world).await;
-    assert_eq!(
-        (status, &body["checks"]["database"]["up"]),
-        (503, &json!(false))
-    );
+    assert_eq!((status, &body["checks"]["database"]["up"]), (503, &json!(false)));
     assert_eq!(world.get("/health/live").await.status(), 200);
     let response = world.run("{ head { seq } }", json!({})).await;
     assert_eq!(code_of(&response), "INTERNAL");
@@ -131,12 +112,7 @@ async fn health_names_what_is_down() {
 async fn metrics_are_those_of_the_process() {
     let world = World::new().await;
     let response = world.get("/metrics").await;
-    assert!(
-        response.headers()["content-type"]
-            .to_str()
-            .unwrap()
-            .starts_with("text/plain")
-    );
+    assert!(response.headers()["content-type"].to_str().unwrap().starts_with("text/plain"));
     assert_eq!(response.text().await.unwrap(), "obsqra_up 1\n");
 }
 
@@ -144,24 +120,13 @@ async fn metrics_are_those_of_the_process() {
 async fn the_page_needs_nothing_but_this_server() {
     let world = World::new().await;
     let response = world.get("/").await;
-    let policy = response.headers()["content-security-policy"]
-        .to_str()
-        .unwrap()
-        .to_owned();
+    let policy = response.headers()["content-security-policy"].to_str().unwrap().to_owned();
     assert!(policy.contains("default-src 'none'"), "{policy}");
     let page = response.text().await.unwrap();
     assert!(page.contains("<title>Obsqra GraphiQL</title>"));
-    for (path, media_type) in [
-        ("/graphiql.js", "text/javascript"),
-        ("/graphiql.css", "text/css"),
-    ] {
+    for (path, media_type) in [("/graphiql.js", "text/javascript"), ("/graphiql.css", "text/css")] {
         let response = world.get(path).await;
-        assert!(
-            response.headers()["content-type"]
-                .to_str()
-                .unwrap()
-                .starts_with(media_type)
-        );
+        assert!(response.headers()["content-type"].to_str().unwrap().starts_with(media_type));
         let text = response.text().await.unwrap();
         assert!(page.contains(&path[1..]));
         assert!(
@@ -204,8 +169,5 @@ async fn a_busy_address_is_named_with_what_to_do() {
         metrics: Arc::new(String::new),
     };
     let problem = Server::bind(options).await.err().unwrap().to_string();
-    assert!(
-        problem.starts_with(&format!("{} is in use: ", world.address)),
-        "{problem}"
-    );
+    assert!(problem.starts_with(&format!("{} is in use: ", world.address)), "{problem}");
 }

@@ -114,13 +114,11 @@ impl Settings {
             Some(dir) => dir.clone(),
             None => base.extract_inner("data_dir").context("setting data_dir")?,
         };
-        match &args.config {
-            Some(file) => {
-                std::fs::metadata(file)
-                    .with_context(|| format!("settings file {}", file.display()))?;
-                figment = figment.merge(Toml::file_exact(file));
-            }
-            None => figment = figment.merge(Toml::file_exact(data_dir.join("obsqra.toml"))),
+        let beside_data = data_dir.join("obsqra.toml");
+        if let Some(file) = args.config.as_ref().or(beside_data.exists().then_some(&beside_data)) {
+            let text = std::fs::read_to_string(file)
+                .with_context(|| format!("settings file {}", file.display()))?;
+            figment = figment.merge(Toml::string(&text));
         }
         let mut settings: Self = figment.merge(environment()).extract().map_err(describe)?;
         settings.data_dir = data_dir;

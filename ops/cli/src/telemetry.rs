@@ -1,6 +1,6 @@
 //! Log lines and metrics.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::sync::OnceLock;
 
 use clap::ValueEnum;
@@ -30,7 +30,9 @@ pub(crate) fn start(format: LogFormat) {
         .unwrap_or_else(|_| EnvFilter::new("info,sqlx=warn,async_nats=warn"));
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(BesideBar);
     match format {
-        LogFormat::Human => lines.with_target(false).init(),
+        LogFormat::Human => {
+            lines.with_target(false).with_ansi(io::stderr().is_terminal()).init();
+        }
         LogFormat::Json => lines.json().flatten_event(true).init(),
     }
     if let Ok(handle) = PrometheusBuilder::new().install_recorder() {

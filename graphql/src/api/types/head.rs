@@ -40,11 +40,8 @@ pub(crate) struct Head {
 
 impl Head {
     pub(crate) fn new(position: Position, chain: &ChainId) -> Result<Self, ApiError> {
-        let finality = if position.is_final() {
-            Finality::AcceptedOnL1
-        } else {
-            Finality::AcceptedOnL2
-        };
+        let finality =
+            if position.is_final() { Finality::AcceptedOnL1 } else { Finality::AcceptedOnL2 };
         Ok(Self {
             seq: position.seq.to_string(),
             block_number: height(position.block)?,

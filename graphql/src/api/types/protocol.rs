@@ -20,10 +20,7 @@ pub(crate) struct Protocol {
 
 impl Protocol {
     pub(crate) fn new(at: ProtocolAt, name: &str) -> Self {
-        Self {
-            at,
-            name: name.to_owned(),
-        }
+        Self { at, name: name.to_owned() }
     }
 
     async fn risk_state(&self, ctx: &Context<'_>) -> Result<Option<Arc<RiskState>>, ApiError> {
@@ -48,11 +45,7 @@ impl Protocol {
     /// Metrics of each of its markets, in byte order of their ids.
     async fn metrics(&self, ctx: &Context<'_>) -> Result<Vec<MarketMetrics>, ApiError> {
         let pinned = RequestContext::of(ctx)?.pinned()?;
-        let markets = pinned
-            .markets
-            .load_one(self.at.clone())
-            .await?
-            .unwrap_or_default();
+        let markets = pinned.markets.load_one(self.at.clone()).await?.unwrap_or_default();
         markets.iter().map(MarketMetrics::new).collect()
     }
 
@@ -91,11 +84,7 @@ pub(crate) struct Absent {
 
 impl Absent {
     fn unknown(field: &str) -> Self {
-        Self {
-            field: field.to_owned(),
-            reason: "no_state".to_owned(),
-            detail: None,
-        }
+        Self { field: field.to_owned(), reason: "no_state".to_owned(), detail: None }
     }
 }
 

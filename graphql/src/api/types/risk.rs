@@ -76,10 +76,7 @@ impl RiskScore {
     async fn causes(&self, ctx: &Context<'_>) -> Result<Vec<Cause>, ApiError> {
         let seq = self.0.entry;
         let causes = RequestContext::of(ctx)?.causes.load_one(seq).await?;
-        let causes = causes.ok_or(ApiError::UnexpectedEntry {
-            seq,
-            expected: "risk score",
-        })?;
+        let causes = causes.ok_or(ApiError::UnexpectedEntry { seq, expected: "risk score" })?;
         causes.iter().map(Cause::new).collect()
     }
 }
@@ -163,17 +160,8 @@ pub(crate) struct Cause {
 impl Cause {
     fn new(cause: &events::Cause) -> Result<Self, ApiError> {
         Ok(match cause {
-            events::Cause::Entry(seq) => Self {
-                seq: Some(seq.to_string()),
-                ..Self::default()
-            },
-            events::Cause::Window {
-                from_seq,
-                to_seq,
-                selector,
-                count,
-                digest,
-            } => Self {
+            events::Cause::Entry(seq) => Self { seq: Some(seq.to_string()), ..Self::default() },
+            events::Cause::Window { from_seq, to_seq, selector, count, digest } => Self {
                 seq: None,
                 from_seq: Some(from_seq.to_string()),
                 to_seq: Some(to_seq.to_string()),

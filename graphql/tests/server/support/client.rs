@@ -16,9 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The code of a response's first error.
 pub(crate) fn code_of(response: &Value) -> &str {
-    response["errors"][0]["extensions"]["code"]
-        .as_str()
-        .unwrap_or_default()
+    response["errors"][0]["extensions"]["code"].as_str().unwrap_or_default()
 }
 
 pub(crate) struct Socket(WebSocketStream<MaybeTlsStream<TcpStream>>);
@@ -29,10 +27,7 @@ impl Socket {
         let address = format!("ws://{}/graphql/ws", world.address);
         let mut request = address.into_client_request()?;
         let headers = request.headers_mut();
-        headers.insert(
-            "sec-websocket-protocol",
-            "graphql-transport-ws".parse().unwrap(),
-        );
+        headers.insert("sec-websocket-protocol", "graphql-transport-ws".parse().unwrap());
         if let Some(origin) = origin {
             headers.insert("origin", origin.parse().unwrap());
         }
@@ -56,23 +51,17 @@ impl Socket {
 
     pub(crate) async fn start(&mut self, id: &str, query: &str, variables: Value) {
         let payload = json!({ "query": query, "variables": variables });
-        self.send(json!({ "type": "subscribe", "id": id, "payload": payload }))
-            .await;
+        self.send(json!({ "type": "subscribe", "id": id, "payload": payload })).await;
     }
 
     pub(crate) async fn send(&mut self, message: Value) {
-        self.0
-            .send(Message::Text(message.to_string().into()))
-            .await
-            .unwrap();
+        self.0.send(Message::Text(message.to_string().into())).await.unwrap();
     }
 
     /// The next message, or the code with which the server closed.
     pub(crate) async fn next(&mut self) -> Result<Value, u16> {
         loop {
-            let frame = timeout(PATIENCE, self.0.next())
-                .await
-                .expect("a message in time");
+            let frame = timeout(PATIENCE, self.0.next()).await.expect("a message in time");
             match frame.expect("a close frame before the end").unwrap() {
                 Message::Text(text) => return Ok(serde_json::from_str(&text).unwrap()),
                 Message::Close(frame) => return Err(frame.map_or(1005, |frame| frame.code.into())),

@@ -1,6 +1,7 @@
 //! Rows of read models with good defaults; a test changes what it is about.
 
 use chrono::DateTime;
+use obsqra_store::projection::block::BlockRow;
 use obsqra_store::projection::event::EventRow;
 use obsqra_store::projection::market_metrics::MarketMetricsRow;
 use obsqra_store::projection::risk_score::RiskScoreRow;
@@ -17,11 +18,7 @@ fn felt(value: i64) -> Vec<u8> {
 }
 
 pub(crate) fn absent(field: &str, reason: &str) -> Absent {
-    Absent {
-        field: field.into(),
-        reason: reason.into(),
-        detail: None,
-    }
+    Absent { field: field.into(), reason: reason.into(), detail: None }
 }
 
 /// A market's metrics, standing from a block on.
@@ -66,16 +63,24 @@ pub(crate) fn score(protocol: &str, score: i16, from_block: i64, entry_seq: u64)
     }
 }
 
+/// A block that stands.
+pub(crate) fn block(number: i64, seq: i64) -> BlockRow {
+    BlockRow {
+        chain_id: CHAIN.into(),
+        ranges: Ranges { from_block: number, to_block: number + 1, from_seq: seq, to_seq: OPEN },
+        branch_epoch: 0,
+        block_hash: felt(number),
+        parent_hash: felt(number - 1),
+        occurred_at: DateTime::from_timestamp(1_700_000_000 + number, 0).unwrap(),
+        event_count: 1,
+    }
+}
+
 /// An event of a block.
 pub(crate) fn event(protocol: &str, name: Option<&str>, block: i64, seq: i64) -> EventRow {
     EventRow {
         chain_id: CHAIN.into(),
-        ranges: Ranges {
-            from_block: block,
-            to_block: block + 1,
-            from_seq: seq,
-            to_seq: OPEN,
-        },
+        ranges: Ranges { from_block: block, to_block: block + 1, from_seq: seq, to_seq: OPEN },
         branch_epoch: 0,
         block_hash: felt(block),
         occurred_at: DateTime::from_timestamp(1_700_000_000 + block, 0).unwrap(),

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use obsqra_events::{
@@ -10,18 +10,19 @@ use obsqra_events::{
 };
 use obsqra_graphql::{Server, ServerOptions};
 use obsqra_store::notify::{Signal, notify};
+use obsqra_store::projection::block::BlockRow;
 use obsqra_store::projection::event::EventRow;
 use obsqra_store::projection::market_metrics::MarketMetricsRow;
 use obsqra_store::projection::risk_score::RiskScoreRow;
 use obsqra_store::projection::state::ProjectionState;
-use obsqra_store::projection::{self};
-use obsqra_store::{Key, Keyed, Lease, Role, Store, StoreOptions, chain_tip, log};
+use obsqra_store::{Key, Keyed, Lease, Role, Store, chain_tip, log, projection};
+use obsqra_testkit::TestDatabase;
 use obsqra_types::{
     BlockHash, BlockNumber, BlockRef, BranchEpoch, ChainId, Felt, Hash32, Partition, ProtocolId,
     Seq, UnixSeconds,
 };
 use serde_json::{Value, json};
-use tokio::process::Command;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use obsqra_store::projection::OPEN;
@@ -31,99 +32,30 @@ pub(crate) struct World {
     pub(crate) chain: ChainId,
     pub(crate) address: SocketAddr,
     pub(crate) stop: CancellationToken,
+    /// Ends when the server does.
+    pub(crate) served: JoinHandle<()>,
     pub(crate) bus_up: Arc<AtomicBool>,
     /// The server's own connections: closing them takes its database away.
     pub(crate) reader: Store,
     writer: Store,
     lease: Lease,
     http: reqwest::Client,
-    _database: Database,
-}
-
-/// A database that is dropped with its owner.
-struct Database {
-    admin_url: String,
-    name: String,
-}
-
-impl Database {
-    async fn create() -> Self {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let admin_url = std::env::var("OBSQRA_TEST_DATABASE_URL")
-            .unwrap_or_else(|_| "postgres://postgres@127.0.0.1:54999/postgres".to_owned());
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("graphql_{}_{count}", std::process::id());
-        let statement = format!("CREATE DATABASE {name}");
-        let done = Command::new("psql")
-            .args([&admin_url, "-qc", &statement])
-            .output()
-            .await
-            .expect("psql is installed");
-        assert!(
-            done.status.success(),
-            "{}",
-            String::from_utf8_lossy(&done.stderr)
-        );
-        Self { admin_url, name }
-    }
-
-    fn url(&self) -> String {
-        let (server, _) = self
-            .admin_url
-            .rsplit_once('/')
-            .expect("the URL names a database");
-        format!("{server}/{}", self.name)
-    }
-}
-
-impl Drop for Database {
-    fn drop(&mut self) {
-        let statement = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name);
-        let args = [&self.admin_url, "-qc", &statement];
-        let dropped = std::process::Command::new("psql").args(args).output();
-        assert!(
-            dropped.is_ok_and(|done| done.status.success()),
-            "{} is left over",
-            self.name
-        );
-    }
 }
 
 impl World {
     pub(crate) async fn new() -> Self {
-        let database = Database::create().await;
-        let url = database.url();
-        let connect = |role| {
-            let options = StoreOptions {
-                max_connections: 3,
-                ..StoreOptions::new(role)
-            };
-            Store::connect(&url, options)
-        };
-        let admin = connect(Role::Admin).await.unwrap();
-        obsqra_store::migrate(&admin).await.unwrap();
-        admin.close().await;
+        let database = TestDatabase::create().await;
         let chain = ChainId::new("SN_MAIN").unwrap();
-        let writer = connect(Role::Writer).await.unwrap();
-        let reader = connect(Role::Reader).await.unwrap();
+        let writer = database.store(Role::Writer).await;
+        let reader = database.store(Role::Reader).await;
         let partition = Partition::Follower(chain.clone());
         let lease = Lease::acquire(&writer, partition, "test", Duration::from_secs(600));
         let lease = lease.await.unwrap().unwrap();
         let bus_up = Arc::new(AtomicBool::new(true));
         let stop = CancellationToken::new();
-        let address = serve(&reader, &chain, &bus_up, &stop).await;
+        let (address, served) = serve(&reader, &chain, &bus_up, &stop).await;
         let http = reqwest::Client::new();
-        Self {
-            chain,
-            address,
-            stop,
-            bus_up,
-            reader,
-            writer,
-            lease,
-            http,
-            _database: database,
-        }
+        Self { chain, address, stop, served, bus_up, reader, writer, lease, http }
     }
 
     /// A world in which a registry is adopted and the read models stand at a block.
@@ -139,19 +71,11 @@ impl World {
     }
 
     pub(crate) async fn append(&self, fact: Fact, key: Key) -> Seq {
-        let block = BlockRef {
-            number: BlockNumber(1),
-            epoch: BranchEpoch(0),
-            timestamp: UnixSeconds(1),
-        };
-        let facts = vec![Keyed {
-            key,
-            drafts: vec![Draft::new(&self.chain, Some(block), &fact)],
-        }];
+        let block =
+            BlockRef { number: BlockNumber(1), epoch: BranchEpoch(0), timestamp: UnixSeconds(1) };
+        let facts = vec![Keyed { key, drafts: vec![Draft::new(&self.chain, Some(block), &fact)] }];
         let mut tx = self.writer.begin().await.unwrap();
-        let done = log::append(&mut tx, self.lease.fence(), facts)
-            .await
-            .unwrap();
+        let done = log::append(&mut tx, self.lease.fence(), facts).await.unwrap();
         tx.commit().await.unwrap();
         done.after.seq
     }
@@ -160,21 +84,8 @@ impl World {
         let bytes = obsqra_protocols::MAINNET_REGISTRY.to_vec();
         let hash = obsqra_protocols::Registry::parse(&bytes).unwrap().hash();
         let (what, version) = (AdoptedWhat::Registry, "1".to_owned());
-        let key = Key::Adopted {
-            what,
-            version: version.clone(),
-            hash,
-        };
-        self.append(
-            Fact::Adopted(Adopted {
-                what,
-                version,
-                hash,
-                bytes,
-            }),
-            key,
-        )
-        .await
+        let key = Key::Adopted { what, version: version.clone(), hash };
+        self.append(Fact::Adopted(Adopted { what, version, hash, bytes }), key).await
     }
 
     /// Appends a score's entry whose causes are an entry and a window.
@@ -226,9 +137,7 @@ impl World {
             finalized: Some(BlockNumber(block.number.0 / 2)),
         };
         let mut tx = self.writer.begin().await.unwrap();
-        projection::state::save(&mut tx, &self.chain, &state)
-            .await
-            .unwrap();
+        projection::state::save(&mut tx, &self.chain, &state).await.unwrap();
         notify(&mut tx, Signal::Projection).await.unwrap();
         tx.commit().await.unwrap();
     }
@@ -246,9 +155,7 @@ impl World {
         let mut tx = self.writer.begin().await.unwrap();
         chain_tip::store(&mut tx, &self.chain, &tip).await.unwrap();
         tx.commit().await.unwrap();
-        chain_tip::note_node_head(&self.writer, &self.chain, BlockNumber(head))
-            .await
-            .unwrap();
+        chain_tip::note_node_head(&self.writer, &self.chain, BlockNumber(head)).await.unwrap();
     }
 
     pub(crate) async fn insert_scores(&self, rows: &[RiskScoreRow]) {
@@ -259,14 +166,14 @@ impl World {
 
     pub(crate) async fn insert_markets(&self, rows: &[MarketMetricsRow]) {
         let mut tx = self.writer.begin().await.unwrap();
-        projection::market_metrics::insert(&mut tx, rows)
-            .await
-            .unwrap();
+        projection::market_metrics::insert(&mut tx, rows).await.unwrap();
         tx.commit().await.unwrap();
     }
 
-    pub(crate) async fn insert_events(&self, rows: &[EventRow]) {
+    /// Inserts events and the blocks that they are in.
+    pub(crate) async fn insert_events(&self, blocks: &[BlockRow], rows: &[EventRow]) {
         let mut tx = self.writer.begin().await.unwrap();
+        projection::block::insert(&mut tx, blocks).await.unwrap();
         projection::event::insert(&mut tx, rows).await.unwrap();
         tx.commit().await.unwrap();
     }
@@ -310,7 +217,7 @@ async fn serve(
     chain: &ChainId,
     bus_up: &Arc<AtomicBool>,
     stop: &CancellationToken,
-) -> SocketAddr {
+) -> (SocketAddr, JoinHandle<()>) {
     let bus = Arc::clone(bus_up);
     let server = Server::bind(ServerOptions {
         listen: ([127, 0, 0, 1], 0).into(),
@@ -323,6 +230,6 @@ async fn serve(
     let server = server.await.unwrap();
     let address = server.local_addr();
     let stop = stop.clone();
-    tokio::spawn(async move { server.run(stop).await.unwrap() });
-    address
+    let served = tokio::spawn(async move { server.run(stop).await.unwrap() });
+    (address, served)
 }

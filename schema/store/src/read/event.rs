@@ -70,11 +70,10 @@ impl Columns {
                 .protocols
                 .as_ref()
                 .map(|list| list.iter().map(ToString::to_string).collect()),
-            contracts: filter.contracts.as_ref().map(|list| {
-                list.iter()
-                    .map(|contract| row::felt_bytes(&contract.0))
-                    .collect()
-            }),
+            contracts: filter
+                .contracts
+                .as_ref()
+                .map(|list| list.iter().map(|contract| row::felt_bytes(&contract.0)).collect()),
             from_block: filter.from_block.map_or(Ok(0), height)?,
             to_block: filter.to_block.map_or(Ok(i64::MAX), height)?,
         })
@@ -123,6 +122,9 @@ fn felts(list: &[Vec<u8>]) -> Result<Vec<Felt>, StoreError> {
 
 /// A page of the events that stand at a position, oldest first. Only forward pages are read.
 ///
+/// The blocks that stand at one position follow each other in the log, and a block's events follow the
+/// block, so a range of heights is a range of positions: one index serves every page.
+///
 /// # Errors
 /// When the database fails.
 pub async fn list(
@@ -139,9 +141,20 @@ pub async fn list(
         SELECT from_seq, protocol, name, contract, keys, data, decoded, from_block, block_hash,
                transaction_hash, event_index, occurred_at
         FROM event
-        WHERE chain_id = $1 AND from_seq > $2 AND from_seq < $3
+        WHERE chain_id = $1
+          AND from_seq > GREATEST($2::bigint, COALESCE((
+              SELECT b.from_seq FROM block b
+              WHERE b.chain_id = $1 AND b.from_block >= $5 AND b.from_seq <= $4 AND b.to_seq > $4
+              ORDER BY b.from_block
+              LIMIT 1
+          ), 9223372036854775807))
+          AND from_seq < LEAST($3::bigint, COALESCE((
+              SELECT b.from_seq FROM block b
+              WHERE b.chain_id = $1 AND b.from_block > $6 AND b.from_seq <= $4 AND b.to_seq > $4
+              ORDER BY b.from_block
+              LIMIT 1
+          ), 9223372036854775807))
           AND from_seq <= $4 AND to_seq > $4
-          AND from_block >= $5 AND from_block <= $6
           AND ($7::text[] IS NULL OR protocol = ANY($7))
           AND ($8::text[] IS NULL OR name = ANY($8))
           AND ($9::bytea[] IS NULL OR contract = ANY($9))
@@ -161,9 +174,6 @@ pub async fn list(
     )
     .fetch_all(&store.pool)
     .await?;
-    let events = found
-        .into_iter()
-        .map(Event::try_from)
-        .collect::<Result<_, _>>()?;
+    let events = found.into_iter().map(Event::try_from).collect::<Result<_, _>>()?;
     Ok(page.page(events))
 }

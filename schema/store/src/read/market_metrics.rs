@@ -69,18 +69,8 @@ impl TryFrom<MarketRow> for MarketState {
             turnover: bps(found.turnover_bps)?,
             volatility: bps(found.volatility_bps)?,
             liquidity_class: found.liquidity_class,
-            price: found
-                .price_usdc
-                .as_deref()
-                .map(amount)
-                .transpose()?
-                .map(PriceUsdc),
-            tvl: found
-                .tvl_usdc
-                .as_deref()
-                .map(amount)
-                .transpose()?
-                .map(UsdcValue),
+            price: found.price_usdc.as_deref().map(amount).transpose()?.map(PriceUsdc),
+            tvl: found.tvl_usdc.as_deref().map(amount).transpose()?.map(UsdcValue),
             since: row::number(found.from_block)?,
             absent: serde_json::from_value(found.absent)
                 .map_err(|_| StoreError::Range("absent"))?,

@@ -44,8 +44,7 @@ impl PageRequest {
     }
 
     pub(super) fn before_seq(&self) -> Result<i64, StoreError> {
-        self.before
-            .map_or(Ok(i64::MAX), |seq| row::to_i64(seq.0, "seq"))
+        self.before.map_or(Ok(i64::MAX), |seq| row::to_i64(seq.0, "seq"))
     }
 
     /// How many rows to ask the database for.
@@ -70,12 +69,7 @@ mod tests {
     use super::*;
 
     fn check(direction: Direction, found: Vec<u8>, rows: Vec<u8>, more: bool) {
-        let request = PageRequest {
-            after: None,
-            before: None,
-            direction,
-            size: 2,
-        };
+        let request = PageRequest { after: None, before: None, direction, size: 2 };
         assert_eq!(request.page(found), Page { rows, more });
     }
 

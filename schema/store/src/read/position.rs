@@ -32,8 +32,7 @@ impl Position {
     /// Whether the newest block applied is accepted on L1.
     #[must_use]
     pub fn is_final(&self) -> bool {
-        self.finalized
-            .is_some_and(|finalized| self.block <= finalized)
+        self.finalized.is_some_and(|finalized| self.block <= finalized)
     }
 }
 

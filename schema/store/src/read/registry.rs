@@ -38,10 +38,7 @@ pub async fn newest(
     .fetch_optional(&store.pool)
     .await?
     .map(|found| {
-        Ok(AdoptedRegistry {
-            seq: row::seq(found.seq)?,
-            hash: row::hash32(&found.bytes_hash)?,
-        })
+        Ok(AdoptedRegistry { seq: row::seq(found.seq)?, hash: row::hash32(&found.bytes_hash)? })
     })
     .transpose()
 }

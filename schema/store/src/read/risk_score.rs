@@ -134,15 +134,7 @@ fn components(columns: Option<&[i32]>) -> Result<RiskComponents, StoreError> {
 }
 
 fn inputs(columns: Option<&[i32]>) -> Result<RiskInputs, StoreError> {
-    let Some(
-        &[
-            utilization_bps,
-            volatility_bps,
-            liquidity_class,
-            audit_score,
-            age_days,
-        ],
-    ) = columns
+    let Some(&[utilization_bps, volatility_bps, liquidity_class, audit_score, age_days]) = columns
     else {
         return Err(StoreError::Range("risk inputs"));
     };
@@ -216,10 +208,7 @@ pub async fn history(
         Direction::Forward => oldest(store, chain, known_at, filter, page).await?,
         Direction::Backward => newest(store, chain, known_at, filter, page).await?,
     };
-    let scores = found
-        .into_iter()
-        .map(Score::try_from)
-        .collect::<Result<_, _>>()?;
+    let scores = found.into_iter().map(Score::try_from).collect::<Result<_, _>>()?;
     Ok(page.page(scores))
 }
 

@@ -24,10 +24,7 @@ impl Columns {
 }
 
 pub(super) fn key(protocol: &str, block: i64) -> Result<ProtocolAt, StoreError> {
-    Ok(ProtocolAt {
-        protocol: protocol_id(protocol)?,
-        block: row::number(block)?,
-    })
+    Ok(ProtocolAt { protocol: protocol_id(protocol)?, block: row::number(block)? })
 }
 
 pub(super) fn protocol_id(text: &str) -> Result<ProtocolId, StoreError> {
