@@ -1,9 +1,7 @@
-//! What one request carries: the position it is pinned to, its loaders, and the position to answer
-//! with.
+//! What one request carries: the position it is pinned to, and the position to answer with.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use async_graphql::dataloader::DataLoader;
 use async_graphql::{Context, Response, value};
 use obsqra_protocols::Registry;
 use obsqra_store::read::{Position, position};
@@ -12,7 +10,6 @@ use obsqra_types::{BlockNumber, ChainId, ProtocolId, Seq};
 use tokio::sync::{OnceCell, watch};
 
 use crate::error::ApiError;
-use crate::loaders::{Causes, Markets, Risks};
 use crate::registry::RegistryCache;
 
 /// What all requests of a server share.
@@ -29,15 +26,12 @@ pub(crate) struct Shared {
 /// What a request reads from: fixed at its start.
 pub(crate) struct Pinned {
     pub(crate) position: Position,
-    pub(crate) markets: DataLoader<Markets>,
-    pub(crate) risks: DataLoader<Risks>,
     registry: OnceCell<Arc<Registry>>,
 }
 
 /// The context of one request.
 pub(crate) struct RequestContext {
     pub(crate) shared: Arc<Shared>,
-    pub(crate) causes: DataLoader<Causes>,
     // Kept as it came: introspection answers without a database, and only a resolver that needs the
     // position fails for want of one.
     pinned: Result<Option<Pinned>, Arc<StoreError>>,
@@ -49,9 +43,9 @@ impl RequestContext {
     pub(crate) async fn pin(shared: Arc<Shared>) -> Arc<Self> {
         let position = position::load(&shared.store, &shared.chain).await.map_err(Arc::new);
         let answered_at = Mutex::new(position.as_ref().ok().copied().flatten());
-        let pinned = position.map(|found| found.map(|position| Pinned::new(&shared, position)));
-        let causes = DataLoader::new(Causes { store: shared.store.clone() }, tokio::spawn);
-        Arc::new(Self { shared, causes, pinned, answered_at })
+        let pinned = position
+            .map(|found| found.map(|position| Pinned { position, registry: OnceCell::new() }));
+        Arc::new(Self { shared, pinned, answered_at })
     }
 
     /// The request's context.
@@ -115,18 +109,6 @@ impl RequestContext {
 }
 
 impl Pinned {
-    fn new(shared: &Shared, position: Position) -> Self {
-        let (store, chain, known_at) = (&shared.store, &shared.chain, position.seq);
-        let markets = Markets { store: store.clone(), chain: chain.clone(), known_at };
-        let risks = Risks { store: store.clone(), chain: chain.clone(), known_at };
-        Self {
-            position,
-            markets: DataLoader::new(markets, tokio::spawn),
-            risks: DataLoader::new(risks, tokio::spawn),
-            registry: OnceCell::new(),
-        }
-    }
-
     /// The block at which state is read: the newest one unless an argument names an older.
     pub(crate) fn block(
         &self,

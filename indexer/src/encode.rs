@@ -100,7 +100,7 @@ impl Encoder {
     /// The entry that takes an applied block out of the canonical chain.
     #[must_use]
     pub fn reverted(&self, applied: &AppliedBlock) -> Keyed {
-        let fact = BlockReverted { hash: applied.hash, applied_seq: applied.seq };
+        let fact = BlockReverted { hash: applied.hash };
         plain(Draft::new(&self.chain, Some(applied.block), &Fact::BlockReverted(fact)))
     }
 

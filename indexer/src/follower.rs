@@ -40,12 +40,14 @@ pub struct FollowerOptions {
     pub poll_interval: Duration,
     /// Most blocks in one transaction.
     pub batch_blocks: usize,
-    /// Most watched events in one transaction, a single larger block aside.
+    /// Most events, kept or not, of the blocks in one transaction, a single larger block aside.
     pub batch_events: u64,
     /// Most blocks fetched at once.
     pub fetch_ahead: usize,
     /// Tries before an answer that stays unusable stops the follower.
     pub attempts: u32,
+    /// Wait after a failure, where the node asks for none; it doubles with each that follows.
+    pub first_wait: Duration,
     /// This process's name on its leases.
     pub holder: String,
     /// How long the lease runs without renewal.
@@ -94,11 +96,17 @@ impl Follower {
     /// # Errors
     /// When it meets something that neither waiting nor trying again gets over.
     pub async fn run(&self, shutdown: &CancellationToken) -> Result<(), IndexError> {
-        let mut patience = Patience::new(self.options.attempts);
+        let mut patience = Patience::new(self.options.attempts, self.options.first_wait);
         while !shutdown.is_cancelled() {
+            let before = self.progress.borrow().blocks;
             match self.session(shutdown, &mut patience).await {
                 Ok(()) => return Ok(()),
-                Err(error) => patience.bear(error, shutdown).await?,
+                Err(error) => {
+                    if self.progress.borrow().blocks > before {
+                        patience.reset();
+                    }
+                    patience.bear(error, shutdown).await?;
+                }
             }
         }
         Ok(())
@@ -272,16 +280,16 @@ impl Session<'_> {
 /// nothing does.
 struct Patience {
     attempts: u32,
+    first_wait: Duration,
     failures: u32,
     unusable: u32,
 }
 
-const FIRST_WAIT: Duration = Duration::from_millis(250);
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 impl Patience {
-    fn new(attempts: u32) -> Self {
-        Self { attempts, failures: 0, unusable: 0 }
+    fn new(attempts: u32, first_wait: Duration) -> Self {
+        Self { attempts, first_wait, failures: 0, unusable: 0 }
     }
 
     fn reset(&mut self) {
@@ -306,7 +314,7 @@ impl Patience {
             }
             Remedy::Wait(asked) => asked,
         };
-        let wait = asked.unwrap_or_else(|| self.backoff()).min(LONGEST_WAIT);
+        let wait = self.backoff().max(asked.unwrap_or_default()).min(LONGEST_WAIT);
         tracing::warn!(%error, wait_ms = wait.as_millis() as u64, "following interrupted, trying again");
         tokio::select! {
             () = shutdown.cancelled() => {}
@@ -318,7 +326,7 @@ impl Patience {
     /// Doubles with each failure up to the longest wait, then a random part of a quarter off, so that
     /// several followers do not come back at once.
     fn backoff(&self) -> Duration {
-        let doubled = FIRST_WAIT * 2u32.saturating_pow(self.failures.min(8) - 1);
+        let doubled = self.first_wait * 2u32.saturating_pow(self.failures.clamp(1, 8) - 1);
         doubled.min(LONGEST_WAIT).mul_f64(rand::random_range(0.75..=1.0))
     }
 }
@@ -328,7 +336,8 @@ fn remedy(error: &IndexError) -> Remedy {
         IndexError::Source(error) => error.remedy(),
         IndexError::Store(error) if error.is_transient() => Remedy::Wait(None),
         IndexError::Unlinked { .. } | IndexError::NoCommonBlock { .. } => Remedy::RetryBounded,
-        IndexError::Store(StoreError::LeaseLost(_)) => Remedy::None,
+        // Another process follows: this one waits until it can have the partition again.
+        IndexError::Store(StoreError::LeaseLost(_)) => Remedy::Wait(None),
         IndexError::Store(_) | IndexError::WrongChain { .. } | IndexError::BelowFinal { .. } => {
             Remedy::None
         }

@@ -11,7 +11,7 @@ use obsqra_events::{BlockApplied, Entry, EventData, Fact, Kind};
 use obsqra_protocols::{BlockInput, BlockOutput, METRICS_VERSION, MarketMetrics, MetricFold, Registry};
 use obsqra_store::key::AppliedBlock;
 use obsqra_store::snapshot::{self, Snapshot};
-use obsqra_store::{Store, Transaction, key, log};
+use obsqra_store::{Store, Transaction, chain_tip, key, log};
 use obsqra_types::{BlockHash, BlockNumber, BlockRef, ChainId, Hash32, Partition, Seq};
 
 use crate::WorkError;
@@ -267,14 +267,15 @@ impl ChainFold {
     /// the blocks in between once more.
     async fn restore(&mut self, at: BlockNumber, as_of: Seq) -> Result<(), WorkError> {
         self.start();
-        let Some((registry, _)) = self.registry.clone() else {
+        let Some((registry, registry_seq)) = self.registry.clone() else {
             return Ok(());
         };
-        let version = snapshot_version(&registry);
+        let version = snapshot_version(&registry, registry_seq);
         let found =
             snapshot::newest(&self.store, &self.chain, &self.partition, &version, (at, as_of))
                 .await?;
-        let mut from = BlockNumber(0);
+        let tip = chain_tip::load(&self.store, &self.chain).await?;
+        let mut from = tip.map_or(BlockNumber(0), |tip| tip.first);
         if let Some(found) = found {
             match MetricFold::decode(Arc::clone(&registry), &found.state) {
                 Ok(state) => {
@@ -315,7 +316,7 @@ impl ChainFold {
     /// # Errors
     /// When the database fails.
     pub async fn save(&mut self, tx: &mut Transaction) -> Result<(), WorkError> {
-        let Some(fold) = &self.fold else {
+        let (Some(fold), Some((registry, registry_seq))) = (&self.fold, &self.registry) else {
             return Ok(());
         };
         let Some(tip) = fold.tip() else {
@@ -334,7 +335,8 @@ impl ChainFold {
             seq: tip.last_seq,
             state: fold.encode(),
         };
-        snapshot::save(tx, &self.partition, &snapshot_version(fold.registry()), &kept).await?;
+        let version = snapshot_version(registry, *registry_seq);
+        snapshot::save(tx, &self.partition, &version, &kept).await?;
         self.last_snapshot = Some(number);
         Ok(())
     }
@@ -367,8 +369,9 @@ fn concerns(kind: Kind) -> bool {
     matches!(kind, Kind::Adopted | Kind::BlockApplied | Kind::Event | Kind::BlockReverted)
 }
 
-fn snapshot_version(registry: &Registry) -> String {
-    format!("{METRICS_VERSION}/{}", registry.hash())
+/// A state belongs to the definitions, the registry, and the entry that adopted it, which causes name.
+fn snapshot_version(registry: &Registry, adopted_at: Seq) -> String {
+    format!("{METRICS_VERSION}/{}/{adopted_at}", registry.hash())
 }
 
 fn parse(bytes: &[u8], seq: Seq) -> Result<Arc<Registry>, WorkError> {

@@ -30,6 +30,8 @@ pub struct Relay {
     position: StreamPosition,
     /// Last position published on each subject.
     tails: BTreeMap<String, Seq>,
+    /// Everything up to here was published once: what of it is sent again is bounded by age.
+    published: Seq,
 }
 
 impl Relay {
@@ -44,6 +46,7 @@ impl Relay {
             cursor: Seq::BEFORE_FIRST,
             position: StreamPosition { stream_sequence: 0, seq: None },
             tails: BTreeMap::new(),
+            published: Seq::BEFORE_FIRST,
         }
     }
 
@@ -51,6 +54,7 @@ impl Relay {
     async fn refill(&mut self) -> Result<(), WorkError> {
         let end = self.position.seq.unwrap_or(Seq::BEFORE_FIRST);
         let published = self.tails.values().copied().max().unwrap_or(Seq::BEFORE_FIRST);
+        self.published = published;
         if end >= published {
             return Ok(());
         }
@@ -142,9 +146,12 @@ impl Relay {
         Ok(())
     }
 
-    /// Entries older than the stream keeps messages are not sent, blocks aside.
+    /// Entries older than the stream keeps messages are not sent: of blocks that is so only where a
+    /// stream is filled again. What was adopted is read in any case, since it tells what events are.
     fn is_kept(&self, entry: &Entry, now: chrono::DateTime<chrono::Utc>) -> bool {
-        if matches!(entry.draft.kind, Kind::BlockApplied | Kind::BlockReverted | Kind::BlockFinalized) {
+        let block_level =
+            matches!(entry.draft.kind, Kind::BlockApplied | Kind::BlockReverted | Kind::BlockFinalized);
+        if entry.draft.kind == Kind::Adopted || block_level && entry.seq > self.published {
             return true;
         }
         let age = now.timestamp_micros().saturating_sub(entry.recorded_at.0);

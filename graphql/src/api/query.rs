@@ -1,11 +1,12 @@
 //! Queries.
 
 use async_graphql::connection::{Connection, Edge};
-use async_graphql::{Context, Object};
+use async_graphql::{Context, Object, OutputType};
 use chrono::{DateTime, Utc};
+use obsqra_protocols::ProtocolEntry;
 use obsqra_store::read::risk_score::{self, HistoryFilter};
 use obsqra_store::read::{Direction, Page, PageRequest, ProtocolAt, event};
-use obsqra_types::ProtocolId;
+use obsqra_types::{ProtocolId, Seq};
 
 use super::arguments::{EventFilter, Paging, page_cost};
 use super::types::{Event, Head, PageCursor, Protocol, RiskScore};
@@ -33,8 +34,10 @@ impl Query {
         let context = RequestContext::of(ctx)?;
         let block = context.pinned()?.position.block;
         let registry = context.registry().await?;
-        let at = |protocol: &ProtocolId| ProtocolAt { protocol: protocol.clone(), block };
-        Ok(registry.protocols().map(|entry| Protocol::new(at(&entry.id), &entry.name)).collect())
+        let named = |entry: &ProtocolEntry| {
+            (ProtocolAt { protocol: entry.id.clone(), block }, entry.name.clone())
+        };
+        Ok(Protocol::list(registry.protocols().map(named).collect()))
     }
 
     /// One protocol; null where the registry has none of this key.
@@ -53,9 +56,11 @@ impl Query {
         let protocol =
             ProtocolId::new(id).map_err(|error| ApiError::bad_input("id", error.to_string()))?;
         let registry = context.registry().await?;
-        Ok(registry
-            .protocol(&protocol)
-            .map(|entry| Protocol::new(ProtocolAt { protocol, block }, &entry.name)))
+        let Some(entry) = registry.protocol(&protocol) else {
+            return Ok(None);
+        };
+        let named = (ProtocolAt { protocol, block }, entry.name.clone());
+        Ok(Protocol::list(vec![named]).pop())
     }
 
     /// The risk scores of a protocol, oldest first, one for each block at which its inputs changed.
@@ -89,7 +94,8 @@ impl Query {
         let shared = &context.shared;
         let page =
             risk_score::history(&shared.store, &shared.chain, known_at, &filter, &request).await?;
-        connection(&request, page, RiskScore)
+        let scores = Page { rows: RiskScore::list(page.rows), more: page.more };
+        Ok(connection(&request, scores, RiskScore::entry))
     }
 
     /// The events of watched contracts in canonical blocks, oldest first.
@@ -107,27 +113,24 @@ impl Query {
         let known_at = context.pinned()?.position.seq;
         let shared = &context.shared;
         let page = event::list(&shared.store, &shared.chain, known_at, &filter, &request).await?;
-        connection(&request, page, Event)
+        let events = Page { rows: page.rows.into_iter().map(Event).collect(), more: page.more };
+        Ok(connection(&request, events, Event::entry))
     }
 }
 
 /// A page as a connection. That rows lie on the other side of the page is told by the cursor that
 /// it was asked to begin at, which names such a row.
-fn connection<Row, Node>(
+fn connection<Node: OutputType>(
     request: &PageRequest,
-    page: Page<Row>,
-    node: impl Fn(Row) -> Node,
-) -> Result<Connection<PageCursor, Node>, ApiError>
-where
-    Row: super::types::Positioned,
-    Node: async_graphql::OutputType,
-{
+    page: Page<Node>,
+    entry: impl Fn(&Node) -> Seq,
+) -> Connection<PageCursor, Node> {
     let (previous, next) = match request.direction {
         Direction::Forward => (request.after.is_some(), page.more),
         Direction::Backward => (page.more, request.before.is_some()),
     };
     let mut connection = Connection::new(previous, next);
-    connection.edges =
-        page.rows.into_iter().map(|row| Edge::new(PageCursor(row.seq()), node(row))).collect();
-    Ok(connection)
+    let edge = |node: Node| Edge::new(PageCursor(entry(&node)), node);
+    connection.edges = page.rows.into_iter().map(edge).collect();
+    connection
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use async_graphql::Context;
 use futures::{Stream, stream};
-use obsqra_store::read::risk_score::{HistoryFilter, Score, history};
+use obsqra_store::read::risk_score::{HistoryFilter, history};
 use obsqra_store::read::{Direction, PageRequest, Position};
 use obsqra_types::Seq;
 use tokio::sync::watch;
@@ -53,7 +53,7 @@ impl Subscription {
         Ok(stream::unfold(Some(scores), |scores| async move {
             let mut scores = scores?;
             match scores.next().await {
-                Ok(Some(score)) => Some((Ok(RiskScore(score)), Some(scores))),
+                Ok(Some(score)) => Some((Ok(score), Some(scores))),
                 Ok(None) => None,
                 // The error ends the subscription; the client resumes with the cursor it has.
                 Err(error) => Some((Err(error), None)),
@@ -96,13 +96,13 @@ struct Scores {
     /// Every score up to here was read.
     cursor: Seq,
     /// Read and not sent yet.
-    ahead: VecDeque<Score>,
+    ahead: VecDeque<RiskScore>,
     live: watch::Receiver<Option<Position>>,
 }
 
 impl Scores {
     /// The next score; `None` when nothing follows the position any more.
-    async fn next(&mut self) -> Result<Option<Score>, ApiError> {
+    async fn next(&mut self) -> Result<Option<RiskScore>, ApiError> {
         loop {
             if let Some(score) = self.ahead.pop_front() {
                 return Ok(Some(score));
@@ -135,7 +135,7 @@ impl Scores {
             Some(last) if page.more => last.entry,
             _ => position.seq,
         };
-        self.ahead.extend(page.rows);
+        self.ahead.extend(RiskScore::list(page.rows));
         Ok(())
     }
 }

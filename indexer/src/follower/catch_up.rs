@@ -3,7 +3,7 @@
 use futures::{Stream, StreamExt};
 use obsqra_store::chain_tip::{self, ChainTip};
 use obsqra_store::{Keyed, StoreError, log};
-use obsqra_types::{BlockNumber, BranchEpoch, Seq};
+use obsqra_types::{BlockHash, BlockNumber, BranchEpoch, Seq};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -24,6 +24,17 @@ struct Batch {
     events: u64,
 }
 
+/// What became of a batch.
+enum Appended {
+    /// The log stands at its end now.
+    Extended(Standing),
+    /// Its parent is not the tip.
+    Forked {
+        /// Whether blocks of the log were replaced.
+        replaced: bool,
+    },
+}
+
 impl Session<'_> {
     /// Fetches and appends a range of heights; whether the log grew.
     pub(super) async fn catch_up(
@@ -36,28 +47,34 @@ impl Session<'_> {
         let mut standing = standing;
         let mut fetched = std::pin::pin!(self.fetch(from, to));
         let mut batch = Batch::default();
+        let mut trouble = None;
         while let Some(block) = fetched.next().await {
-            let block = match block {
-                Ok(block) => block,
+            match block {
+                Ok(block) => batch.push(block),
                 // The node's chain became shorter: what was fetched stands or falls with its links.
                 Err(SourceError::NoBlock { .. }) => break,
-                Err(error) => return Err(error.into()),
-            };
-            batch.push(block);
+                // What lies below it is good and is kept: the next try begins where the trouble is.
+                Err(error) => {
+                    trouble = Some(error);
+                    break;
+                }
+            }
             if self.is_full(&batch) {
                 standing = match self.append(standing, std::mem::take(&mut batch)).await? {
-                    Some(next) => next,
-                    None => return Ok(true),
+                    Appended::Extended(next) => next,
+                    Appended::Forked { replaced } => return Ok(replaced),
                 };
             }
             if shutdown.is_cancelled() || self.lease.lost().is_cancelled() {
                 return Ok(true);
             }
         }
-        if !batch.blocks.is_empty() {
-            self.append(standing, batch).await?;
+        if !batch.blocks.is_empty()
+            && let Appended::Forked { replaced } = self.append(standing, batch).await?
+        {
+            return Ok(replaced);
         }
-        Ok(true)
+        trouble.map_or(Ok(true), |error| Err(error.into()))
     }
 
     fn is_full(&self, batch: &Batch) -> bool {
@@ -89,32 +106,40 @@ impl Session<'_> {
             .buffered(self.follower.options.fetch_ahead)
     }
 
-    /// Appends a batch if it links to the tip; `None` when the chain was reorganised instead.
-    async fn append(
-        &self,
-        standing: Standing,
-        batch: Batch,
-    ) -> Result<Option<Standing>, IndexError> {
+    /// Appends a batch if it links to the tip, or replaces what it shows to be no longer canonical.
+    async fn append(&self, standing: Standing, batch: Batch) -> Result<Appended, IndexError> {
         match standing.position.link(&batch.links) {
-            Linking::Extends => {}
+            Linking::Extends => self.extend(standing, &batch.blocks).await.map(Appended::Extended),
             Linking::Fork { at } => {
-                self.reorganise_at(standing, at, &batch.links).await?;
-                return Ok(None);
+                let replaced = self.reorganise_at(standing, at, &batch.links).await?;
+                Ok(Appended::Forked { replaced })
             }
             Linking::Broken { block, below } => {
-                return Err(IndexError::Unlinked {
-                    node: self.node(),
-                    number: block.id.number,
-                    parent: block.parent,
-                    below,
-                });
+                // What lies below the break links and is kept: the next try begins at the break.
+                let good = batch.links.iter().take_while(|link| **link != block).count();
+                self.extend(standing, &batch.blocks[..good]).await?;
+                Err(self.unlinked(block, below))
             }
         }
+    }
+
+    async fn extend(
+        &self,
+        standing: Standing,
+        blocks: &[SourceBlock],
+    ) -> Result<Standing, IndexError> {
         let epoch = standing.tip.map_or(BranchEpoch(0), |tip| tip.epoch);
-        let blocks: Vec<EncodedBlock> =
-            batch.blocks.iter().map(|block| self.encoder.block(block, epoch)).collect();
-        let next = self.commit(standing, Vec::new(), blocks, epoch).await?;
-        Ok(Some(next))
+        let blocks = blocks.iter().map(|block| self.encoder.block(block, epoch)).collect();
+        self.commit(standing, Vec::new(), blocks, epoch).await
+    }
+
+    pub(super) fn unlinked(&self, block: BlockLink, below: BlockHash) -> IndexError {
+        IndexError::Unlinked {
+            node: self.node(),
+            number: block.id.number,
+            parent: block.parent,
+            below,
+        }
     }
 
     /// One transaction: reverts, then blocks, then the tip.

@@ -14,27 +14,20 @@ const FIRST_BRANCH_BLOCKS: u64 = 16;
 
 impl Session<'_> {
     /// The node's block above the tip does not name the tip as its parent. Either the node has another
-    /// block at the tip's height, or it contradicts itself.
+    /// block at the tip's height, or it contradicts itself; whether anything was replaced.
     pub(super) async fn reorganise_at(
         &self,
         standing: Standing,
         at: BlockNumber,
         above: &[BlockLink],
-    ) -> Result<(), IndexError> {
+    ) -> Result<bool, IndexError> {
         let node = self.follower.source.hash_at(at).await?;
         let own = self.own_hash(standing, at).await?;
         match (node, own, above.first()) {
-            (Some(node), Some(own), Some(block)) if node == own => Err(IndexError::Unlinked {
-                node: self.node(),
-                number: block.id.number,
-                parent: block.parent,
-                below: own,
-            }),
-            (Some(_), _, Some(block)) => {
-                self.reorganise(standing, at, block.id).await.map(|_replaced| ())
-            }
+            (Some(node), Some(own), Some(block)) if node == own => Err(self.unlinked(*block, own)),
+            (Some(_), _, Some(block)) => self.reorganise(standing, at, block.id).await,
             // The node's chain became shorter in between: its head is looked at again.
-            _ => Ok(()),
+            _ => Ok(false),
         }
     }
 
@@ -118,8 +111,13 @@ impl Session<'_> {
             .iter()
             .any(|own| links.iter().any(|link| competes(own, link.id.number, link.id.hash)));
         // A competing block that links down to the fork is what makes it a reorganisation.
-        if !competes || position.link(&links) != Linking::Extends {
+        if !competes {
             return Ok(false);
+        }
+        match (position.link(&links), links.first()) {
+            (Linking::Broken { block, below }, _) => return Err(self.unlinked(block, below)),
+            (Linking::Fork { .. }, Some(first)) => return Err(self.unlinked(*first, fork.hash)),
+            (Linking::Fork { .. } | Linking::Extends, _) => {}
         }
         let epoch = standing.tip.map_or(BranchEpoch(1), |tip| BranchEpoch(tip.epoch.0 + 1));
         let reverts = above.iter().map(|block| self.encoder.reverted(block)).collect();

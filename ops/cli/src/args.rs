@@ -9,8 +9,8 @@ use crate::telemetry::LogFormat;
 
 /// Indexes Starknet into an append-only, hash-chained log, derives risk from it and serves it.
 ///
-/// Every option can also be set as OBSQRA_<NAME> in the environment or in a TOML file; an option on the
-/// command line wins over the environment, the environment over the file.
+/// Settings come from the command line, else from OBSQRA_<NAME> in the environment, else from a TOML file;
+/// the options of a development chain only from the command line.
 #[derive(Debug, Parser)]
 #[command(name = "obsqra", version, max_term_width = 100)]
 pub(crate) struct Args {

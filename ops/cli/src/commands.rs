@@ -33,7 +33,7 @@ pub(crate) async fn run(command: Command, settings: Settings) -> Result<ExitCode
         Command::Derive { action: DeriveAction::Verify } => return check::derive(settings).await,
         Command::Serve(_) => serve(settings).await?,
         Command::Migrate => {
-            let instance = Instance::open(&settings).await?;
+            let instance = Instance::open_database(&settings).await?;
             instance.migrate().await?;
             instance.close().await?;
             println!("the database has this program's schema");
@@ -51,8 +51,10 @@ async fn index(settings: Settings) -> Result<()> {
         .clone()
         .context("no node is set: set OBSQRA_RPC_URL (`obsqra devnode` runs one for development)")?;
     let source = roles::node(&url)?;
-    let instance = Instance::open(&settings).await?;
     let mut running = Roles::new()?;
+    let Some(instance) = running.unless_stopped(Instance::open(&settings)).await? else {
+        return Ok(());
+    };
     let store = instance.store_as(Role::Writer).await?;
     let chain = roles::chain_of_node(&settings, &store, &source, running.stop()).await?;
     if let Some(chain) = chain {
@@ -82,8 +84,10 @@ impl SingleRole {
 }
 
 async fn alone(settings: Settings, role: SingleRole) -> Result<()> {
-    let instance = Instance::open(&settings).await?;
     let mut running = Roles::new()?;
+    let Some(instance) = running.unless_stopped(Instance::open(&settings)).await? else {
+        return Ok(());
+    };
     let store = instance.store_as(Role::Writer).await?;
     let stop = running.stop().clone();
     if let Some(chain) = roles::wait_for_chain(&settings, &store, &stop).await? {
@@ -101,8 +105,10 @@ async fn alone(settings: Settings, role: SingleRole) -> Result<()> {
 }
 
 async fn serve(settings: Settings) -> Result<()> {
-    let instance = Instance::open(&settings).await?;
     let mut running = Roles::new()?;
+    let Some(instance) = running.unless_stopped(Instance::open(&settings)).await? else {
+        return Ok(());
+    };
     let stop = running.stop().clone();
     let store = instance.store_as(Role::Reader).await?;
     if let Some(chain) = roles::wait_for_chain(&settings, &store, &stop).await? {

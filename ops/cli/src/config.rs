@@ -1,11 +1,13 @@
 //! Settings: defaults, a TOML file, the environment, the command line, each over the one before.
 
+use std::env::{self, VarError};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
-use figment::Figment;
-use figment::providers::{Env, Format, Serialized, Toml};
+use anyhow::{Context, Result, anyhow};
+use figment::providers::Serialized;
+use figment::value::{Dict, Map, Value};
+use figment::{Figment, Metadata, Profile, Provider};
 use obsqra_types::ChainId;
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +30,16 @@ const ENVIRONMENT: [&str; 19] = [
     "start_block",
     "registry",
     "listen",
+    "poll_interval_ms",
+    "lease_ttl_ms",
+    "longest_rest_ms",
+    "max_lag_blocks",
+    "batch_blocks",
+];
+
+/// Those of them that are numbers. All others are text, even where they look like numbers, as a token may.
+const NUMBERS: [&str; 6] = [
+    "start_block",
     "poll_interval_ms",
     "lease_ttl_ms",
     "longest_rest_ms",
@@ -109,18 +121,17 @@ impl Settings {
     /// Puts the settings together.
     pub(crate) fn load(args: &Args) -> Result<Self> {
         let mut figment = Figment::from(Serialized::defaults(Self::default()));
-        let base = figment.clone().merge(environment());
+        let environment = Layer::of_environment()?;
+        let base = figment.clone().merge(&environment);
         let data_dir = match &args.data_dir {
             Some(dir) => dir.clone(),
             None => base.extract_inner("data_dir").context("setting data_dir")?,
         };
         let beside_data = data_dir.join("obsqra.toml");
         if let Some(file) = args.config.as_ref().or(beside_data.exists().then_some(&beside_data)) {
-            let text = std::fs::read_to_string(file)
-                .with_context(|| format!("settings file {}", file.display()))?;
-            figment = figment.merge(Toml::string(&text));
+            figment = figment.merge(&Layer::of_file(file)?);
         }
-        let mut settings: Self = figment.merge(environment()).extract().map_err(describe)?;
+        let mut settings: Self = figment.merge(&environment).extract().map_err(describe)?;
         settings.data_dir = data_dir;
         if let Some(format) = args.log_format {
             settings.log_format = format;
@@ -178,12 +189,60 @@ fn replace<T: Clone>(setting: &mut Option<T>, flag: &Option<T>) {
     }
 }
 
-/// An empty variable counts as not set: that is how compose files leave one out.
-fn environment() -> Env {
-    Env::prefixed("OBSQRA_").only(&ENVIRONMENT).filter(|name| {
-        let variable = format!("OBSQRA_{}", name.as_str().to_ascii_uppercase());
-        std::env::var(variable).is_ok_and(|value| !value.is_empty())
-    })
+/// Settings from one place.
+struct Layer {
+    from: String,
+    values: Dict,
+}
+
+impl Layer {
+    /// An empty variable counts as not set: that is how compose files leave one out.
+    fn of_environment() -> Result<Self> {
+        let mut values = Dict::new();
+        for name in ENVIRONMENT {
+            let variable = format!("OBSQRA_{}", name.to_ascii_uppercase());
+            match env::var(&variable) {
+                Ok(text) if text.is_empty() => {}
+                Ok(text) => {
+                    values.insert(name.to_owned(), read_value(name, text));
+                }
+                Err(VarError::NotPresent) => {}
+                Err(VarError::NotUnicode(_)) => return Err(anyhow!("{variable} is not UTF-8")),
+            }
+        }
+        Ok(Self { from: "OBSQRA_ variable of the environment".into(), values })
+    }
+
+    fn of_file(file: &Path) -> Result<Self> {
+        let from = format!("settings file {}", file.display());
+        let text = std::fs::read_to_string(file).with_context(|| from.clone())?;
+        // The error's own text quotes the line, which may hold a secret.
+        let table: toml::Table = toml::from_str(&text).map_err(|error| {
+            let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+            let line = before.matches('\n').count() + 1;
+            anyhow!("{from}, line {line}: {}", error.message())
+        })?;
+        let values = Value::serialize(table).ok().and_then(Value::into_dict);
+        Ok(Self { values: values.with_context(|| format!("{from} cannot be read"))?, from })
+    }
+}
+
+impl Provider for &Layer {
+    fn metadata(&self) -> Metadata {
+        Metadata::named(self.from.clone())
+    }
+
+    fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {
+        Ok(Profile::Default.collect(self.values.clone()))
+    }
+}
+
+/// What is no number where one is expected stays text, which is refused with the setting's name.
+fn read_value(name: &str, text: String) -> Value {
+    match text.parse::<u64>() {
+        Ok(number) if NUMBERS.contains(&name) => Value::from(number),
+        _ => Value::from(text),
+    }
 }
 
 /// The error's own text holds the value it found, which may be a secret.
@@ -192,15 +251,15 @@ fn describe(error: figment::Error) -> anyhow::Error {
     let place = error.path.join(".");
     let source = error.metadata.as_ref().map_or_else(String::new, |m| format!(" ({})", m.name));
     match &error.kind {
-        Kind::UnknownField(field, _) => anyhow::anyhow!("there is no setting `{field}`{source}"),
+        Kind::UnknownField(field, _) => anyhow!("there is no setting `{field}`{source}"),
         Kind::InvalidType(_, expected) => {
-            anyhow::anyhow!("setting `{place}`{source}: expected {expected}")
+            anyhow!("setting `{place}`{source}: expected {expected}")
         }
         Kind::InvalidValue(_, expected) => {
-            anyhow::anyhow!("setting `{place}`{source}: expected {expected}")
+            anyhow!("setting `{place}`{source}: expected {expected}")
         }
-        Kind::Message(message) if place.is_empty() => anyhow::anyhow!("{message}{source}"),
-        _ => anyhow::anyhow!("setting `{place}`{source} cannot be read"),
+        Kind::Message(message) if place.is_empty() => anyhow!("{message}{source}"),
+        _ => anyhow!("setting `{place}`{source} cannot be read"),
     }
 }
 

@@ -42,6 +42,25 @@ impl Instance {
         }
     }
 
+    /// As [`Instance::open`], for a command that needs no message bus.
+    pub(crate) async fn open_database(settings: &Settings) -> Result<Self> {
+        match (&settings.database_url, &settings.nats_url) {
+            (Some(database), None) => Ok(Self::external(settings, database, "")),
+            _ => Self::open(settings).await,
+        }
+    }
+
+    /// As [`Self::open`], for what is to run once on a data directory: servers that another process of it
+    /// runs are refused.
+    pub(crate) async fn open_alone(settings: &Settings) -> Result<Self> {
+        let instance = Self::open(settings).await?;
+        if settings.database_url.is_none() && instance.postgres.is_none() {
+            let data_dir = settings.data_dir.clone();
+            return Err(ServerError::AlreadyRunning { data_dir }.into());
+        }
+        Ok(instance)
+    }
+
     fn external(settings: &Settings, database: &str, nats: &str) -> Self {
         let or_writer = |url: &Option<String>| url.clone().unwrap_or_else(|| database.to_owned());
         Self {

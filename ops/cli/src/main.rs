@@ -5,6 +5,7 @@ mod args;
 mod commands;
 mod config;
 mod instance;
+mod problem;
 mod progress;
 mod roles;
 mod secret_file;
@@ -31,7 +32,7 @@ fn main() -> ExitCode {
     let settings = match config::Settings::load(&args) {
         Ok(settings) => settings,
         Err(problem) => {
-            eprintln!("obsqra: {problem:#}");
+            eprintln!("obsqra: {}", problem::sentence(&problem));
             return ExitCode::from(WRONG_USE);
         }
     };
@@ -46,7 +47,7 @@ fn main() -> ExitCode {
     match runtime.block_on(commands::run(args.command, settings)) {
         Ok(code) => code,
         Err(problem) => {
-            eprintln!("obsqra: {problem:#}");
+            eprintln!("obsqra: {}", problem::sentence(&problem));
             ExitCode::from(FAILED)
         }
     }

@@ -22,7 +22,7 @@ pub(crate) async fn show_following(mut progress: watch::Receiver<Progress>) {
     telemetry::beside(&bar);
     let mut rates = Rates::default();
     let mut told = Instant::now();
-    let mut was_behind = true;
+    let mut arrived = false;
     loop {
         tokio::time::sleep(REDRAW).await;
         if progress.has_changed().is_err() {
@@ -34,11 +34,11 @@ pub(crate) async fn show_following(mut progress: watch::Receiver<Progress>) {
         if terminal {
             bar.set_message(line(&now, &rates));
             bar.tick();
-        } else if behind(&now) && told.elapsed() >= PLAIN || was_behind && !behind(&now) {
+        } else if told.elapsed() >= PLAIN || !arrived && !behind(&now) {
+            arrived |= !behind(&now);
             told = Instant::now();
             tracing::info!("{}", line(&now, &rates));
         }
-        was_behind = behind(&now);
     }
 }
 
@@ -58,6 +58,9 @@ fn line(now: &Progress, rates: &Rates) -> String {
     let (Some(tip), Some(head)) = (now.tip, now.node_head) else {
         return "waiting for the first block".into();
     };
+    if head < tip {
+        return format!("block {tip} · waiting for the node, which is at block {head}");
+    }
     let lag = head.0.saturating_sub(tip.0);
     let left = match (lag, rates.blocks) {
         (0, _) => "at the head".to_owned(),

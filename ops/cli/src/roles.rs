@@ -29,6 +29,18 @@ use crate::{progress, telemetry};
 
 /// Longest time that roles get to stop. Private servers need the rest of the ten seconds.
 const STOP_TIMEOUT: Duration = Duration::from_secs(6);
+/// Most events, kept or not, of the blocks in one transaction of the follower.
+const BATCH_EVENTS: u64 = 5_000;
+/// Most blocks fetched at once.
+const FETCH_AHEAD: usize = 16;
+/// Tries before an answer that stays unusable stops the follower.
+const ATTEMPTS: u32 = 8;
+/// Wait after a first failure of following.
+const FIRST_WAIT: Duration = Duration::from_millis(250);
+/// Longest time for one answer of a node.
+const NODE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Most database connections of the writing roles of a process.
+const WRITER_CONNECTIONS: u32 = 16;
 /// Time between two looks for what another role has yet to bring.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
@@ -59,6 +71,17 @@ impl Roles {
     /// Is cancelled when the roles are to stop.
     pub(crate) fn stop(&self) -> &CancellationToken {
         &self.stop
+    }
+
+    /// What comes before the roles; `None` when they are to stop already, which drops it half done.
+    pub(crate) async fn unless_stopped<T>(
+        &self,
+        preparing: impl Future<Output = Result<T>>,
+    ) -> Result<Option<T>> {
+        tokio::select! {
+            () = self.stop.cancelled() => Ok(None),
+            prepared = preparing => prepared.map(Some),
+        }
     }
 
     /// Starts a role.
@@ -120,7 +143,7 @@ impl Writing {
         name: &str,
     ) -> Result<Self> {
         let mut options = obsqra_store::StoreOptions::new(Role::Writer);
-        options.max_connections = 16;
+        options.max_connections = WRITER_CONNECTIONS;
         let store = instance.store(options).await?;
         let bus = instance.bus(name).await?;
         let stream = ChainStream::open(&bus, chain, StreamLimits::default()).await?;
@@ -202,7 +225,7 @@ pub(crate) async fn wait_for_chain(
 pub(crate) fn node(url: &str) -> Result<JsonRpcSource> {
     // The address may hold a key: it is not repeated in the error.
     let url = url.parse().map_err(|_| anyhow!("OBSQRA_RPC_URL is no address: expected http:// or https://"))?;
-    Ok(JsonRpcSource::new(JsonRpcOptions { url, timeout: Duration::from_secs(30) })?)
+    Ok(JsonRpcSource::new(JsonRpcOptions { url, timeout: NODE_TIMEOUT })?)
 }
 
 fn registry_bytes(settings: &Settings, chain: &ChainId) -> Result<Vec<u8>> {
@@ -246,9 +269,10 @@ pub(crate) async fn follow(
             adopt,
             poll_interval: Duration::from_millis(settings.poll_interval_ms),
             batch_blocks: settings.batch_blocks,
-            batch_events: 5_000,
-            fetch_ahead: 16,
-            attempts: 8,
+            batch_events: BATCH_EVENTS,
+            fetch_ahead: FETCH_AHEAD,
+            attempts: ATTEMPTS,
+            first_wait: FIRST_WAIT,
             holder: holder("index"),
             lease_ttl: Duration::from_millis(settings.lease_ttl_ms),
         },

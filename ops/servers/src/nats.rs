@@ -168,9 +168,9 @@ impl Setup {
     }
 
     fn config(&self, port: u16) -> String {
-        let (sync_interval, max_file_store) = match self.durability {
-            Durability::Full => ("always", "16GB"),
-            Durability::Throwaway => ("2m", "2GB"),
+        let sync_interval = match self.durability {
+            Durability::Full => "always",
+            Durability::Throwaway => "2m",
         };
         format!(
             "listen: \"127.0.0.1:{port}\"\n\
@@ -181,7 +181,7 @@ impl Setup {
                store_dir: {store}\n  \
                sync_interval: {sync_interval}\n  \
                max_memory_store: 256MB\n  \
-               max_file_store: {max_file_store}\n\
+               max_file_store: 16GB\n\
              }}\n",
             pid_file = quoted(&self.pid_file()),
             store = quoted(&self.directory.join("jetstream")),

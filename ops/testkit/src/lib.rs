@@ -1,10 +1,13 @@
 //! What tests share: a fresh database on a real server, a NATS server of their own, a writer of made-up
-//! chains. For tests alone; nothing of the product depends on it.
+//! chains, and two readings of a chain, from a node and from a log. For tests alone; nothing of the
+//! product depends on it.
 
 mod chain;
 mod database;
 mod nats;
+mod node;
 
-pub use chain::{ChainWriter, felt};
+pub use chain::{ChainWriter, MadeBlock, felt};
 pub use database::TestDatabase;
-pub use nats::TestNats;
+pub use nats::{StoredMessage, TestNats};
+pub use node::{ChainBlock, ChainEvent, canonical_blocks, node_blocks, read_log};

@@ -1,8 +1,45 @@
 //! A NATS server of one test.
 
+use std::collections::BTreeMap;
+
+use async_nats::jetstream;
+use futures::StreamExt;
 use obsqra_bus::{Bus, BusOptions, Secret};
 use obsqra_servers::{Durability, NatsOptions, PrivateNats, scratch_dir};
 use tempfile::TempDir;
+
+/// A message as a stream holds it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct StoredMessage {
+    /// The stream's own number for it.
+    pub sequence: u64,
+    /// Where it was published.
+    pub subject: String,
+    /// The first value of each header.
+    pub headers: BTreeMap<String, String>,
+    /// Its body.
+    pub body: Vec<u8>,
+}
+
+impl StoredMessage {
+    /// A header's value.
+    ///
+    /// # Panics
+    /// When the message lacks it.
+    #[must_use]
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).unwrap_or_else(|| panic!("{} has no {name}", self.subject))
+    }
+
+    /// A header that holds a position of the log.
+    ///
+    /// # Panics
+    /// When the message lacks it or it is no number.
+    #[must_use]
+    pub fn position(&self, name: &str) -> u64 {
+        self.header(name).parse().expect("a position")
+    }
+}
 
 /// A server with JetStream, on a free port and a folder of its own; both go with it.
 #[derive(Debug)]
@@ -40,6 +77,42 @@ impl TestNats {
         self.server.token().expose().to_owned()
     }
 
+    /// Empties a stream.
+    ///
+    /// # Panics
+    /// When the server refuses.
+    pub async fn purge(&self, stream: &str) {
+        let stream = self.jetstream().await.get_stream(stream).await.expect("the stream is there");
+        stream.purge().await.expect("the stream is emptied");
+    }
+
+    /// Removes a stream with all it holds.
+    ///
+    /// # Panics
+    /// When the server refuses.
+    pub async fn delete_stream(&self, stream: &str) {
+        self.jetstream().await.delete_stream(stream).await.expect("the stream is removed");
+    }
+
+    /// Puts a message into a stream as some other program would: without the relay's headers.
+    ///
+    /// # Panics
+    /// When no stream takes it.
+    pub async fn publish_foreign(&self, subject: &str, body: &'static str) {
+        let acknowledged =
+            self.jetstream().await.publish(subject.to_owned(), body.into()).await;
+        acknowledged.expect("the server answers").await.expect("a stream takes it");
+    }
+
+    async fn jetstream(&self) -> jetstream::Context {
+        let client = async_nats::ConnectOptions::new()
+            .token(self.token())
+            .connect(self.url())
+            .await
+            .expect("NATS answers");
+        jetstream::new(client)
+    }
+
     /// Connects.
     ///
     /// # Panics
@@ -51,5 +124,36 @@ impl TestNats {
             name: "test".into(),
         };
         Bus::connect(options).await.expect("NATS answers")
+    }
+
+    /// All messages of a stream, in its order.
+    ///
+    /// # Panics
+    /// When the server does not answer, or has no such stream.
+    pub async fn messages(&self, stream: &str) -> Vec<StoredMessage> {
+        let stream = self.jetstream().await.get_stream(stream).await.expect("the stream is there");
+        let held = stream.cached_info().state.messages;
+        let consumer = stream
+            .create_consumer(jetstream::consumer::pull::OrderedConfig::default())
+            .await
+            .expect("a consumer");
+        let all = consumer.messages().await.expect("messages");
+        all.take(usize::try_from(held).expect("fits memory"))
+            .map(|message| stored(&message.expect("a message")))
+            .collect()
+            .await
+    }
+}
+
+fn stored(message: &jetstream::Message) -> StoredMessage {
+    let info = message.info().expect("a message of a stream");
+    let headers = message.headers.iter().flat_map(async_nats::HeaderMap::iter);
+    StoredMessage {
+        subject: message.subject.to_string(),
+        sequence: info.stream_sequence,
+        headers: headers
+            .filter_map(|(name, values)| Some((name.to_string(), values.first()?.to_string())))
+            .collect(),
+        body: message.payload.to_vec(),
     }
 }

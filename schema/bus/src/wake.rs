@@ -8,6 +8,9 @@ use obsqra_events::{Kind, derived_filter};
 
 use crate::{BusError, ChainStream};
 
+/// Most wake-ups asked for at a time.
+const MESSAGES_AHEAD: usize = 64;
+
 /// Wakes its owner when facts of a kind are published.
 ///
 /// A wake-up may be lost, doubled or late. The owner reads the log from its own cursor each time, and
@@ -82,7 +85,7 @@ impl Wake {
             .map_err(|error| self.stream.error(&error))?;
         consumer
             .stream()
-            .max_messages_per_batch(64)
+            .max_messages_per_batch(MESSAGES_AHEAD)
             .heartbeat(Duration::from_secs(5))
             .messages()
             .await

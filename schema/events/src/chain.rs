@@ -5,7 +5,7 @@
 //! commitments) stands in [`BlockAttested`], which says how a block was checked.
 
 use obsqra_types::{
-    BlockHash, ContractAddress, EventIndex, Felt, Hash32, Seq, TransactionHash,
+    BlockHash, ContractAddress, EventIndex, Felt, Hash32, TransactionHash,
 };
 
 use crate::cbor::{Canonical, DecodeError, Reader, Writer};
@@ -169,10 +169,9 @@ pub struct BlockAttested {
 /// A block that the canonical chain lost.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct BlockReverted {
-    /// The block's hash.
+    /// The block's hash. With the height and branch of the entry it names the entry that applied it;
+    /// no position is stated, so that the content does not depend on what else the log holds.
     pub hash: BlockHash,
-    /// The entry that applied it.
-    pub applied_seq: Seq,
 }
 
 /// A block that, with all below it, is accepted on L1.
@@ -369,15 +368,15 @@ impl Canonical for BlockAttested {
 
 impl Canonical for BlockReverted {
     fn write(&self, out: &mut Writer) {
-        out.array(2).array(1).felt(&self.hash.0).array(1).uint(self.applied_seq.0);
+        out.array(2).array(1).felt(&self.hash.0).array(0);
     }
 
     fn read(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
         input.array(2)?;
         input.array(1)?;
         let hash = BlockHash(input.felt()?);
-        input.array(1)?;
-        Ok(Self { hash, applied_seq: Seq(input.uint()?) })
+        input.array(0)?;
+        Ok(Self { hash })
     }
 }
 

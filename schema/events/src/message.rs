@@ -124,9 +124,7 @@ fn data(fact: &Fact, context: &MessageContext) -> Value {
             "data": fact.data.iter().map(felt_hex).collect::<Vec<_>>(),
         }),
         Fact::BlockAttested(fact) => json!({ "blockHash": fact.hash.to_string() }),
-        Fact::BlockReverted(fact) => json!({
-            "blockHash": fact.hash.to_string(), "appliedSeq": fact.applied_seq.to_string(),
-        }),
+        Fact::BlockReverted(fact) => json!({ "blockHash": fact.hash.to_string() }),
         Fact::BlockFinalized(fact) => json!({ "blockHash": fact.hash.to_string() }),
         Fact::RiskScored(fact) => json!({
             "protocol": fact.protocol.as_str(),

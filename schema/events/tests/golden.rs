@@ -141,7 +141,7 @@ fn example(kind: Kind) -> (Option<BlockRef>, Fact) {
         ),
         Kind::BlockReverted => (
             Some(block()),
-            Fact::BlockReverted(BlockReverted { hash: hash(), applied_seq: Seq(65_536) }),
+            Fact::BlockReverted(BlockReverted { hash: hash() }),
         ),
         Kind::BlockFinalized => {
             (Some(block()), Fact::BlockFinalized(BlockFinalized { hash: hash() }))

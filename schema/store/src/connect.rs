@@ -38,7 +38,19 @@ pub struct StoreOptions {
     pub acquire_timeout: Duration,
     /// Longest time a statement may take; `None` for work without a bound, such as verification.
     pub statement_timeout: Option<Duration>,
+    /// Longest time a transaction may stand idle: a process that is stopped inside one would keep the
+    /// head lock. `None` for verification, which folds between its statements.
+    pub idle_in_transaction_timeout: Option<Duration>,
 }
+
+/// Most connections of a pool.
+const MAX_CONNECTIONS: u32 = 8;
+/// Longest wait for a free connection.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest statement of a reader.
+const READ_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest time a transaction stands idle.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
 impl StoreOptions {
     /// The usual limits for a role.
@@ -46,12 +58,13 @@ impl StoreOptions {
     pub fn new(role: Role) -> Self {
         Self {
             role,
-            max_connections: 8,
-            acquire_timeout: Duration::from_secs(10),
+            max_connections: MAX_CONNECTIONS,
+            acquire_timeout: ACQUIRE_TIMEOUT,
             statement_timeout: match role {
-                Role::Reader => Some(Duration::from_secs(10)),
+                Role::Reader => Some(READ_TIMEOUT),
                 Role::Admin | Role::Writer => None,
             },
+            idle_in_transaction_timeout: Some(IDLE_TIMEOUT),
         }
     }
 }
@@ -72,6 +85,10 @@ impl Store {
         connect = connect.application_name("obsqra");
         if let Some(limit) = options.statement_timeout {
             connect = connect.options([("statement_timeout", limit.as_millis().to_string())]);
+        }
+        if let Some(limit) = options.idle_in_transaction_timeout {
+            let limit = limit.as_millis().to_string();
+            connect = connect.options([("idle_in_transaction_session_timeout", limit)]);
         }
         let pool = PgPoolOptions::new()
             .max_connections(options.max_connections)

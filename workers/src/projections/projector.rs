@@ -11,6 +11,8 @@ use crate::runtime::{Progress, Role, WakesOn};
 
 /// Entries applied in one transaction, more where a block is larger.
 const BATCH: u32 = 4_000;
+/// Entries read at a time to complete a block.
+const REST: u32 = 64;
 
 /// Projects one chain.
 #[derive(Debug)]
@@ -87,7 +89,7 @@ async fn rest_of_block(
     store: &Store,
     read: Seq,
 ) -> Result<Vec<obsqra_events::Entry>, WorkError> {
-    let entries = log::read_after(store, read, 64).await?;
+    let entries = log::read_after(store, read, REST).await?;
     if entries.is_empty() {
         return Err(WorkError::Log { seq: read, problem: "the block's events are missing".into() });
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use obsqra_events::{Kind, Lane};
-use obsqra_store::{Store, key, log};
+use obsqra_store::{Store, log};
 use obsqra_types::{BlockNumber, BranchEpoch, ChainId, Hash32, Partition, Seq};
 
 use crate::WorkError;
@@ -12,8 +12,8 @@ use crate::jobs::score_risk;
 
 const BATCH: u32 = 4_000;
 
-/// Which fact: subject, height, branch epoch.
-type Subject = (String, BlockNumber, BranchEpoch);
+/// Which fact: kind, subject, height, branch epoch.
+type Subject = (Kind, String, BlockNumber, BranchEpoch);
 
 /// A fact that is not what the chain lane gives.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -62,6 +62,8 @@ pub struct DeriveReport {
 struct Comparison {
     expected: BTreeMap<Subject, Hash32>,
     found: BTreeMap<Subject, (Seq, Hash32)>,
+    /// The branch of the canonical block at each height.
+    canonical: BTreeMap<BlockNumber, BranchEpoch>,
 }
 
 /// Derives every fact up to the log's head again and compares.
@@ -83,8 +85,12 @@ pub async fn derive(
         for entry in entries.iter().take_while(|entry| entry.seq <= head) {
             if entry.draft.chain == *chain && entry.draft.kind.lane() == Lane::Derived {
                 comparison.note(entry)?;
-            } else if let Some(Folded::Block(block)) = fold.take(entry).await? {
-                comparison.expect(chain, &fold, &block);
+            } else {
+                match fold.take(entry).await? {
+                    Some(Folded::Block(block)) => comparison.expect(chain, &fold, &block),
+                    Some(Folded::Reverted(block)) => comparison.revert(block.number),
+                    Some(Folded::Reread(_)) | None => {}
+                }
             }
             read = entry.seq;
         }
@@ -93,8 +99,7 @@ pub async fn derive(
         }
         progress(read, head);
     }
-    let tip = key::tip_as_of(store, chain, head).await?.map(|block| block.block.epoch);
-    Ok(comparison.report(read, tip))
+    Ok(comparison.report(read))
 }
 
 impl Comparison {
@@ -112,67 +117,86 @@ impl Comparison {
             seq: entry.seq,
             problem: "a derived fact without an as-of block".into(),
         })?;
-        let subject = (protocol.to_string(), block.number, block.epoch);
+        let subject = (entry.draft.kind, protocol.to_string(), block.number, block.epoch);
         self.found.insert(subject, (entry.seq, entry.draft.content_hash));
         Ok(())
     }
 
+    fn revert(&mut self, number: BlockNumber) {
+        self.canonical.remove(&number);
+    }
+
     fn expect(&mut self, chain: &ChainId, fold: &ChainFold, block: &FoldedBlock) {
+        self.canonical.insert(block.block.number, block.block.epoch);
         let Some(registry) = fold.registry() else {
             return;
         };
         for protocol in registry.protocols() {
             let fact = score_risk::fact(chain, &protocol.id, block);
             if let Some(draft) = fact.and_then(|fact| fact.drafts.into_iter().next()) {
-                debug_assert!(matches!(draft.kind, Kind::RiskScored | Kind::RiskAbsent));
-                let subject =
-                    (protocol.id.to_string(), block.block.number, block.block.epoch);
+                let (number, epoch) = (block.block.number, block.block.epoch);
+                let subject = (draft.kind, protocol.id.to_string(), number, epoch);
                 self.expected.insert(subject, draft.content_hash);
             }
         }
     }
 
-    fn report(self, seq: Seq, tip_epoch: Option<BranchEpoch>) -> DeriveReport {
+    fn report(self, seq: Seq) -> DeriveReport {
         let mut report = DeriveReport {
             seq,
             compared: self.found.len() as u64,
             pending: 0,
-            discrepancies: Vec::new(),
+            discrepancies: self.contradicted(),
         };
-        // The newest block each subject has a fact for, on the branch that is canonical now.
-        let mut newest: BTreeMap<&str, BlockNumber> = BTreeMap::new();
-        for ((subject, block, epoch), (seq, hash)) in &self.found {
-            let (subject_text, block, seq) = (subject.clone(), *block, *seq);
-            match self.expected.get(&(subject.clone(), block, *epoch)) {
-                Some(expected) if expected == hash => {}
-                Some(_) => report.discrepancies.push(Discrepancy::Differs {
-                    seq,
-                    subject: subject_text,
-                    block,
-                }),
-                None => report.discrepancies.push(Discrepancy::Unfounded {
-                    seq,
-                    subject: subject_text,
-                    block,
-                }),
-            }
-            newest.entry(subject).and_modify(|n| *n = block.max(*n)).or_insert(block);
-        }
-        for (subject, block, epoch) in self.expected.keys() {
-            if self.found.contains_key(&(subject.clone(), *block, *epoch)) {
-                continue;
-            }
-            let passed = newest.get(subject.as_str()).is_some_and(|newest| newest > block);
-            // On a branch that was reverted a fact may rightly never have been written.
-            if passed && Some(*epoch) == tip_epoch {
-                report.discrepancies.push(Discrepancy::Missing {
-                    subject: subject.clone(),
-                    block: *block,
-                });
-            } else if Some(*epoch) == tip_epoch {
+        let newest = self.newest();
+        for (subject, block) in self.unstated() {
+            // A later fact of the same subject stands: its worker has been past this block.
+            if newest.get(subject).is_some_and(|newest| *newest > block) {
+                let subject = subject.to_owned();
+                report.discrepancies.push(Discrepancy::Missing { subject, block });
+            } else {
                 report.pending += 1;
             }
         }
         report
+    }
+
+    fn contradicted(&self) -> Vec<Discrepancy> {
+        self.found
+            .iter()
+            .filter_map(|(about, (seq, hash))| {
+                let (seq, subject, block) = (*seq, about.1.clone(), about.2);
+                match self.expected.get(about) {
+                    Some(expected) if expected == hash => None,
+                    Some(_) => Some(Discrepancy::Differs { seq, subject, block }),
+                    None => Some(Discrepancy::Unfounded { seq, subject, block }),
+                }
+            })
+            .collect()
+    }
+
+    /// Facts due on the canonical chain that are not in the log. On a branch that was reverted a fact may
+    /// rightly never have been written.
+    fn unstated(&self) -> impl Iterator<Item = (&str, BlockNumber)> {
+        self.expected.keys().filter_map(|about| {
+            let (_, subject, block, epoch) = about;
+            let canonical = self.canonical.get(block) == Some(epoch);
+            let missing = canonical && !self.found.contains_key(about);
+            missing.then_some((subject.as_str(), *block))
+        })
+    }
+
+    /// The newest canonical block that each subject has a fact for.
+    fn newest(&self) -> BTreeMap<&str, BlockNumber> {
+        let mut newest = BTreeMap::new();
+        for (_, subject, block, epoch) in self.found.keys() {
+            if self.canonical.get(block) == Some(epoch) {
+                newest
+                    .entry(subject.as_str())
+                    .and_modify(|known: &mut BlockNumber| *known = (*known).max(*block))
+                    .or_insert(*block);
+            }
+        }
+        newest
     }
 }

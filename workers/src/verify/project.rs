@@ -58,6 +58,7 @@ pub async fn project(
             let problem = "the read models are ahead of the log".to_owned();
             return Err(WorkError::Log { seq: folded.state().seq, problem });
         }
+        folded.write(&mut tx).await?;
         progress(folded.state().seq, live.seq);
     }
     folded.write(&mut tx).await?;

@@ -3,7 +3,7 @@
 use async_graphql::{Json, Object};
 use chrono::{DateTime, Utc};
 use obsqra_store::read::event;
-use obsqra_types::felt_hex;
+use obsqra_types::{Seq, felt_hex};
 use serde_json::Value;
 
 use super::{height, instant, int};
@@ -11,6 +11,13 @@ use crate::error::ApiError;
 
 /// An event of a watched contract.
 pub(crate) struct Event(pub(crate) event::Event);
+
+impl Event {
+    /// Its log entry.
+    pub(crate) fn entry(&self) -> Seq {
+        self.0.seq
+    }
+}
 
 /// An event that a watched contract emitted in a canonical block. Felts are hex without leading
 /// zeros.

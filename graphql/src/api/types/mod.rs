@@ -8,7 +8,7 @@ mod risk;
 
 pub(super) use event::Event;
 pub(super) use head::Head;
-pub(super) use page::{PageCursor, Positioned};
+pub(super) use page::PageCursor;
 pub(super) use protocol::Protocol;
 pub(super) use risk::RiskScore;
 

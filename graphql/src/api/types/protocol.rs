@@ -11,21 +11,26 @@ use obsqra_types::Bps;
 use super::{RiskScore, height, int};
 use crate::context::RequestContext;
 use crate::error::ApiError;
+use crate::loaders::{ProtocolStates, Risk};
 
 /// A protocol as of a block.
 pub(crate) struct Protocol {
     at: ProtocolAt,
     name: String,
+    states: Arc<ProtocolStates>,
 }
 
 impl Protocol {
-    pub(crate) fn new(at: ProtocolAt, name: &str) -> Self {
-        Self { at, name: name.to_owned() }
+    /// The protocols of a list, each as of its block and with its name.
+    pub(crate) fn list(named: Vec<(ProtocolAt, String)>) -> Vec<Self> {
+        let states = ProtocolStates::new(named.iter().map(|(at, _)| at.clone()).collect());
+        let protocol = |(at, name)| Self { at, name, states: Arc::clone(&states) };
+        named.into_iter().map(protocol).collect()
     }
 
-    async fn risk_state(&self, ctx: &Context<'_>) -> Result<Option<Arc<RiskState>>, ApiError> {
-        let pinned = RequestContext::of(ctx)?.pinned()?;
-        pinned.risks.load_one(self.at.clone()).await
+    async fn loaded_risk(&self, ctx: &Context<'_>) -> Result<Option<Risk>, ApiError> {
+        let context = RequestContext::of(ctx)?;
+        self.states.risk(&context.shared, context.pinned()?, &self.at).await
     }
 }
 
@@ -44,24 +49,24 @@ impl Protocol {
 
     /// Metrics of each of its markets, in byte order of their ids.
     async fn metrics(&self, ctx: &Context<'_>) -> Result<Vec<MarketMetrics>, ApiError> {
-        let pinned = RequestContext::of(ctx)?.pinned()?;
-        let markets = pinned.markets.load_one(self.at.clone()).await?.unwrap_or_default();
+        let context = RequestContext::of(ctx)?;
+        let markets = self.states.markets(&context.shared, context.pinned()?, &self.at).await?;
         markets.iter().map(MarketMetrics::new).collect()
     }
 
     /// Its risk score; null where the log does not support one, and `absent` says why.
     async fn risk(&self, ctx: &Context<'_>) -> Result<Option<RiskScore>, ApiError> {
-        let state = self.risk_state(ctx).await?;
-        Ok(state.and_then(|state| match state.as_ref() {
-            RiskState::Scored(score) => Some(RiskScore(score.clone())),
+        let risk = self.loaded_risk(ctx).await?;
+        Ok(risk.and_then(|risk| match risk.state.as_ref() {
+            RiskState::Scored(score) => Some(RiskScore::new(score.clone(), risk.causes)),
             RiskState::Absent(_) => None,
         }))
     }
 
     /// Why there is no risk score; empty where there is one.
     async fn absent(&self, ctx: &Context<'_>) -> Result<Vec<Absent>, ApiError> {
-        let state = self.risk_state(ctx).await?;
-        Ok(match state.as_deref() {
+        let risk = self.loaded_risk(ctx).await?;
+        Ok(match risk.as_ref().map(|risk| risk.state.as_ref()) {
             Some(RiskState::Scored(_)) => Vec::new(),
             Some(RiskState::Absent(reasons)) => reasons.iter().map(Absent::from).collect(),
             None => vec![Absent::unknown("risk")],

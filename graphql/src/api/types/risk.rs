@@ -1,82 +1,105 @@
 //! Risk scores, and what they were computed from.
 
+use std::sync::Arc;
+
 use async_graphql::{Context, ID, Object, SimpleObject};
 use chrono::{DateTime, Utc};
 use obsqra_events as events;
 use obsqra_store::read::risk_score::Score;
-use obsqra_types::Cursor;
+use obsqra_types::{Cursor, Seq};
 
 use super::{height, instant, int};
 use crate::context::RequestContext;
 use crate::error::ApiError;
+use crate::loaders::ScoreCauses;
 
 /// The risk score of a protocol as of a block.
-pub(crate) struct RiskScore(pub(crate) Score);
+pub(crate) struct RiskScore {
+    score: Score,
+    causes: Arc<ScoreCauses>,
+}
+
+impl RiskScore {
+    /// A score whose causes are read with those of the scores beside it.
+    pub(crate) fn new(score: Score, causes: Arc<ScoreCauses>) -> Self {
+        Self { score, causes }
+    }
+
+    /// The scores of a list.
+    pub(crate) fn list(scores: Vec<Score>) -> Vec<Self> {
+        let causes = ScoreCauses::new(scores.iter().map(|score| score.entry).collect());
+        scores.into_iter().map(|score| Self::new(score, Arc::clone(&causes))).collect()
+    }
+
+    /// Position of the log entry that states it.
+    pub(crate) fn entry(&self) -> Seq {
+        self.score.entry
+    }
+}
 
 /// The risk score of a protocol as of a block. Lower is safer.
 #[Object]
 impl RiskScore {
     /// Id of the score over all types.
     async fn id(&self) -> ID {
-        ID(format!("RiskScore:{}", self.0.entry))
+        ID(format!("RiskScore:{}", self.score.entry))
     }
 
     /// Key of the protocol, such as `zklend`.
     async fn protocol(&self) -> &str {
-        self.0.protocol.as_str()
+        self.score.protocol.as_str()
     }
 
     /// Name and version of the formula, such as `risk-v1.2`.
     async fn formula(&self) -> &str {
-        &self.0.formula
+        &self.score.formula
     }
 
     /// The score: 5 (least risk) to 95 (most).
     async fn score(&self) -> i32 {
-        self.0.score.into()
+        self.score.score.into()
     }
 
     /// The terms of the score, in points. Their sum, clamped to 5 to 95, is the score.
     async fn components(&self) -> Result<RiskComponents, ApiError> {
-        RiskComponents::new(&self.0.components)
+        RiskComponents::new(&self.score.components)
     }
 
     /// The inputs of the formula.
     async fn inputs(&self) -> Result<RiskInputs, ApiError> {
-        RiskInputs::new(&self.0.inputs)
+        RiskInputs::new(&self.score.inputs)
     }
 
     /// Height of the block whose end the score is as of.
     async fn block_number(&self) -> Result<i32, ApiError> {
-        height(self.0.block)
+        height(self.score.block)
     }
 
     /// Hash of that block: a felt in hex without leading zeros.
     async fn block_hash(&self) -> String {
-        self.0.hash.to_string()
+        self.score.hash.to_string()
     }
 
     /// Header timestamp of that block, to the second.
     async fn timestamp(&self) -> Result<DateTime<Utc>, ApiError> {
-        instant(self.0.timestamp)
+        instant(self.score.timestamp)
     }
 
     /// Position of the log entry that states the score: a decimal integer.
     async fn seq(&self) -> String {
-        self.0.entry.to_string()
+        self.score.entry.to_string()
     }
 
     /// The score's cursor: as `after` of `riskScored` or `riskHistory` it begins with the score
     /// after this one.
     async fn cursor(&self) -> String {
-        Cursor(self.0.entry).encode()
+        Cursor(self.score.entry).encode()
     }
 
     /// The log entries that the score was computed from, at most 64 references.
     async fn causes(&self, ctx: &Context<'_>) -> Result<Vec<Cause>, ApiError> {
-        let seq = self.0.entry;
-        let causes = RequestContext::of(ctx)?.causes.load_one(seq).await?;
-        let causes = causes.ok_or(ApiError::UnexpectedEntry { seq, expected: "risk score" })?;
+        let store = &RequestContext::of(ctx)?.shared.store;
+        let causes = self.causes.of(store, self.score.entry).await?;
         causes.iter().map(Cause::new).collect()
     }
 }

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use obsqra_store::projection::state;
-use obsqra_store::{Role, Store};
+use obsqra_store::{Role, Store, StoreOptions};
 use obsqra_types::ChainId;
 use obsqra_workers::verify::{self, Discrepancy};
 
@@ -14,8 +14,10 @@ use crate::progress::Pass;
 use crate::roles;
 
 async fn open(settings: &Settings) -> Result<(Instance, Store, ChainId)> {
-    let instance = Instance::open(settings).await?;
-    let store = instance.store_as(Role::Writer).await?;
+    let instance = Instance::open_database(settings).await?;
+    let mut options = StoreOptions::new(Role::Writer);
+    options.idle_in_transaction_timeout = None;
+    let store = instance.store(options).await?;
     let chain = roles::known_chain(settings, &store).await?.context("the log is empty")?;
     Ok((instance, store, chain))
 }

@@ -9,7 +9,7 @@ use obsqra_types::{ChainId, Partition};
 
 use crate::config::Settings;
 use crate::instance::Instance;
-use crate::roles;
+use crate::{problem, roles};
 
 /// One line of the report.
 struct Finding {
@@ -38,7 +38,7 @@ pub(super) async fn run(settings: Settings) -> Result<ExitCode> {
 fn finding(what: &str, outcome: Result<String>) -> Finding {
     match outcome {
         Ok(says) => Finding { what: what.to_owned(), good: true, says },
-        Err(error) => Finding { what: what.to_owned(), good: false, says: format!("{error:#}") },
+        Err(error) => Finding { what: what.to_owned(), good: false, says: problem::sentence(&error) },
     }
 }
 

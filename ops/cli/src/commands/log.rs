@@ -15,7 +15,7 @@ use crate::instance::Instance;
 use crate::progress::Pass;
 
 pub(super) async fn run(settings: Settings, action: LogAction) -> Result<ExitCode> {
-    let instance = Instance::open(&settings).await?;
+    let instance = Instance::open_database(&settings).await?;
     let mut options = obsqra_store::StoreOptions::new(Role::Reader);
     options.statement_timeout = None;
     let done = match instance.store(options).await {

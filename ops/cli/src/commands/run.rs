@@ -10,8 +10,10 @@ use crate::instance::Instance;
 use crate::roles::{self, Roles, Writing};
 
 pub(super) async fn run(settings: Settings, chain: ChainArgs) -> Result<()> {
-    let instance = Instance::open(&settings).await?;
     let running = Roles::new()?;
+    let Some(instance) = running.unless_stopped(Instance::open_alone(&settings)).await? else {
+        return Ok(());
+    };
     let finished = roles_of(&settings, &instance, running, chain).await;
     let closed = instance.close().await;
     finished.and(closed)

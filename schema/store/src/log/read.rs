@@ -26,22 +26,31 @@ impl TryFrom<LogRow> for Entry {
 
     fn try_from(found: LogRow) -> Result<Self, StoreError> {
         let seq = row::seq(found.seq)?;
-        let kind = Kind::try_from(found.kind)
-            .map_err(|unknown| StoreError::Corrupt { seq, problem: unknown.to_string() })?;
-        Ok(Self {
-            seq,
-            recorded_at: row::recorded_at(found.recorded_at),
-            draft: Draft {
-                kind,
-                version: found.schema_version,
-                chain: row::chain_id(&found.chain_id)?,
-                block: row::block_ref(found.block_number, found.branch_epoch, found.occurred_at)?,
-                payload: found.payload,
-                content_hash: row::hash32(&found.content_hash)?,
-            },
-            hash: row::hash32(&found.hash)?,
+        read_row(found, seq).map_err(|error| match error {
+            StoreError::Range(what) => {
+                StoreError::Corrupt { seq, problem: format!("{what} is out of range") }
+            }
+            other => other,
         })
     }
+}
+
+fn read_row(found: LogRow, seq: Seq) -> Result<Entry, StoreError> {
+    let kind = Kind::try_from(found.kind)
+        .map_err(|unknown| StoreError::Corrupt { seq, problem: unknown.to_string() })?;
+    Ok(Entry {
+        seq,
+        recorded_at: row::recorded_at(found.recorded_at),
+        draft: Draft {
+            kind,
+            version: found.schema_version,
+            chain: row::chain_id(&found.chain_id)?,
+            block: row::block_ref(found.block_number, found.branch_epoch, found.occurred_at)?,
+            payload: found.payload,
+            content_hash: row::hash32(&found.content_hash)?,
+        },
+        hash: row::hash32(&found.hash)?,
+    })
 }
 
 /// The last entry's position and hash.
@@ -58,7 +67,16 @@ pub async fn head(store: &Store) -> Result<Head, StoreError> {
 /// # Errors
 /// When the database fails or an entry cannot be read.
 pub async fn read_after(store: &Store, after: Seq, limit: u32) -> Result<Vec<Entry>, StoreError> {
-    sqlx::query_as!(
+    read_each(store, after, limit).await?.into_iter().collect()
+}
+
+/// As [`read_after`], with what cannot be read in its place.
+pub(super) async fn read_each(
+    store: &Store,
+    after: Seq,
+    limit: u32,
+) -> Result<Vec<Result<Entry, StoreError>>, StoreError> {
+    let rows = sqlx::query_as!(
         LogRow,
         r#"
         SELECT seq, kind, schema_version, chain_id, block_number, branch_epoch,
@@ -72,10 +90,19 @@ pub async fn read_after(store: &Store, after: Seq, limit: u32) -> Result<Vec<Ent
         i64::from(limit),
     )
     .fetch_all(&store.pool)
-    .await?
-    .into_iter()
-    .map(Entry::try_from)
-    .collect()
+    .await?;
+    Ok(rows.into_iter().map(Entry::try_from).collect())
+}
+
+/// The first entry beyond the head, which no append leaves there; `None` in an honest log. Head and
+/// entries are read in one statement, so that an append under way does not show in one alone.
+pub(super) async fn beyond_head(store: &Store) -> Result<Option<Seq>, StoreError> {
+    let found = sqlx::query_scalar!(
+        r#"SELECT min(l.seq) FROM log l WHERE l.seq > (SELECT h.seq FROM log_head h)"#
+    )
+    .fetch_one(&store.pool)
+    .await?;
+    found.map(row::seq).transpose()
 }
 
 /// One entry; `None` beyond the head.

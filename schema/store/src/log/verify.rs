@@ -3,7 +3,8 @@
 use obsqra_events::{Entry, chain_hash};
 use obsqra_types::{Hash32, RecordedAt, Seq};
 
-use super::{entry, head, read_after};
+use super::read::{beyond_head, read_each};
+use super::{entry, head};
 use crate::{Head, Store, StoreError};
 
 /// Entries read at a time.
@@ -49,19 +50,20 @@ pub async fn verify(
     let mut clock = RecordedAt(i64::MIN);
     let mut entries = 0;
     while last.seq < target.seq {
-        let batch = match read_after(store, last.seq, BATCH).await {
-            Ok(batch) => batch,
-            Err(StoreError::Corrupt { seq, problem }) => {
-                return Ok(report(entries, last, Some((seq, problem))));
-            }
-            Err(other) => return Err(other),
-        };
+        let batch = read_each(store, last.seq, BATCH).await?;
         if batch.is_empty() {
             let missing = (last.seq.next(), "entry is missing".to_owned());
             return Ok(report(entries, last, Some(missing)));
         }
-        for entry in &batch {
-            if let Err(problem) = check(entry, last, clock) {
+        for read in batch {
+            let entry = match read {
+                Ok(entry) => entry,
+                Err(StoreError::Corrupt { seq, problem }) => {
+                    return Ok(report(entries, last, Some((seq, problem))));
+                }
+                Err(other) => return Err(other),
+            };
+            if let Err(problem) = check(&entry, last, clock) {
                 return Ok(report(entries, last, Some((last.seq.next(), problem))));
             }
             last = Head { seq: entry.seq, hash: entry.hash };
@@ -73,9 +75,13 @@ pub async fn verify(
         }
         progress(last.seq, target.seq);
     }
-    let wrong_head = (last.seq == target.seq && last.hash != target.hash)
-        .then(|| (target.seq, "log_head holds another hash than the last entry".to_owned()));
-    Ok(report(entries, last, wrong_head))
+    if last.seq == target.seq && last.hash != target.hash {
+        let problem = "log_head holds another hash than the last entry".to_owned();
+        return Ok(report(entries, last, Some((target.seq, problem))));
+    }
+    let beyond = beyond_head(store).await?;
+    let stray = beyond.map(|seq| (seq, "entry stands beyond log_head".to_owned()));
+    Ok(report(entries, last, stray))
 }
 
 async fn before(store: &Store, from: Seq) -> Result<Head, StoreError> {

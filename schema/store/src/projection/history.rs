@@ -42,6 +42,7 @@ pub struct Absent {
 impl Absent {
     /// The bytes of a list, for a row's hash.
     pub(crate) fn put_all(list: &[Self], bytes: &mut RowBytes) {
+        bytes.int(i64::try_from(list.len()).unwrap_or(i64::MAX));
         for absent in list {
             bytes.text(&absent.field).text(&absent.reason).option(absent.detail.as_deref());
         }

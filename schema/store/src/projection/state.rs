@@ -202,6 +202,9 @@ pub async fn begin_comparison(store: &Store) -> Result<Transaction, StoreError> 
 /// Shadows the read models with empty temporary tables for the length of a transaction, so that a fold
 /// can be run beside the live rows and compared with them.
 ///
+/// Plans are discarded with it: a statement that this connection prepared before was resolved to the live
+/// tables, and would go on writing to them.
+///
 /// # Errors
 /// When the database fails.
 pub async fn shadow(tx: &mut Transaction) -> Result<(), StoreError> {
@@ -213,6 +216,7 @@ pub async fn shadow(tx: &mut Transaction) -> Result<(), StoreError> {
         CREATE TEMPORARY TABLE event (LIKE public.event INCLUDING ALL) ON COMMIT DROP;
         CREATE TEMPORARY TABLE market_metrics (LIKE public.market_metrics INCLUDING ALL) ON COMMIT DROP;
         CREATE TEMPORARY TABLE risk_score (LIKE public.risk_score INCLUDING ALL) ON COMMIT DROP;
+        DISCARD PLANS;
         "#,
     )
     .execute(&mut **tx)

@@ -1,0 +1,15 @@
+//! The follower over a real database and a node that misbehaves: nothing is missing, nothing is twice, and
+//! where it stops it names node and block.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on fails"
+)]
+
+mod faults;
+mod lane;
+mod leases;
+mod reorgs;
+mod support;

@@ -1,0 +1,162 @@
+//! A database, a node, and a follower between them.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use obsqra_devnode::{DevNode, DevNodeOptions, SEEDED_REGISTRY};
+use obsqra_events::{AdoptedWhat, Entry, Kind};
+use obsqra_indexer::source::{JsonRpcOptions, JsonRpcSource};
+use obsqra_indexer::{Follower, FollowerOptions, IndexError, Progress};
+use obsqra_protocols::Registry;
+use obsqra_store::chain_tip::{self, ChainTip};
+use obsqra_store::{Role, Store};
+use obsqra_testkit::{TestDatabase, canonical_blocks, node_blocks, read_log};
+use obsqra_types::{BlockHash, BlockNumber, ChainId, ContractAddress};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// How long anything may take before a test gives up.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+pub(crate) const SEED: u64 = 3;
+
+/// A node of the seeded chain with so many blocks; the newest that is accepted on L1 lies `l1_lag` below
+/// its head.
+pub(crate) async fn node(blocks: u64, l1_lag: u64) -> DevNode {
+    let options = DevNodeOptions {
+        blocks,
+        blocks_per_second: 0.0,
+        l1_lag,
+        ..DevNodeOptions::seeded(SEED)
+    };
+    let node = DevNode::start(options).await.unwrap();
+    node.wait_for_height(blocks - 1).await;
+    node
+}
+
+/// No block is final.
+pub(crate) const NEVER: u64 = 1_000_000;
+
+pub(crate) struct World {
+    pub(crate) database: TestDatabase,
+    pub(crate) store: Store,
+    pub(crate) chain: ChainId,
+}
+
+impl World {
+    pub(crate) async fn new() -> Self {
+        let database = TestDatabase::create().await;
+        let store = database.store(Role::Writer).await;
+        Self { database, store, chain: ChainId::new("OBSQRA_DEV").unwrap() }
+    }
+
+    pub(crate) fn options(&self) -> FollowerOptions {
+        FollowerOptions {
+            chain: self.chain.clone(),
+            start: BlockNumber(0),
+            watched: watched(),
+            adopt: vec![(AdoptedWhat::Registry, "obsqra_dev/1".into(), SEEDED_REGISTRY.to_vec())],
+            poll_interval: Duration::from_millis(10),
+            batch_blocks: 7,
+            batch_events: 5_000,
+            fetch_ahead: 4,
+            attempts: 4,
+            first_wait: Duration::from_millis(5),
+            holder: format!("follower {:?}", Instant::now()),
+            lease_ttl: Duration::from_secs(10),
+        }
+    }
+
+    pub(crate) fn follow(&self, node: &DevNode) -> Following {
+        self.follow_with(node, self.options())
+    }
+
+    pub(crate) fn follow_with(&self, node: &DevNode, options: FollowerOptions) -> Following {
+        let source = JsonRpcSource::new(JsonRpcOptions {
+            url: node.url().parse().unwrap(),
+            timeout: Duration::from_millis(1_500),
+        });
+        let follower = Follower::new(self.store.clone(), source.unwrap(), options);
+        let (stop, progress) = (CancellationToken::new(), follower.progress());
+        let stopped = stop.clone();
+        let task = tokio::spawn(async move { follower.run(&stopped).await });
+        Following { stop, progress, task }
+    }
+
+    pub(crate) async fn tip(&self) -> Option<ChainTip> {
+        chain_tip::load(&self.store, &self.chain).await.unwrap()
+    }
+
+    /// Waits until the log's newest block is the node's.
+    pub(crate) async fn caught_up(&self, node: &DevNode, following: &Following) {
+        self.until(following, "the log has the node's head", async |world| {
+            let head = node.head().unwrap();
+            world.tip().await.is_some_and(|tip| {
+                tip.number == BlockNumber(head.number) && tip.hash == BlockHash(head.hash)
+            })
+        })
+        .await;
+    }
+
+    /// Waits until `holds` says so, as long as the follower runs.
+    pub(crate) async fn until(
+        &self,
+        following: &Following,
+        what: &str,
+        mut holds: impl AsyncFnMut(&Self) -> bool,
+    ) {
+        let deadline = Instant::now() + PATIENCE;
+        while !holds(self).await {
+            assert!(!following.task.is_finished(), "the follower ended before {what}");
+            assert!(Instant::now() < deadline, "waited in vain until {what}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// The log, after checking that its canonical blocks are the node's up to a height.
+    pub(crate) async fn check(&self, node: &DevNode, (first, last): (u64, u64)) -> Vec<Entry> {
+        let entries = read_log(&self.store).await;
+        let blocks = canonical_blocks(&entries);
+        let expected = node_blocks(&node.url(), (first, last), &watched()).await;
+        let numbers: Vec<u64> = blocks.iter().map(|block| block.number).collect();
+        assert_eq!(numbers, (first..=last).collect::<Vec<_>>());
+        assert!(blocks == expected, "the log has other blocks than the node");
+        entries
+    }
+
+    /// As [`Self::check`], up to the node's head.
+    pub(crate) async fn check_all(&self, node: &DevNode) -> Vec<Entry> {
+        self.check(node, (0, node.head().unwrap().number)).await
+    }
+}
+
+pub(crate) fn watched() -> BTreeSet<ContractAddress> {
+    Registry::parse(SEEDED_REGISTRY).unwrap().watched().collect()
+}
+
+pub(crate) fn count(entries: &[Entry], kind: Kind) -> usize {
+    entries.iter().filter(|entry| entry.draft.kind == kind).count()
+}
+
+/// A follower at work.
+pub(crate) struct Following {
+    stop: CancellationToken,
+    pub(crate) progress: watch::Receiver<Progress>,
+    task: JoinHandle<Result<(), IndexError>>,
+}
+
+impl Following {
+    /// Stops it, which must not fail.
+    pub(crate) async fn stop(self) {
+        self.stop.cancel();
+        let ended = tokio::time::timeout(PATIENCE, self.task).await.expect("it stops");
+        ended.expect("no panic").expect("no error");
+    }
+
+    /// Waits until it stops by itself; why it did.
+    pub(crate) async fn fails(self) -> IndexError {
+        let ended = tokio::time::timeout(PATIENCE, self.task).await.expect("it stops");
+        ended.expect("no panic").expect_err("it fails")
+    }
+}

@@ -1,0 +1,219 @@
+//! Real mainnet blocks through the whole program, held against values that a script which shares no code
+//! works out from the same events.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on fails"
+)]
+
+mod support;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+
+use flate2::read::MultiGzDecoder;
+use obsqra_events::Kind;
+use obsqra_protocols::{MAINNET_REGISTRY, Registry};
+use obsqra_testkit::read_log;
+use obsqra_types::parse_felt;
+use serde_json::{Value, json};
+use support::api::{Api, list, with_places};
+use support::chain::{check_stream, count, text, texts};
+use support::process::{Process, succeed};
+use support::servers::{Goal, PROTOCOLS, Servers, chain_id};
+use support::{recorded_blocks, root};
+
+const ETH: &str = "0x49d36570d4e46f48e99674bd3fcc84644ddd6b96f7c741b1562b82f9e004dc7";
+const USDC: &str = "0x53c91253bc9682c04929ca02ed00b3e423f6710d2ee7e0d5ebb06f3ecf368a8";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn real_blocks_give_the_figures_that_an_independent_script_gives() {
+    let Some(file) = recorded_blocks() else {
+        return;
+    };
+    let servers = Servers::start().await;
+    let mut command = servers.obsqra();
+    command.args(["run", "--listen", "127.0.0.1:0", "--recorded"]).arg(&file);
+    let mut run = Process::start(command);
+    let oracle = oracle(&file).await;
+    let heights = list(&oracle["heights"]);
+    let api = Api::new(&run.announces("GraphQL").await);
+    let tip = heights.len() as u64 - 1;
+    servers.reach(&chain_id("OBSQRA_REC"), Goal { tip, finalized: None }).await;
+
+    let head = api.head().await;
+    assert_eq!((&head["blockNumber"], &head["lagBlocks"]), (&json!(24), &json!(0)), "{head}");
+    for height in heights {
+        check_height(&api, height).await;
+    }
+    check_known_utilization(&api, heights).await;
+
+    let events = api.events().await;
+    assert_eq!(counts(&events), oracle["events"]);
+    check_felts(&events, &file);
+    check_prices_by_tick(&events);
+    check_bus(&servers, &oracle["events"]).await;
+
+    check_commands(&servers, &run).await;
+    run.signal(rustix::process::Signal::INT);
+    let ended = run.ends().await;
+    assert_eq!(ended.code(), 0, "{}", ended.output());
+}
+
+async fn oracle(file: &Path) -> Value {
+    let mut script = std::process::Command::new("python3");
+    script.arg(root().join("ops/checks/oracle/recorded.py")).arg(file);
+    script.arg(root().join("schema/protocols/registry/mainnet.json"));
+    let output = tokio::task::spawn_blocking(move || script.output()).await.unwrap().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// Utilization, prices and markets as of one height, and scores that are absent for a reason.
+async fn check_height(api: &Api, oracle: &Value) {
+    let height = oracle["height"].as_u64().unwrap();
+    for protocol in PROTOCOLS {
+        let answer = api.protocol(protocol, height).await;
+        let markets: BTreeMap<String, &Value> =
+            list(&answer["metrics"]).iter().map(|market| (text(&market["market"]), market)).collect();
+        for (id, expected) in oracle[protocol].as_object().unwrap() {
+            let market = markets.get(id).unwrap_or_else(|| panic!("{protocol} {id} at {height}"));
+            if protocol == "zklend" {
+                assert_eq!(market["utilizationBps"], *expected, "{id} at {height}");
+            }
+        }
+        for (id, market) in &markets {
+            check_price(market, &oracle["prices"], height);
+            assert!(market["blockNumber"].as_u64().unwrap() <= height);
+            if oracle[protocol].get(id).is_none() {
+                assert!(market["utilizationBps"].is_null(), "{protocol} {id} at {height}");
+            }
+        }
+        assert!(answer["risk"].is_null(), "{answer:#}");
+        assert!(!list(&answer["absent"]).is_empty(), "{answer:#}");
+    }
+}
+
+/// A tracked market has the price of its asset's deepest pool, where there is one.
+fn check_price(market: &Value, prices: &Value, height: u64) {
+    let untracked = list(&market["absent"]).iter().any(|absent| absent["reason"] == "token_unlisted");
+    let price = prices[text(&market["assetAddress"])]["price"].as_str();
+    let expected = price.filter(|_| !untracked).map(|digits| with_places(digits, 18));
+    assert_eq!(market["priceUsdc"], json!(expected), "{market:#} at {height}");
+}
+
+/// The figures that the recording's own protocol published at these blocks.
+async fn check_known_utilization(api: &Api, heights: &[Value]) {
+    for (block, token, symbol, bps) in
+        [(350_000, ETH, "ETH", 1_714), (550_000, ETH, "ETH", 3_037), (550_000, USDC, "USDC", 7_478)]
+    {
+        let at = heights.iter().find(|height| height["block"] == json!(block)).unwrap();
+        let answer = api.protocol("zklend", at["height"].as_u64().unwrap()).await;
+        let market = list(&answer["metrics"]).iter().find(|market| market["market"] == token).unwrap();
+        assert_eq!(market["asset"], symbol);
+        assert_eq!(market["utilizationBps"], json!(bps), "{symbol} at recorded block {block}");
+    }
+}
+
+fn counts(events: &[Value]) -> Value {
+    let mut counts: BTreeMap<String, BTreeMap<String, u64>> = BTreeMap::new();
+    for event in events {
+        let name = event["name"].as_str().unwrap_or("undecoded").to_owned();
+        *counts.entry(text(&event["protocol"])).or_default().entry(name).or_default() += 1;
+    }
+    json!(counts)
+}
+
+/// The watched events of the file, in its order, with the height each block has on the chain.
+fn recorded_events(file: &Path) -> Vec<Value> {
+    let watched: BTreeSet<String> =
+        Registry::parse(MAINNET_REGISTRY).unwrap().watched().map(|address| address.to_string()).collect();
+    let lines = BufReader::new(MultiGzDecoder::new(std::fs::File::open(file).unwrap())).lines();
+    let mut events = Vec::new();
+    for (line, height) in lines.zip(0..) {
+        let block: Value = serde_json::from_str(&line.unwrap()).unwrap();
+        for transaction in list(&block["transactions"]) {
+            for event in list(&transaction["events"]) {
+                let contract = plain(&event["from_address"]);
+                if watched.contains(&contract) {
+                    events.push(json!({
+                        "blockNumber": height,
+                        "transactionHash": plain(&transaction["hash"]),
+                        "contract": contract,
+                        "keys": list(&event["keys"]).iter().map(plain).collect::<Vec<_>>(),
+                        "data": list(&event["data"]).iter().map(plain).collect::<Vec<_>>(),
+                    }));
+                }
+            }
+        }
+    }
+    events
+}
+
+/// A felt without leading zeros.
+fn plain(felt: &Value) -> String {
+    parse_felt(&text(felt)).unwrap().to_hex_string()
+}
+
+fn check_felts(events: &[Value], file: &Path) {
+    let recorded = recorded_events(file);
+    for (event, recorded) in events.iter().zip(&recorded) {
+        for member in ["blockNumber", "transactionHash", "contract", "keys", "data"] {
+            assert_eq!(event[member], recorded[member], "{member} of {event:#}");
+        }
+    }
+    assert_eq!(events.len(), recorded.len());
+}
+
+/// Ekubo gives ratio and tick of a pool beside each other: the price of the one is that of the other.
+fn check_prices_by_tick(events: &[Value]) {
+    let swaps = events.iter().filter(|event| event["protocol"] == "ekubo" && event["name"] == "Swapped");
+    let mut seen = 0;
+    for swap in swaps {
+        let data = texts(&swap["data"]);
+        let number = |digits: &str| u128::from_str_radix(digits.trim_start_matches("0x"), 16).unwrap();
+        let ratio = number(&data[16]) as f64 / 2f64.powi(128) + number(&data[17]) as f64;
+        let tick = if number(&data[19]) == 0 { number(&data[18]) as f64 } else { -(number(&data[18]) as f64) };
+        let by_tick = (tick * 1.000_001_f64.ln()).exp();
+        assert!((ratio * ratio / by_tick - 1.0).abs() < 2e-6, "{swap:#}");
+        let decoded: u128 = text(&swap["decoded"]["liquidity_after"]).parse().unwrap();
+        assert_eq!(decoded, number(&data[20]), "{swap:#}");
+        seen += 1;
+    }
+    assert!(seen > 100, "{seen} swaps");
+}
+
+/// The stream has one message a block, one a watched event and one a derived fact.
+async fn check_bus(servers: &Servers, events: &Value) {
+    let entries = read_log(&servers.store).await;
+    let messages = servers.nats.messages("OBSQRA_OBSQRA_REC").await;
+    check_stream(&entries, &messages);
+    let mut found: BTreeMap<String, u64> = BTreeMap::new();
+    for message in &messages {
+        *found.entry(message.subject.clone()).or_default() += 1;
+    }
+    let mut expected = BTreeMap::from([("obsqra.v1.OBSQRA_REC.chain.block_applied".to_owned(), 25)]);
+    for (protocol, names) in events.as_object().unwrap() {
+        for (name, count) in names.as_object().unwrap() {
+            let subject = format!("obsqra.v1.OBSQRA_REC.event.{protocol}.{name}");
+            expected.insert(subject, count.as_u64().unwrap());
+        }
+    }
+    let derived: u64 =
+        found.iter().filter(|(subject, _)| subject.contains(".risk.")).map(|(_, count)| count).sum();
+    assert_eq!(derived, count(&entries, Kind::RiskAbsent) as u64);
+    found.retain(|subject, _| !subject.contains(".risk."));
+    assert_eq!(found, expected);
+}
+
+async fn check_commands(servers: &Servers, run: &Process) {
+    for check in [&["log", "verify"][..], &["project", "verify"], &["derive", "verify"], &["doctor"]] {
+        let mut command = servers.obsqra();
+        command.args(check);
+        succeed(command).await;
+    }
+    assert!(run.stderr().contains("block 24 of 24"), "{}", run.stderr());
+}

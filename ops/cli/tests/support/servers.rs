@@ -1,0 +1,85 @@
+//! The servers of one test, and how far the roles have come on them.
+
+use std::process::Command;
+
+use obsqra_store::projection::state;
+use obsqra_store::{Role, Store, chain_tip, cursor, log};
+use obsqra_testkit::{TestDatabase, TestNats};
+use obsqra_types::{BlockNumber, ChainId, Partition, ProtocolId, Seq};
+
+use super::process::obsqra;
+use super::until;
+
+/// The protocols of both registries.
+pub(crate) const PROTOCOLS: [&str; 3] = ["ekubo", "jediswap_v1", "zklend"];
+
+pub(crate) struct Servers {
+    pub(crate) database: TestDatabase,
+    pub(crate) nats: TestNats,
+    pub(crate) store: Store,
+}
+
+/// How far all roles are to come.
+#[derive(Clone, Copy)]
+pub(crate) struct Goal {
+    pub(crate) tip: u64,
+    pub(crate) finalized: Option<u64>,
+}
+
+impl Servers {
+    pub(crate) async fn start() -> Self {
+        let database = TestDatabase::create().await;
+        let store = database.store(Role::Admin).await;
+        Self { database, nats: TestNats::start().await, store }
+    }
+
+    /// The binary with these servers set.
+    pub(crate) fn obsqra(&self) -> Command {
+        let mut command = obsqra();
+        command
+            .env("OBSQRA_DATABASE_URL", self.database.url())
+            .env("OBSQRA_NATS_URL", self.nats.url())
+            .env("OBSQRA_NATS_TOKEN", self.nats.token());
+        command
+    }
+
+    pub(crate) async fn log_end(&self) -> Seq {
+        log::head(&self.store).await.expect("database answers").seq
+    }
+
+    /// Waits until the log has the block, and every role has dealt with all the log has.
+    pub(crate) async fn reach(&self, chain: &ChainId, goal: Goal) {
+        let what = format!("all roles are at block {}", goal.tip);
+        until(&what, async || {
+            let before = self.log_end().await;
+            self.is_followed(chain, goal).await
+                && self.is_worked_off(chain, before).await
+                && self.log_end().await == before
+        })
+        .await;
+    }
+
+    async fn is_followed(&self, chain: &ChainId, goal: Goal) -> bool {
+        let tip = chain_tip::load(&self.store, chain).await.expect("database answers");
+        tip.is_some_and(|tip| {
+            tip.number == BlockNumber(goal.tip) && tip.finalized == goal.finalized.map(BlockNumber)
+        })
+    }
+
+    async fn is_worked_off(&self, chain: &ChainId, end: Seq) -> bool {
+        let mut partitions = vec![Partition::Relay(chain.clone())];
+        partitions.extend(PROTOCOLS.map(|id| {
+            Partition::RiskWorker(chain.clone(), ProtocolId::new(id).expect("a protocol's id"))
+        }));
+        for partition in &partitions {
+            if cursor::load(&self.store, partition).await.expect("database answers") < end {
+                return false;
+            }
+        }
+        state::load(&self.store, chain).await.expect("database answers").seq >= end
+    }
+}
+
+pub(crate) fn chain_id(name: &str) -> ChainId {
+    ChainId::new(name).expect("a chain's name")
+}

@@ -1,0 +1,504 @@
+//! Read models against a real database: ranges through reorganisations, state hashes, and what the two
+//! verifications find.
+
+#![allow(missing_docs)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on has failed"
+)]
+
+mod support;
+
+use std::collections::BTreeMap;
+
+use obsqra_events::{
+    AbsentInput, Causes, Draft, Fact, RiskAbsent, RiskComponents, RiskInputs, RiskScored,
+};
+use obsqra_store::projection::state;
+use obsqra_store::{Key, Keyed, Lease, Role, Store, StoreOptions, log};
+use obsqra_testkit::TestDatabase;
+use obsqra_types::{BlockHash, Hash32, Partition, ProtocolId, Seq};
+use obsqra_workers::projections::{Projector, ReadModels};
+use obsqra_workers::runtime::{Progress, Role as _};
+use obsqra_workers::verify::{self, Discrepancy};
+use support::{Script, chain, hashes, hold, project, run_to_end, score};
+
+const OPEN: &str = "9223372036854775807";
+const MODELS: [&str; 4] = ["block", "event", "market_metrics", "risk_score"];
+
+async fn begin() -> (TestDatabase, Store, Script) {
+    let database = TestDatabase::create().await;
+    let store = database.store(Role::Writer).await;
+    let script = Script::start(&store).await;
+    (database, store, script)
+}
+
+/// One digest over all rows of a read model, in a fixed order.
+async fn rows_digest(database: &TestDatabase, model: &str) -> i64 {
+    let sql = format!(
+        "SELECT coalesce(sum(hashtextextended(t::text, 0)::numeric % 1000000007), 0)::bigint FROM {model} t"
+    );
+    database.number(&sql).await
+}
+
+async fn digests(database: &TestDatabase) -> BTreeMap<&'static str, i64> {
+    let mut digests = BTreeMap::new();
+    for model in MODELS {
+        digests.insert(model, rows_digest(database, model).await);
+    }
+    digests
+}
+
+/// Invariants of two-range rows: at each height and position at most one row of a key holds.
+async fn check_history(database: &TestDatabase) {
+    for (model, key) in [
+        ("market_metrics", "protocol, market"),
+        ("risk_score", "protocol"),
+        ("block", "chain_id"),
+    ] {
+        let overlapping = format!(
+            "SELECT count(*) FROM {model} a JOIN {model} b USING (chain_id, {key}) \
+             WHERE (a.from_block, a.from_seq) < (b.from_block, b.from_seq) \
+               AND a.from_block < b.to_block AND b.from_block < a.to_block \
+               AND a.from_seq < b.to_seq AND b.from_seq < a.to_seq",
+            key = key.replace("chain_id", "chain_id").trim_start_matches("chain_id, ")
+        )
+        .replace("(chain_id, chain_id)", "(chain_id)");
+        assert_eq!(database.number(&overlapping).await, 0, "{model}: rows overlap");
+        let empty = format!(
+            "SELECT count(*) FROM {model} WHERE from_block >= to_block OR from_seq >= to_seq"
+        );
+        assert_eq!(database.number(&empty).await, 0, "{model}: empty ranges");
+    }
+}
+
+async fn check_verified(store: &Store) {
+    let report = verify::project(store, &chain(), |_, _| {}).await.unwrap();
+    assert!(report.is_equal(), "{report:?}");
+    let report = verify::derive(store, &chain(), |_, _| {}).await.unwrap();
+    assert_eq!((report.discrepancies, report.pending), (Vec::new(), 0));
+}
+
+#[tokio::test]
+async fn rows_follow_the_chain_and_both_verifications_agree() {
+    let (database, store, mut script) = begin().await;
+    script.grow(30).await;
+    score(&store).await;
+    project(&store).await;
+    let open_blocks = format!("SELECT count(*) FROM block WHERE to_seq = {OPEN}");
+    assert_eq!(database.number(&open_blocks).await, 30);
+    let decoded = database.number("SELECT count(*) FROM event WHERE decoded IS NOT NULL").await;
+    assert!(decoded > 30, "{decoded}");
+    // The stranger's events are in the log, and in no read model.
+    let strangers = format!(
+        "SELECT count(*) FROM event WHERE contract = decode(lpad('{:x}', 64, '0'), 'hex')",
+        support::STRANGER
+    );
+    assert_eq!(database.number(&strangers).await, 0);
+    let markets = format!(
+        "SELECT count(*) FROM market_metrics WHERE to_seq = {OPEN} AND to_block = {OPEN}"
+    );
+    let every = "SELECT count(*) FROM (SELECT DISTINCT protocol, market FROM market_metrics) m";
+    assert_eq!(database.number(&markets).await, database.number(every).await);
+    assert!(database.number("SELECT count(*) FROM risk_score").await >= 3);
+    check_history(&database).await;
+    check_verified(&store).await;
+}
+
+#[tokio::test]
+async fn a_revert_closes_rows_and_opens_those_before() {
+    let (database, store, mut script) = begin().await;
+    script.grow(12).await;
+    score(&store).await;
+    project(&store).await;
+    let known = log::head(&store).await.unwrap().seq;
+    let before = hashes(&store).await;
+    script.reorganise(4, 2).await;
+    project(&store).await;
+
+    let now = format!("SELECT count(*) FROM block WHERE to_seq = {OPEN}");
+    assert_eq!(database.number(&now).await, 10);
+    let closed = format!("SELECT count(*) FROM block WHERE to_seq < {OPEN} AND from_block >= 8");
+    assert_eq!(database.number(&closed).await, 4);
+    // What was known before the reorganisation is still there as it was.
+    let then = format!(
+        "SELECT count(*) FROM block WHERE from_seq <= {known} AND to_seq > {known}",
+        known = known.0
+    );
+    assert_eq!(database.number(&then).await, 12);
+    let scores = format!(
+        "SELECT count(*) FROM risk_score WHERE to_seq = {OPEN} AND from_block >= 8"
+    );
+    assert_eq!(database.number(&scores).await, 0, "scores of blocks that are gone");
+    let one_each = format!(
+        "SELECT count(*) FROM (SELECT protocol FROM risk_score \
+         WHERE to_seq = {OPEN} AND to_block = {OPEN} GROUP BY protocol) s"
+    );
+    assert_eq!(database.number(&one_each).await, 3, "the scores before hold again");
+    check_history(&database).await;
+
+    score(&store).await;
+    project(&store).await;
+    check_history(&database).await;
+    check_verified(&store).await;
+    for model in MODELS {
+        assert_ne!(before[model].full, hashes(&store).await[model].full, "{model}");
+    }
+}
+
+#[tokio::test]
+async fn blocks_that_come_back_leave_the_canonical_hashes_as_they_were() {
+    let (database, store, mut script) = begin().await;
+    script.grow(20).await;
+    score(&store).await;
+    project(&store).await;
+    let before = hashes(&store).await;
+    script.detour(5, 3).await;
+    score(&store).await;
+    project(&store).await;
+    let after = hashes(&store).await;
+    for model in MODELS {
+        assert_eq!(before[model].canonical, after[model].canonical, "{model}");
+        assert_ne!(before[model].full, after[model].full, "{model}");
+    }
+    check_history(&database).await;
+    check_verified(&store).await;
+}
+
+/// Projects and scores after every step, so that rows are written, loaded and closed again.
+async fn step(store: &Store) {
+    score(store).await;
+    project(store).await;
+}
+
+#[tokio::test]
+async fn canonical_hashes_do_not_know_of_reorganisations() {
+    let (straight_database, straight, mut script) = begin().await;
+    script.grow(40).await;
+    step(&straight).await;
+
+    let (database, store, mut script) = begin().await;
+    script.grow(10).await;
+    step(&store).await;
+    script.detour(6, 6).await;
+    script.grow(8).await;
+    step(&store).await;
+    // Two detours that are read in one batch, the second deeper than the first is long.
+    script.detour(1, 2).await;
+    script.detour(9, 4).await;
+    script.grow(10).await;
+    step(&store).await;
+    script.detour(2, 1).await;
+    step(&store).await;
+    script.grow(12).await;
+    step(&store).await;
+
+    let (left, right) = (hashes(&straight).await, hashes(&store).await);
+    for model in MODELS {
+        assert_eq!(left[model].canonical, right[model].canonical, "{model}");
+        assert_ne!(left[model].full, right[model].full, "{model}");
+    }
+    check_history(&straight_database).await;
+    check_history(&database).await;
+    check_verified(&straight).await;
+    check_verified(&store).await;
+}
+
+/// Projects a log with batches of at most `size` entries, more where a block is larger, and loads the
+/// read models anew before each batch when `reload` says so.
+async fn project_in_batches(store: &Store, size: u32, reload: bool) {
+    let partition = Partition::Projector(chain());
+    let mut models = ReadModels::load(store, &chain(), &partition).await.unwrap();
+    loop {
+        if reload {
+            models = ReadModels::load(store, &chain(), &partition).await.unwrap();
+        }
+        let mut tx = store.begin().await.unwrap();
+        let mut applied = 0;
+        while applied < size || !models.is_settled() {
+            let next = log::read_after(store, models.state().seq, 1).await.unwrap();
+            let Some(entry) = next.first() else { break };
+            models.apply(&mut tx, entry).await.unwrap();
+            applied += 1;
+        }
+        if applied == 0 {
+            return;
+        }
+        models.write(&mut tx).await.unwrap();
+        models.save_fold(&mut tx).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn batch_boundaries_change_nothing() {
+    let (database, store, mut script) = begin().await;
+    script.grow(12).await;
+    score(&store).await;
+    script.reorganise(3, 2).await;
+    score(&store).await;
+    script.detour(4, 5).await;
+    script.grow(6).await;
+    script.writer.finalize(5).await.unwrap();
+    score(&store).await;
+    project(&store).await;
+    let (whole, rows) = (hashes(&store).await, digests(&database).await);
+    check_history(&database).await;
+
+    for (size, reload) in [(1, true), (1, false), (7, true), (100, false), (100, true)] {
+        let mut tx = store.begin().await.unwrap();
+        state::reset(&mut tx, &chain()).await.unwrap();
+        tx.commit().await.unwrap();
+        project_in_batches(&store, size, reload).await;
+        assert_eq!(digests(&database).await, rows, "batches of {size}, reload: {reload}");
+        assert_eq!(hashes(&store).await, whole, "batches of {size}, reload: {reload}");
+    }
+    check_verified(&store).await;
+}
+
+#[tokio::test]
+async fn a_projector_that_runs_again_changes_nothing() {
+    let (database, store, mut script) = begin().await;
+    script.grow(10).await;
+    script.detour(2, 2).await;
+    score(&store).await;
+    project(&store).await;
+    let (hashed, rows) = (hashes(&store).await, digests(&database).await);
+    let stretches = run_to_end(&mut Projector::new(&store, &chain()), &store).await.unwrap();
+    assert_eq!(stretches, 0);
+    score(&store).await;
+    project(&store).await;
+    assert_eq!((hashes(&store).await, digests(&database).await), (hashed, rows));
+}
+
+#[tokio::test]
+async fn a_batch_that_is_dropped_is_done_again() {
+    let (database, store, mut script) = begin().await;
+    script.grow(8).await;
+    project(&store).await;
+    script.grow(4).await;
+    script.reorganise(6, 7).await;
+    let before = (hashes(&store).await, digests(&database).await);
+
+    // Killed before the commit: everything was applied, nothing is kept.
+    let partition = Partition::Projector(chain());
+    let mut models = ReadModels::load(&store, &chain(), &partition).await.unwrap();
+    let mut tx = store.begin().await.unwrap();
+    for entry in log::read_after(&store, models.state().seq, 10_000).await.unwrap() {
+        models.apply(&mut tx, &entry).await.unwrap();
+    }
+    models.write(&mut tx).await.unwrap();
+    drop((tx, models));
+    assert_eq!((hashes(&store).await, digests(&database).await), before);
+
+    project(&store).await;
+    check_history(&database).await;
+    let report = verify::project(&store, &chain(), |_, _| {}).await.unwrap();
+    assert!(report.is_equal(), "{report:?}");
+}
+
+#[tokio::test]
+async fn a_projector_without_its_lease_writes_nothing() {
+    let (database, store, mut script) = begin().await;
+    script.grow(3).await;
+    let mut projector = Projector::new(&store, &chain());
+    let stale = hold(&store, projector.partition()).await;
+    projector.load().await.unwrap();
+    database.execute("UPDATE lease SET epoch = epoch + 1, holder = 'other'").await;
+    assert!(projector.work(&stale).await.is_err());
+    assert_eq!(database.number("SELECT count(*) FROM block").await, 0);
+    database.execute("UPDATE lease SET epoch = epoch - 1, holder = 'test'").await;
+    projector.load().await.unwrap();
+    assert_eq!(projector.work(&stale).await.unwrap(), Progress::Worked);
+    assert_eq!(database.number("SELECT count(*) FROM block").await, 3);
+}
+
+#[tokio::test]
+async fn read_models_before_the_first_projection_are_equal_to_the_fold() {
+    let (_database, store, mut script) = begin().await;
+    let report = verify::project(&store, &chain(), |_, _| {}).await.unwrap();
+    assert!(report.is_equal(), "{report:?}");
+    script.grow(2).await;
+    let report = verify::project(&store, &chain(), |_, _| {}).await.unwrap();
+    assert_eq!((report.seq, report.is_equal()), (Seq::BEFORE_FIRST, true));
+}
+
+#[tokio::test]
+async fn verification_can_be_repeated_on_the_connections_of_a_projector() {
+    let database = TestDatabase::create().await;
+    let mut options = StoreOptions::new(Role::Writer);
+    options.max_connections = 3;
+    let store = Store::connect(database.url(), options).await.unwrap();
+    let mut script = Script::start(&store).await;
+    for _ in 0..3 {
+        script.grow(3).await;
+        script.reorganise(1, 1).await;
+        step(&store).await;
+        check_verified(&store).await;
+    }
+}
+
+#[tokio::test]
+async fn changed_rows_are_reported() {
+    let (database, store, mut script) = begin().await;
+    script.grow(10).await;
+    script.reorganise(2, 2).await;
+    step(&store).await;
+    check_verified(&store).await;
+    for (model, tampering, repair) in [
+        ("block", "UPDATE block SET event_count = event_count + 1 WHERE from_block = 3",
+         "UPDATE block SET event_count = event_count - 1 WHERE from_block = 3"),
+        ("event", "UPDATE event SET decoded = '{}' WHERE from_seq = (SELECT min(from_seq) FROM event)",
+         ""),
+        ("market_metrics", "UPDATE market_metrics SET tvl_usdc = coalesce(tvl_usdc, 0) + 1 \
+          WHERE ctid = (SELECT min(ctid) FROM market_metrics)", ""),
+        ("risk_score", "DELETE FROM risk_score WHERE ctid = (SELECT min(ctid) FROM risk_score)", ""),
+    ] {
+        database.execute(tampering).await;
+        let report = verify::project(&store, &chain(), |_, _| {}).await.unwrap();
+        assert!(!report.is_equal(), "{tampering}");
+        let found = report.differences.iter().find(|found| found.read_model == model).unwrap();
+        assert_eq!(found.only_folded, 1, "{tampering}: {report:?}");
+        if !repair.is_empty() {
+            database.execute(repair).await;
+            check_verified(&store).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn changed_state_hashes_are_reported() {
+    let (database, store, mut script) = begin().await;
+    script.grow(3).await;
+    step(&store).await;
+    database
+        .execute(
+            "UPDATE projection_hash SET canonical = decode(repeat('ab', 32), 'hex') \
+             WHERE read_model = 'event'",
+        )
+        .await;
+    let report = verify::project(&store, &chain(), |_, _| {}).await.unwrap();
+    assert_eq!(report.wrong_hashes, ["event"]);
+    assert!(!report.is_equal());
+}
+
+fn wrong_score(script: &Script, protocol: &ProtocolId) -> Keyed {
+    let tip = script.tip();
+    let fact = Fact::RiskScored(RiskScored {
+        protocol: protocol.clone(),
+        block_hash: BlockHash(tip.hash),
+        formula: "risk-v1.2".into(),
+        score: 42,
+        components: RiskComponents { utilization: 1, volatility: 1, liquidity: 1, audit: 1, age: 1 },
+        inputs: RiskInputs {
+            utilization_bps: 1,
+            volatility_bps: 1,
+            liquidity_class: 1,
+            audit_score: 1,
+            age_days: 1,
+        },
+        causes: Causes::new(Vec::new()).unwrap(),
+    });
+    Keyed {
+        key: Key::Derived { subject: protocol.to_string() },
+        drafts: vec![Draft::new(&chain(), Some(script.block_ref(tip)), &fact)],
+    }
+}
+
+fn unfounded(script: &Script, protocol: &ProtocolId) -> Keyed {
+    let tip = script.tip();
+    let fact = Fact::RiskAbsent(RiskAbsent {
+        protocol: protocol.clone(),
+        block_hash: BlockHash(tip.hash),
+        formula: "risk-v1.2".into(),
+        absent: vec![AbsentInput { field: "f".into(), reason: "r".into(), detail: None }],
+        causes: Causes::new(Vec::new()).unwrap(),
+    });
+    Keyed {
+        key: Key::Derived { subject: protocol.to_string() },
+        drafts: vec![Draft::new(&chain(), Some(script.block_ref(tip)), &fact)],
+    }
+}
+
+async fn plant(store: &Store, protocol: &ProtocolId, fact: Keyed) -> Seq {
+    let partition = Partition::RiskWorker(chain(), protocol.clone());
+    let ttl = std::time::Duration::from_secs(60);
+    let lease = Lease::acquire(store, partition, "test", ttl).await.unwrap().unwrap();
+    let mut tx = store.begin().await.unwrap();
+    let outcome = log::append(&mut tx, lease.fence(), vec![fact]).await.unwrap();
+    tx.commit().await.unwrap();
+    outcome.after.seq
+}
+
+#[tokio::test]
+async fn a_planted_score_is_reported() {
+    let (_database, store, mut script) = begin().await;
+    script.grow(8).await;
+    let protocol = support::protocols().remove(0);
+    let planted = plant(&store, &protocol, wrong_score(&script, &protocol)).await;
+    let report = verify::derive(&store, &chain(), |_, _| {}).await.unwrap();
+    let found = report.discrepancies.iter().any(|found| match found {
+        Discrepancy::Differs { seq, subject, .. } | Discrepancy::Unfounded { seq, subject, .. } => {
+            *seq == planted && *subject == protocol.to_string()
+        }
+        Discrepancy::Missing { .. } => false,
+    });
+    assert!(found, "{report:?}");
+}
+
+#[tokio::test]
+async fn a_planted_fact_of_another_kind_beside_a_right_one_is_reported() {
+    let (_database, store, mut script) = begin().await;
+    script.grow(8).await;
+    score(&store).await;
+    check_derived(&store).await;
+    // The right fact about this block has one kind; the wrong one is of the other, under a key of its own.
+    let protocol = support::protocols().remove(0);
+    let right = newest_fact(&store, &protocol).await;
+    assert!(matches!(right, Fact::RiskAbsent(_)), "a short chain has no score yet: {right:?}");
+    plant(&store, &protocol, wrong_score(&script, &protocol)).await;
+    let report = verify::derive(&store, &chain(), |_, _| {}).await.unwrap();
+    assert!(!report.discrepancies.is_empty(), "{report:?}");
+}
+
+#[tokio::test]
+async fn an_unknown_subject_is_reported() {
+    let (_database, store, mut script) = begin().await;
+    script.grow(3).await;
+    score(&store).await;
+    let nobody = ProtocolId::new("nobody").unwrap();
+    let planted = plant(&store, &nobody, unfounded(&script, &nobody)).await;
+    let report = verify::derive(&store, &chain(), |_, _| {}).await.unwrap();
+    let [Discrepancy::Unfounded { seq, subject, .. }] = report.discrepancies.as_slice() else {
+        panic!("{report:?}");
+    };
+    assert_eq!((*seq, subject.as_str()), (planted, "nobody"));
+}
+
+async fn check_derived(store: &Store) {
+    let report = verify::derive(store, &chain(), |_, _| {}).await.unwrap();
+    assert!(report.discrepancies.is_empty() && report.compared > 0, "{report:?}");
+}
+
+async fn newest_fact(store: &Store, protocol: &ProtocolId) -> Fact {
+    let entries = log::read_after(store, Seq::BEFORE_FIRST, 100_000).await.unwrap();
+    let of = |fact: &Fact| match fact {
+        Fact::RiskScored(fact) => fact.protocol == *protocol,
+        Fact::RiskAbsent(fact) => fact.protocol == *protocol,
+        _ => false,
+    };
+    entries.iter().rev().map(|entry| entry.draft.fact().unwrap()).find(of).unwrap()
+}
+
+#[tokio::test]
+async fn workers_that_run_again_append_nothing() {
+    let (_database, store, mut script) = begin().await;
+    script.grow(10).await;
+    score(&store).await;
+    let head = log::head(&store).await.unwrap();
+    assert_ne!(head.hash, Hash32::ZERO);
+    score(&store).await;
+    assert_eq!(log::head(&store).await.unwrap(), head);
+}

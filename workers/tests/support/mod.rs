@@ -1,0 +1,178 @@
+//! A chain with real events in a log, and the roles that work on it, driven stretch by stretch.
+
+#![allow(dead_code, reason = "each test file uses a part")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on has failed"
+)]
+
+use std::time::Duration;
+
+use obsqra_devnode::{Chain, SEEDED_CHAIN_ID, SEEDED_REGISTRY, SealedBlock};
+use obsqra_events::EventData;
+use obsqra_protocols::Registry;
+use obsqra_store::projection::state::{self, StateHashes};
+use obsqra_store::{Keyed, LeaseKeeper, Store};
+use obsqra_testkit::{ChainWriter, MadeBlock, felt};
+use obsqra_types::{
+    BlockHash, BlockNumber, BlockRef, BranchEpoch, ChainId, ContractAddress, EventIndex,
+    Partition, ProtocolId, TransactionHash, UnixSeconds,
+};
+use obsqra_workers::WorkError;
+use obsqra_workers::jobs::score_risk::ScoreRisk;
+use obsqra_workers::projections::Projector;
+use obsqra_workers::runtime::{Progress, Role};
+use tokio_util::sync::CancellationToken;
+
+pub const SEED: u64 = 7;
+
+/// A contract that no protocol of the registry owns.
+pub const STRANGER: u64 = 0x57a9;
+
+pub fn chain() -> ChainId {
+    ChainId::new(SEEDED_CHAIN_ID).unwrap()
+}
+
+pub fn protocols() -> Vec<ProtocolId> {
+    let registry = Registry::parse(SEEDED_REGISTRY).unwrap();
+    registry.protocols().iter().map(|protocol| protocol.id.clone()).collect()
+}
+
+/// The seeded chain on its way into a log, with the reorganisations that a test asks for.
+pub struct Script {
+    pub writer: ChainWriter,
+    source: Chain,
+    canonical: Vec<SealedBlock>,
+    epoch: u32,
+}
+
+impl Script {
+    /// Adopts the registry of the seeded chain; no block is written yet.
+    pub async fn start(store: &Store) -> Self {
+        let writer = ChainWriter::new(store, &chain()).await;
+        let hash = Registry::parse(SEEDED_REGISTRY).unwrap().hash();
+        writer.adopt_registry("1", hash, SEEDED_REGISTRY).await.unwrap();
+        Self { writer, source: Chain::seeded(SEED), canonical: Vec::new(), epoch: 0 }
+    }
+
+    /// Applies the next blocks, each in a transaction of its own.
+    pub async fn grow(&mut self, blocks: usize) {
+        for _ in 0..blocks {
+            let block = self.source.next_block().unwrap().block;
+            let entries = self.entries(&block);
+            self.writer.append(entries, self.epoch).await.unwrap();
+            self.canonical.push(block);
+        }
+    }
+
+    /// Replaces the newest blocks by `with` others, in one transaction.
+    pub async fn reorganise(&mut self, depth: usize, with: usize) {
+        let fork = self.canonical.len() - depth;
+        let first = &self.canonical[fork];
+        self.source.fork_at(first.number, first.parent_hash);
+        let others = (0..with).map(|_| self.source.next_block().unwrap().block).collect();
+        self.replace(depth, others).await;
+    }
+
+    /// Leaves the canonical chain for another one by `depth` blocks and comes back: A, B, A.
+    pub async fn detour(&mut self, depth: usize, with: usize) {
+        let source = self.source.clone();
+        let fork = self.canonical.len() - depth;
+        let left = self.canonical[fork..].to_vec();
+        self.reorganise(depth, with).await;
+        self.replace(with, left).await;
+        self.source = source;
+    }
+
+    async fn replace(&mut self, depth: usize, by: Vec<SealedBlock>) {
+        self.epoch += 1;
+        let entries = by.iter().map(|block| self.entries(block)).collect();
+        self.writer.replace_all(depth as u64, entries, self.epoch).await.unwrap();
+        self.canonical.truncate(self.canonical.len() - depth);
+        self.canonical.extend(by);
+    }
+
+    pub fn tip(&self) -> &SealedBlock {
+        self.canonical.last().unwrap()
+    }
+
+    pub fn canonical(&self) -> &[SealedBlock] {
+        &self.canonical
+    }
+
+    pub fn block_ref(&self, block: &SealedBlock) -> BlockRef {
+        BlockRef {
+            number: BlockNumber(block.number),
+            epoch: BranchEpoch(self.epoch),
+            timestamp: UnixSeconds(block.timestamp),
+        }
+    }
+
+    /// A block's entries, with one event of a stranger at the end of each fifth block.
+    fn entries(&self, block: &SealedBlock) -> Keyed {
+        let mut events: Vec<EventData> = Vec::new();
+        for (index, (transaction, event)) in block.events().enumerate() {
+            events.push(EventData {
+                index: EventIndex(u32::try_from(index).unwrap()),
+                transaction_index: 0,
+                transaction_hash: TransactionHash(transaction),
+                from_address: ContractAddress(event.from_address),
+                keys: event.keys.clone(),
+                data: event.data.clone(),
+            });
+        }
+        if block.number.is_multiple_of(5) {
+            events.push(EventData {
+                index: EventIndex(u32::try_from(events.len()).unwrap()),
+                transaction_index: 0,
+                transaction_hash: TransactionHash(felt(1)),
+                from_address: ContractAddress(felt(STRANGER)),
+                keys: vec![felt(1)],
+                data: Vec::new(),
+            });
+        }
+        self.writer.made(MadeBlock {
+            at: self.block_ref(block),
+            hash: BlockHash(block.hash),
+            parent: BlockHash(block.parent_hash),
+            events,
+        })
+    }
+}
+
+pub async fn hold(store: &Store, partition: Partition) -> LeaseKeeper {
+    let shutdown = CancellationToken::new();
+    let ttl = Duration::from_secs(600);
+    let lease = LeaseKeeper::acquire(store, partition, "test", ttl, &shutdown).await.unwrap();
+    lease.expect("no shutdown")
+}
+
+/// Loads a role and lets it work until it has reached the end of the log; says how many stretches
+/// that took.
+pub async fn run_to_end<R: Role>(role: &mut R, store: &Store) -> Result<u32, WorkError> {
+    let lease = hold(store, role.partition()).await;
+    role.load().await?;
+    let mut stretches = 0;
+    while role.work(&lease).await? == Progress::Worked {
+        stretches += 1;
+    }
+    lease.release().await.unwrap();
+    Ok(stretches)
+}
+
+/// Scores all protocols up to the end of the log.
+pub async fn score(store: &Store) {
+    for protocol in protocols() {
+        run_to_end(&mut ScoreRisk::new(store, &chain(), &protocol), store).await.unwrap();
+    }
+}
+
+pub async fn project(store: &Store) {
+    run_to_end(&mut Projector::new(store, &chain()), store).await.unwrap();
+}
+
+pub async fn hashes(store: &Store) -> std::collections::BTreeMap<String, StateHashes> {
+    state::load_hashes(store, &chain()).await.unwrap()
+}
