@@ -99,9 +99,9 @@ impl TestNats {
     /// # Panics
     /// When no stream takes it.
     pub async fn publish_foreign(&self, subject: &str, body: &'static str) {
-        let acknowledged =
-            self.jetstream().await.publish(subject.to_owned(), body.into()).await;
-        acknowledged.expect("the server answers").await.expect("a stream takes it");
+        let jetstream = self.jetstream().await;
+        let sent = jetstream.publish(subject.to_owned(), body.into()).await;
+        sent.expect("the server answers").await.expect("a stream takes it");
     }
 
     async fn jetstream(&self) -> jetstream::Context {

@@ -125,7 +125,7 @@ pub async fn read_log(store: &Store) -> Vec<Entry> {
 /// block.
 #[must_use]
 pub fn canonical_blocks(entries: &[Entry]) -> Vec<ChainBlock> {
-    let mut blocks: Vec<(Seq, ChainBlock)> = Vec::new();
+    let mut blocks: Vec<ChainBlock> = Vec::new();
     for entry in entries {
         match entry.draft.fact().expect("a readable entry") {
             Fact::BlockApplied(applied) => {
@@ -137,21 +137,22 @@ pub fn canonical_blocks(entries: &[Entry]) -> Vec<ChainBlock> {
                     timestamp: at.timestamp.0,
                     events: Vec::new(),
                 };
-                blocks.push((entry.seq, block));
+                blocks.push(block);
             }
             Fact::Event(event) => {
-                let (_, block) = blocks.last_mut().expect("an event follows its block");
+                let block = blocks.last_mut().expect("an event follows its block");
                 assert_eq!(entry.draft.block.map(|at| at.number.0), Some(block.number));
                 block.events.push(logged(&event));
             }
             Fact::BlockReverted(reverted) => {
-                let (seq, block) = blocks.pop().expect("a revert follows its block");
-                assert_eq!((seq, &block.hash), (reverted.applied_seq, &reverted.hash.to_string()));
+                let block = blocks.pop().expect("a revert follows its block");
+                assert_eq!(entry.draft.block.map(|at| at.number.0), Some(block.number));
+                assert_eq!(reverted.hash.to_string(), block.hash);
             }
             _ => {}
         }
     }
-    blocks.into_iter().map(|(_, block)| block).collect()
+    blocks
 }
 
 fn logged(event: &EventData) -> ChainEvent {

@@ -34,6 +34,9 @@ pub struct Outgoing {
 #[derive(Deserialize)]
 struct PublishAnswer {
     seq: Option<u64>,
+    /// The server holds a message with this id, or did a moment ago, and has not stored this one.
+    #[serde(default)]
+    duplicate: bool,
     error: Option<ServerError>,
 }
 
@@ -90,6 +93,8 @@ impl ChainStream {
             .map_err(|error| failed(format!("unreadable answer: {error}")))?;
         match (answer.error, answer.seq) {
             (Some(error), _) => Err(failed(error.description)),
+            // A batch with a known id is an error; a single message is acknowledged and dropped.
+            (None, _) if answer.duplicate => Err(failed("duplicate message id".into())),
             (None, Some(sequence)) => {
                 Ok(StreamPosition { stream_sequence: sequence, seq: Some(last.seq) })
             }

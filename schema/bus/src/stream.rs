@@ -12,6 +12,12 @@ pub(crate) const SEQ_HEADER: &str = "Obsqra-Seq";
 pub(crate) const PREV_HEADER: &str = "Obsqra-Prev";
 pub(crate) const FINALITY_HEADER: &str = "Obsqra-Finality";
 
+/// How long the server refuses a message id that it has seen: the shortest time it allows. What keeps a
+/// window from being stored twice is the position it is published after; the ids are for consumers. The
+/// server remembers ids of messages that were purged, so that a longer time would keep an emptied
+/// stream from being filled again.
+const DUPLICATE_WINDOW: Duration = Duration::from_millis(100);
+
 /// Bounds of a chain's stream; the oldest messages go first.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct StreamLimits {
@@ -72,7 +78,7 @@ impl ChainStream {
             max_age: limits.max_age,
             max_bytes: limits.max_bytes,
             max_messages: limits.max_messages,
-            duplicate_window: Duration::from_secs(120),
+            duplicate_window: DUPLICATE_WINDOW,
             allow_direct: true,
             allow_atomic_publish: true,
             num_replicas: 1,
