@@ -58,6 +58,7 @@ CREATE TABLE event (
 );
 COMMENT ON TABLE event IS 'Watched events; from_seq is the chain.event entry, name is null where no layout fits';
 CREATE INDEX event_protocol_idx ON event (chain_id, protocol, from_seq);
+CREATE INDEX event_contract_idx ON event (chain_id, contract, from_seq);
 CREATE INDEX event_block_idx ON event (chain_id, from_block);
 
 CREATE TABLE market_metrics (

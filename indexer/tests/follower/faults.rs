@@ -50,13 +50,21 @@ async fn trouble_that_passes_leaves_nothing_missing_and_nothing_twice() {
         for block in [next, next + 3] {
             node.faults().inject(fault.clone(), FaultScope::method(BLOCK, 1).at_block(block));
         }
-        if !matches!(fault, Fault::MissingEvents | Fault::UnknownTransactionType | Fault::UnknownField | Fault::WrongParentHash) {
+        if !matches!(
+            fault,
+            Fault::MissingEvents
+                | Fault::UnknownTransactionType
+                | Fault::UnknownField
+                | Fault::WrongParentHash
+        ) {
             node.faults().inject(fault.clone(), FaultScope::method(HEAD, 1));
         }
         node.push_blocks(5).await.unwrap();
         world.caught_up(&node, &following).await;
         world
-            .until(&following, &format!("{fault:?} is used up"), async |_| node.faults().pending() == 0)
+            .until(&following, &format!("{fault:?} is used up"), async |_| {
+                node.faults().pending() == 0
+            })
             .await;
     }
     following.stop().await;

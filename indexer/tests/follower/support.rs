@@ -24,12 +24,8 @@ pub(crate) const SEED: u64 = 3;
 /// A node of the seeded chain with so many blocks; the newest that is accepted on L1 lies `l1_lag` below
 /// its head.
 pub(crate) async fn node(blocks: u64, l1_lag: u64) -> DevNode {
-    let options = DevNodeOptions {
-        blocks,
-        blocks_per_second: 0.0,
-        l1_lag,
-        ..DevNodeOptions::seeded(SEED)
-    };
+    let options =
+        DevNodeOptions { blocks, blocks_per_second: 0.0, l1_lag, ..DevNodeOptions::seeded(SEED) };
     let node = DevNode::start(options).await.unwrap();
     node.wait_for_height(blocks - 1).await;
     node

@@ -77,8 +77,10 @@ async fn check_height(api: &Api, oracle: &Value) {
     let height = oracle["height"].as_u64().unwrap();
     for protocol in PROTOCOLS {
         let answer = api.protocol(protocol, height).await;
-        let markets: BTreeMap<String, &Value> =
-            list(&answer["metrics"]).iter().map(|market| (text(&market["market"]), market)).collect();
+        let markets: BTreeMap<String, &Value> = list(&answer["metrics"])
+            .iter()
+            .map(|market| (text(&market["market"]), market))
+            .collect();
         for (id, expected) in oracle[protocol].as_object().unwrap() {
             let market = markets.get(id).unwrap_or_else(|| panic!("{protocol} {id} at {height}"));
             if protocol == "zklend" {
@@ -99,7 +101,8 @@ async fn check_height(api: &Api, oracle: &Value) {
 
 /// A tracked market has the price of its asset's deepest pool, where there is one.
 fn check_price(market: &Value, prices: &Value, height: u64) {
-    let untracked = list(&market["absent"]).iter().any(|absent| absent["reason"] == "token_unlisted");
+    let untracked =
+        list(&market["absent"]).iter().any(|absent| absent["reason"] == "token_unlisted");
     let price = prices[text(&market["assetAddress"])]["price"].as_str();
     let expected = price.filter(|_| !untracked).map(|digits| with_places(digits, 18));
     assert_eq!(market["priceUsdc"], json!(expected), "{market:#} at {height}");
@@ -112,7 +115,8 @@ async fn check_known_utilization(api: &Api, heights: &[Value]) {
     {
         let at = heights.iter().find(|height| height["block"] == json!(block)).unwrap();
         let answer = api.protocol("zklend", at["height"].as_u64().unwrap()).await;
-        let market = list(&answer["metrics"]).iter().find(|market| market["market"] == token).unwrap();
+        let market =
+            list(&answer["metrics"]).iter().find(|market| market["market"] == token).unwrap();
         assert_eq!(market["asset"], symbol);
         assert_eq!(market["utilizationBps"], json!(bps), "{symbol} at recorded block {block}");
     }
@@ -129,8 +133,11 @@ fn counts(events: &[Value]) -> Value {
 
 /// The watched events of the file, in its order, with the height each block has on the chain.
 fn recorded_events(file: &Path) -> Vec<Value> {
-    let watched: BTreeSet<String> =
-        Registry::parse(MAINNET_REGISTRY).unwrap().watched().map(|address| address.to_string()).collect();
+    let watched: BTreeSet<String> = Registry::parse(MAINNET_REGISTRY)
+        .unwrap()
+        .watched()
+        .map(|address| address.to_string())
+        .collect();
     let lines = BufReader::new(MultiGzDecoder::new(std::fs::File::open(file).unwrap())).lines();
     let mut events = Vec::new();
     for (line, height) in lines.zip(0..) {
@@ -170,13 +177,19 @@ fn check_felts(events: &[Value], file: &Path) {
 
 /// Ekubo gives ratio and tick of a pool beside each other: the price of the one is that of the other.
 fn check_prices_by_tick(events: &[Value]) {
-    let swaps = events.iter().filter(|event| event["protocol"] == "ekubo" && event["name"] == "Swapped");
+    let swaps =
+        events.iter().filter(|event| event["protocol"] == "ekubo" && event["name"] == "Swapped");
     let mut seen = 0;
     for swap in swaps {
         let data = texts(&swap["data"]);
-        let number = |digits: &str| u128::from_str_radix(digits.trim_start_matches("0x"), 16).unwrap();
+        let number =
+            |digits: &str| u128::from_str_radix(digits.trim_start_matches("0x"), 16).unwrap();
         let ratio = number(&data[16]) as f64 / 2f64.powi(128) + number(&data[17]) as f64;
-        let tick = if number(&data[19]) == 0 { number(&data[18]) as f64 } else { -(number(&data[18]) as f64) };
+        let tick = if number(&data[19]) == 0 {
+            number(&data[18]) as f64
+        } else {
+            -(number(&data[18]) as f64)
+        };
         let by_tick = (tick * 1.000_001_f64.ln()).exp();
         assert!((ratio * ratio / by_tick - 1.0).abs() < 2e-6, "{swap:#}");
         let decoded: u128 = text(&swap["decoded"]["liquidity_after"]).parse().unwrap();
@@ -195,22 +208,28 @@ async fn check_bus(servers: &Servers, events: &Value) {
     for message in &messages {
         *found.entry(message.subject.clone()).or_default() += 1;
     }
-    let mut expected = BTreeMap::from([("obsqra.v1.OBSQRA_REC.chain.block_applied".to_owned(), 25)]);
+    let mut expected =
+        BTreeMap::from([("obsqra.v1.OBSQRA_REC.chain.block_applied".to_owned(), 25)]);
     for (protocol, names) in events.as_object().unwrap() {
         for (name, count) in names.as_object().unwrap() {
             let subject = format!("obsqra.v1.OBSQRA_REC.event.{protocol}.{name}");
             expected.insert(subject, count.as_u64().unwrap());
         }
     }
-    let derived: u64 =
-        found.iter().filter(|(subject, _)| subject.contains(".risk.")).map(|(_, count)| count).sum();
+    let derived: u64 = found
+        .iter()
+        .filter(|(subject, _)| subject.contains(".risk."))
+        .map(|(_, count)| count)
+        .sum();
     assert_eq!(derived, count(&entries, Kind::RiskAbsent) as u64);
     found.retain(|subject, _| !subject.contains(".risk."));
     assert_eq!(found, expected);
 }
 
 async fn check_commands(servers: &Servers) {
-    for check in [&["log", "verify"][..], &["project", "verify"], &["derive", "verify"], &["doctor"]] {
+    for check in
+        [&["log", "verify"][..], &["project", "verify"], &["derive", "verify"], &["doctor"]]
+    {
         let mut command = servers.obsqra();
         command.args(check);
         succeed(command).await;

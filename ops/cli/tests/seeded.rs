@@ -12,7 +12,9 @@ mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use obsqra_devnode::{BlockTruth, DevNode, DevNodeOptions, MarketTruth, ProtocolTruth, SEEDED_REGISTRY};
+use obsqra_devnode::{
+    BlockTruth, DevNode, DevNodeOptions, MarketTruth, ProtocolTruth, SEEDED_REGISTRY,
+};
 use obsqra_events::{Entry, Kind, SetDigest};
 use obsqra_protocols::Registry;
 use obsqra_testkit::{ChainBlock, ChainEvent, canonical_blocks, node_blocks, read_log};
@@ -50,7 +52,8 @@ async fn scores_and_markets_are_the_truth_and_causes_hold_the_nodes_felts() {
     }
 
     let entries = read_log(&servers.store).await;
-    let watched: BTreeSet<ContractAddress> = Registry::parse(SEEDED_REGISTRY).unwrap().watched().collect();
+    let watched: BTreeSet<ContractAddress> =
+        Registry::parse(SEEDED_REGISTRY).unwrap().watched().collect();
     let blocks = node_blocks(&node.url(), (0, BLOCKS - 1), &watched).await;
     assert!(canonical_blocks(&entries) == blocks, "the log has other blocks than the node");
     let events = events_by_seq(&api).await;
@@ -103,7 +106,8 @@ async fn events_by_seq(api: &Api) -> BTreeMap<u64, Value> {
 
 /// GraphQL's events are those of the node's watched contracts, block by block and in order.
 fn check_events(events: &BTreeMap<u64, Value>, blocks: &[ChainBlock]) {
-    let of_node = blocks.iter().flat_map(|block| block.events.iter().map(move |event| (block, event)));
+    let of_node =
+        blocks.iter().flat_map(|block| block.events.iter().map(move |event| (block, event)));
     let mut answered = events.values();
     for (block, event) in of_node {
         let found = answered.next().expect("as many events as the node has");
@@ -168,7 +172,9 @@ fn true_figures(market: &MarketTruth) -> Value {
 /// There is a score at each block at which an input other than the age differs from the block before and
 /// none is absent, and at no other.
 fn check_scores(protocol: &str, scores: &[Value], truths: &[BlockTruth]) {
-    let of = |truth: &BlockTruth| truth.protocols.iter().find(|of| of.protocol == protocol).unwrap().clone();
+    let of = |truth: &BlockTruth| {
+        truth.protocols.iter().find(|of| of.protocol == protocol).unwrap().clone()
+    };
     let mut before = None;
     let mut expected = Vec::new();
     for truth in truths {
@@ -270,7 +276,8 @@ impl Tallies {
     fn check(&self, cause: &Value) {
         let position = |member: &str| text(&cause[member]).parse::<u64>().unwrap();
         let selector = text(&cause["selector"]);
-        let protocol = selector.strip_prefix("event protocol=").expect("a window of a protocol's events");
+        let protocol =
+            selector.strip_prefix("event protocol=").expect("a window of a protocol's events");
         let tallies = &self.0[protocol];
         assert_eq!(tallies.keys().next(), Some(&position("fromSeq")), "{cause}");
         let (count, digest) = tallies[&position("toSeq")];

@@ -33,7 +33,7 @@ impl Default for StreamLimits {
     fn default() -> Self {
         Self {
             max_age: Duration::from_secs(7 * 24 * 3600),
-            max_bytes: 4 << 30,
+            max_bytes: 1 << 30,
             max_messages: 20_000_000,
         }
     }

@@ -26,23 +26,23 @@ use obsqra_workers::projections::Projector;
 use obsqra_workers::runtime::{Progress, Role};
 use tokio_util::sync::CancellationToken;
 
-pub const SEED: u64 = 7;
+pub(crate) const SEED: u64 = 7;
 
 /// A contract that no protocol of the registry owns.
-pub const STRANGER: u64 = 0x57a9;
+pub(crate) const STRANGER: u64 = 0x57a9;
 
-pub fn chain() -> ChainId {
+pub(crate) fn chain() -> ChainId {
     ChainId::new(SEEDED_CHAIN_ID).unwrap()
 }
 
-pub fn protocols() -> Vec<ProtocolId> {
+pub(crate) fn protocols() -> Vec<ProtocolId> {
     let registry = Registry::parse(SEEDED_REGISTRY).unwrap();
-    registry.protocols().iter().map(|protocol| protocol.id.clone()).collect()
+    registry.protocols().map(|protocol| protocol.id.clone()).collect()
 }
 
 /// The seeded chain on its way into a log, with the reorganisations that a test asks for.
-pub struct Script {
-    pub writer: ChainWriter,
+pub(crate) struct Script {
+    pub(crate) writer: ChainWriter,
     source: Chain,
     canonical: Vec<SealedBlock>,
     epoch: u32,
@@ -50,7 +50,7 @@ pub struct Script {
 
 impl Script {
     /// Adopts the registry of the seeded chain; no block is written yet.
-    pub async fn start(store: &Store) -> Self {
+    pub(crate) async fn start(store: &Store) -> Self {
         let writer = ChainWriter::new(store, &chain()).await;
         let hash = Registry::parse(SEEDED_REGISTRY).unwrap().hash();
         writer.adopt_registry("1", hash, SEEDED_REGISTRY).await.unwrap();
@@ -58,7 +58,7 @@ impl Script {
     }
 
     /// Applies the next blocks, each in a transaction of its own.
-    pub async fn grow(&mut self, blocks: usize) {
+    pub(crate) async fn grow(&mut self, blocks: usize) {
         for _ in 0..blocks {
             let block = self.source.next_block().unwrap().block;
             let entries = self.entries(&block);
@@ -68,7 +68,7 @@ impl Script {
     }
 
     /// Replaces the newest blocks by `with` others, in one transaction.
-    pub async fn reorganise(&mut self, depth: usize, with: usize) {
+    pub(crate) async fn reorganise(&mut self, depth: usize, with: usize) {
         let fork = self.canonical.len() - depth;
         let first = &self.canonical[fork];
         self.source.fork_at(first.number, first.parent_hash);
@@ -77,7 +77,7 @@ impl Script {
     }
 
     /// Leaves the canonical chain for another one by `depth` blocks and comes back: A, B, A.
-    pub async fn detour(&mut self, depth: usize, with: usize) {
+    pub(crate) async fn detour(&mut self, depth: usize, with: usize) {
         let source = self.source.clone();
         let fork = self.canonical.len() - depth;
         let left = self.canonical[fork..].to_vec();
@@ -94,15 +94,15 @@ impl Script {
         self.canonical.extend(by);
     }
 
-    pub fn tip(&self) -> &SealedBlock {
+    pub(crate) fn tip(&self) -> &SealedBlock {
         self.canonical.last().unwrap()
     }
 
-    pub fn canonical(&self) -> &[SealedBlock] {
+    pub(crate) fn canonical(&self) -> &[SealedBlock] {
         &self.canonical
     }
 
-    pub fn block_ref(&self, block: &SealedBlock) -> BlockRef {
+    pub(crate) fn block_ref(&self, block: &SealedBlock) -> BlockRef {
         BlockRef {
             number: BlockNumber(block.number),
             epoch: BranchEpoch(self.epoch),
@@ -142,7 +142,7 @@ impl Script {
     }
 }
 
-pub async fn hold(store: &Store, partition: Partition) -> LeaseKeeper {
+pub(crate) async fn hold(store: &Store, partition: Partition) -> LeaseKeeper {
     let shutdown = CancellationToken::new();
     let ttl = Duration::from_secs(600);
     let lease = LeaseKeeper::acquire(store, partition, "test", ttl, &shutdown).await.unwrap();
@@ -151,7 +151,7 @@ pub async fn hold(store: &Store, partition: Partition) -> LeaseKeeper {
 
 /// Loads a role and lets it work until it has reached the end of the log; says how many stretches
 /// that took.
-pub async fn run_to_end<R: Role>(role: &mut R, store: &Store) -> Result<u32, WorkError> {
+pub(crate) async fn run_to_end<R: Role>(role: &mut R, store: &Store) -> Result<u32, WorkError> {
     let lease = hold(store, role.partition()).await;
     role.load().await?;
     let mut stretches = 0;
@@ -163,16 +163,16 @@ pub async fn run_to_end<R: Role>(role: &mut R, store: &Store) -> Result<u32, Wor
 }
 
 /// Scores all protocols up to the end of the log.
-pub async fn score(store: &Store) {
+pub(crate) async fn score(store: &Store) {
     for protocol in protocols() {
         run_to_end(&mut ScoreRisk::new(store, &chain(), &protocol), store).await.unwrap();
     }
 }
 
-pub async fn project(store: &Store) {
+pub(crate) async fn project(store: &Store) {
     run_to_end(&mut Projector::new(store, &chain()), store).await.unwrap();
 }
 
-pub async fn hashes(store: &Store) -> std::collections::BTreeMap<String, StateHashes> {
+pub(crate) async fn hashes(store: &Store) -> std::collections::BTreeMap<String, StateHashes> {
     state::load_hashes(store, &chain()).await.unwrap()
 }

@@ -27,7 +27,8 @@ pub(crate) fn check_stream(entries: &[Entry], messages: &[StoredMessage]) {
         .filter(|entry| !matches!(entry.draft.kind, Kind::Adopted | Kind::BlockAttested))
         .map(|entry| entry.seq.0)
         .collect();
-    let on_stream: Vec<u64> = messages.iter().map(|message| number(message, "Obsqra-Seq")).collect();
+    let on_stream: Vec<u64> =
+        messages.iter().map(|message| number(message, "Obsqra-Seq")).collect();
     assert_eq!(on_stream, published, "each entry once, in order");
     let mut tails: BTreeMap<&str, u64> = BTreeMap::new();
     for message in messages {

@@ -70,8 +70,13 @@ impl Process {
         until(&format!("`{label}` is printed"), async || {
             // The output is looked at last: a process may print and end at once.
             let running = self.is_running();
-            found = self.stdout().lines().find_map(|line| line.strip_prefix(label).map(str::to_owned));
-            assert!(running || found.is_some(), "ended before it printed {label}: {}", self.stderr());
+            found =
+                self.stdout().lines().find_map(|line| line.strip_prefix(label).map(str::to_owned));
+            assert!(
+                running || found.is_some(),
+                "ended before it printed {label}: {}",
+                self.stderr()
+            );
             found.is_some()
         })
         .await;
