@@ -6,8 +6,8 @@ use obsqra_events::{
     BlockApplied, BlockAttested, BlockFinalized, BlockReverted, Check, Draft, EventData, Fact,
     Verdict,
 };
-use obsqra_store::{Key, Keyed};
 use obsqra_store::key::AppliedBlock;
+use obsqra_store::{Key, Keyed};
 use obsqra_types::{BlockNumber, BlockRef, BranchEpoch, ChainId, ContractAddress, Hash32};
 use sha2::{Digest, Sha256};
 

@@ -15,7 +15,9 @@ pub enum IndexError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The node serves another chain than the log holds.
-    #[error("node {node} serves chain {found}, this log follows {expected}: point OBSQRA_RPC_URL at a node of {expected}, or use another data directory")]
+    #[error(
+        "node {node} serves chain {found}, this log follows {expected}: point OBSQRA_RPC_URL at a node of {expected}, or use another data directory"
+    )]
     WrongChain {
         /// The node.
         node: String,
@@ -25,7 +27,9 @@ pub enum IndexError {
         expected: ChainId,
     },
     /// A block does not link to the one below, and the node keeps saying so.
-    #[error("node {node}: block {number} names {parent} as its parent, but the node's block below has hash {below}: the node contradicts itself, use another node")]
+    #[error(
+        "node {node}: block {number} names {parent} as its parent, but the node's block below has hash {below}: the node contradicts itself, use another node"
+    )]
     Unlinked {
         /// The node.
         node: String,
@@ -37,7 +41,9 @@ pub enum IndexError {
         below: BlockHash,
     },
     /// The node's chain leaves ours below a block that is accepted on L1.
-    #[error("node {node}: its block {number} is not the one in the log, although blocks up to {finalized} are accepted on L1: nothing was reverted; check the node")]
+    #[error(
+        "node {node}: its block {number} is not the one in the log, although blocks up to {finalized} are accepted on L1: nothing was reverted; check the node"
+    )]
     BelowFinal {
         /// The node.
         node: String,
@@ -47,7 +53,9 @@ pub enum IndexError {
         finalized: BlockNumber,
     },
     /// Nothing in common down to the first block of the log.
-    #[error("node {node}: it has another block {first}, the first in the log: the node serves another history of {chain}")]
+    #[error(
+        "node {node}: it has another block {first}, the first in the log: the node serves another history of {chain}"
+    )]
     NoCommonBlock {
         /// The node.
         node: String,

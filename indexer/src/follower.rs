@@ -133,7 +133,8 @@ impl Follower {
         let Some(lease) = acquired else {
             return Ok(());
         };
-        let session = Session { follower: self, lease: &lease, encoder: self.encoder(&spec).await? };
+        let session =
+            Session { follower: self, lease: &lease, encoder: self.encoder(&spec).await? };
         let followed = session.follow(shutdown, patience).await;
         if let Err(error) = lease.release().await {
             tracing::warn!(%error, "lease not released; it runs out by itself");
@@ -343,4 +344,3 @@ fn remedy(error: &IndexError) -> Remedy {
         }
     }
 }
-

@@ -203,9 +203,8 @@ mod tests {
         let position = at(id(9, 90));
         let first = BlockNumber(0);
         let hash = |value: u64| BlockHash(Felt::from(value));
-        let search = |height, node, own| {
-            position.search(first, BlockNumber(height), hash(node), hash(own))
-        };
+        let search =
+            |height, node, own| position.search(first, BlockNumber(height), hash(node), hash(own));
         assert_eq!(search(8, 1, 1), ForkSearch::Found(BlockNumber(8)));
         assert_eq!(search(8, 1, 2), ForkSearch::Down(BlockNumber(7)));
         assert_eq!(search(3, 1, 2), ForkSearch::BelowFinal);

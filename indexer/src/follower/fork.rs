@@ -123,7 +123,10 @@ impl Session<'_> {
         let reverts = above.iter().map(|block| self.encoder.reverted(block)).collect();
         let encoded = blocks.iter().map(|block| self.encoder.block(block, epoch)).collect();
         tracing::warn!(
-            node = self.node(), fork = fork.number.0, reverted = above.len(), epoch = epoch.0,
+            node = self.node(),
+            fork = fork.number.0,
+            reverted = above.len(),
+            epoch = epoch.0,
             "reorganisation: blocks above the fork are replaced"
         );
         metrics::counter!("obsqra_indexer_reverted_blocks_total").increment(above.len() as u64);

@@ -48,10 +48,7 @@ impl SourceBlock {
     /// The block as far as linking goes.
     #[must_use]
     pub fn link(&self) -> BlockLink {
-        BlockLink {
-            id: BlockId { number: self.number, hash: self.hash },
-            parent: self.parent_hash,
-        }
+        BlockLink { id: BlockId { number: self.number, hash: self.hash }, parent: self.parent_hash }
     }
 
     /// Puts a parsed block and the header members that the `starknet` types lack together.
@@ -146,9 +143,8 @@ fn expect(member: &str, header: u64, received: u64) -> Result<(), String> {
 }
 
 fn gas_price(price: &ResourcePrice, member: &str) -> Result<GasPrice, String> {
-    let narrow = |felt: &Felt| {
-        u128::try_from(*felt).map_err(|_| format!("{member} is beyond 128 bits"))
-    };
+    let narrow =
+        |felt: &Felt| u128::try_from(*felt).map_err(|_| format!("{member} is beyond 128 bits"));
     Ok(GasPrice { fri: narrow(&price.price_in_fri)?, wei: narrow(&price.price_in_wei)? })
 }
 

@@ -10,7 +10,9 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
-use starknet::core::types::{BlockHashAndNumber, BlockWithReceipts, MaybePreConfirmedBlockWithTxHashes};
+use starknet::core::types::{
+    BlockHashAndNumber, BlockWithReceipts, MaybePreConfirmedBlockWithTxHashes,
+};
 use url::Url;
 
 use super::block::HeaderExtension;
@@ -158,10 +160,10 @@ impl JsonRpcSource {
         let result = self
             .result(&what, &body)?
             .ok_or_else(|| SourceError::NoBlock { node: self.name.clone(), number })?;
-        let block: BlockWithReceipts = serde_json::from_str(result.get())
-            .map_err(|error| self.unusable(&what, &error))?;
-        let extension: HeaderExtension = serde_json::from_str(result.get())
-            .map_err(|error| self.unusable(&what, &error))?;
+        let block: BlockWithReceipts =
+            serde_json::from_str(result.get()).map_err(|error| self.unusable(&what, &error))?;
+        let extension: HeaderExtension =
+            serde_json::from_str(result.get()).map_err(|error| self.unusable(&what, &error))?;
         if block.block_number != number.0 {
             let other = format!("it is block {}", block.block_number);
             return Err(self.unusable(&what, &other));
@@ -194,11 +196,7 @@ impl JsonRpcSource {
             .transpose()
     }
 
-    fn result<'a>(
-        &self,
-        what: &str,
-        body: &'a [u8],
-    ) -> Result<Option<&'a RawValue>, SourceError> {
+    fn result<'a>(&self, what: &str, body: &'a [u8]) -> Result<Option<&'a RawValue>, SourceError> {
         let answer: Answer<'a> =
             serde_json::from_slice(body).map_err(|error| self.unusable(what, &error))?;
         match (answer.result, answer.error) {

@@ -46,10 +46,9 @@ pub(crate) async fn run(command: Command, settings: Settings) -> Result<ExitCode
 }
 
 async fn index(settings: Settings) -> Result<()> {
-    let url = settings
-        .rpc_url
-        .clone()
-        .context("no node is set: set OBSQRA_RPC_URL (`obsqra devnode` runs one for development)")?;
+    let url = settings.rpc_url.clone().context(
+        "no node is set: set OBSQRA_RPC_URL (`obsqra devnode` runs one for development)",
+    )?;
     let source = roles::node(&url)?;
     let mut running = Roles::new()?;
     let Some(instance) = running.unless_stopped(Instance::open(&settings)).await? else {

@@ -179,7 +179,11 @@ impl Settings {
 
     /// The chain that was set, if one was.
     pub(crate) fn chain(&self) -> Result<Option<ChainId>> {
-        self.chain.as_ref().map(|name| ChainId::new(name.as_str())).transpose().context("setting chain")
+        self.chain
+            .as_ref()
+            .map(|name| ChainId::new(name.as_str()))
+            .transpose()
+            .context("setting chain")
     }
 }
 
@@ -264,7 +268,7 @@ fn describe(error: figment::Error) -> anyhow::Error {
 }
 
 fn read_secret(file: &Path) -> Result<String> {
-    let text = std::fs::read_to_string(file)
-        .with_context(|| format!("secret file {}", file.display()))?;
+    let text =
+        std::fs::read_to_string(file).with_context(|| format!("secret file {}", file.display()))?;
     Ok(text.trim().to_owned())
 }

@@ -37,8 +37,12 @@ impl Instance {
         match (&settings.database_url, &settings.nats_url) {
             (Some(database), Some(nats)) => Ok(Self::external(settings, database, nats)),
             (None, None) => Self::private(&settings.data_dir).await,
-            (Some(_), None) => bail!("OBSQRA_DATABASE_URL is set and OBSQRA_NATS_URL is not: set both or neither"),
-            (None, Some(_)) => bail!("OBSQRA_NATS_URL is set and OBSQRA_DATABASE_URL is not: set both or neither"),
+            (Some(_), None) => {
+                bail!("OBSQRA_DATABASE_URL is set and OBSQRA_NATS_URL is not: set both or neither")
+            }
+            (None, Some(_)) => {
+                bail!("OBSQRA_NATS_URL is set and OBSQRA_DATABASE_URL is not: set both or neither")
+            }
         }
     }
 

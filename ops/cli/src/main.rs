@@ -26,7 +26,11 @@ fn main() -> ExitCode {
         Err(message) => {
             let code = if message.use_stderr() { WRONG_USE } else { 0 };
             // Printing can only fail when the terminal is gone, and then nobody reads the reason.
-            return if message.print().is_ok() { ExitCode::from(code) } else { ExitCode::from(FAILED) };
+            return if message.print().is_ok() {
+                ExitCode::from(code)
+            } else {
+                ExitCode::from(FAILED)
+            };
         }
     };
     let settings = match config::Settings::load(&args) {

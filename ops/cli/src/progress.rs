@@ -71,7 +71,10 @@ fn line(now: &Progress, rates: &Rates) -> String {
             format!("{lag} behind, {} left", readable(Duration::from_secs(seconds)))
         }
     };
-    format!("block {tip} of {head} · {:.0} blocks/s · {:.0} events/s · {left}", rates.blocks, rates.events)
+    format!(
+        "block {tip} of {head} · {:.0} blocks/s · {:.0} events/s · {left}",
+        rates.blocks, rates.events
+    )
 }
 
 fn readable(time: Duration) -> String {

@@ -192,7 +192,8 @@ pub(crate) async fn known_chain(settings: &Settings, store: &Store) -> Result<Op
     if let Some(chain) = settings.chain()? {
         return Ok(Some(chain));
     }
-    let mut chains = key::chains(store).await.context("is the database migrated? run `obsqra migrate`")?;
+    let mut chains =
+        key::chains(store).await.context("is the database migrated? run `obsqra migrate`")?;
     match chains.len() {
         0 | 1 => Ok(chains.pop()),
         _ => Err(anyhow!("the log holds several chains: name one with OBSQRA_CHAIN")),
@@ -224,7 +225,9 @@ pub(crate) async fn wait_for_chain(
 /// The node that is set.
 pub(crate) fn node(url: &str) -> Result<JsonRpcSource> {
     // The address may hold a key: it is not repeated in the error.
-    let url = url.parse().map_err(|_| anyhow!("OBSQRA_RPC_URL is no address: expected http:// or https://"))?;
+    let url = url
+        .parse()
+        .map_err(|_| anyhow!("OBSQRA_RPC_URL is no address: expected http:// or https://"))?;
     Ok(JsonRpcSource::new(JsonRpcOptions { url, timeout: NODE_TIMEOUT })?)
 }
 
@@ -235,7 +238,9 @@ fn registry_bytes(settings: &Settings, chain: &ChainId) -> Result<Vec<u8>> {
     match chain.as_str() {
         "SN_MAIN" | "OBSQRA_REC" => Ok(MAINNET_REGISTRY.to_vec()),
         "OBSQRA_DEV" => Ok(SEEDED_REGISTRY.to_vec()),
-        _ => Err(anyhow!("there is no built-in registry for chain {chain}: give one with --registry FILE")),
+        _ => Err(anyhow!(
+            "there is no built-in registry for chain {chain}: give one with --registry FILE"
+        )),
     }
 }
 
@@ -285,13 +290,21 @@ pub(crate) async fn follow(
 }
 
 /// The relay of a chain.
-pub(crate) async fn relay(context: RoleContext, chain: ChainId, stop: CancellationToken) -> Result<()> {
+pub(crate) async fn relay(
+    context: RoleContext,
+    chain: ChainId,
+    stop: CancellationToken,
+) -> Result<()> {
     let mut role = Relay::new(&context.store, &context.stream, &chain);
     Ok(runtime::run(&mut role, &context, &stop).await?)
 }
 
 /// The projector of a chain.
-pub(crate) async fn project(context: RoleContext, chain: ChainId, stop: CancellationToken) -> Result<()> {
+pub(crate) async fn project(
+    context: RoleContext,
+    chain: ChainId,
+    stop: CancellationToken,
+) -> Result<()> {
     let mut role = Projector::new(&context.store, &chain);
     Ok(runtime::run(&mut role, &context, &stop).await?)
 }

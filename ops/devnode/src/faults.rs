@@ -67,29 +67,18 @@ pub struct FaultScope {
 impl FaultScope {
     /// The next calls, whatever they are.
     pub fn next_calls(times: u32) -> Self {
-        Self {
-            method: None,
-            block: None,
-            times,
-        }
+        Self { method: None, block: None, times }
     }
 
     /// The next calls of a method.
     pub fn method(method: impl Into<String>, times: u32) -> Self {
-        Self {
-            method: Some(method.into()),
-            block: None,
-            times,
-        }
+        Self { method: Some(method.into()), block: None, times }
     }
 
     /// The same about one block only.
     #[must_use]
     pub fn at_block(self, number: u64) -> Self {
-        Self {
-            block: Some(number),
-            ..self
-        }
+        Self { block: Some(number), ..self }
     }
 }
 
@@ -112,9 +101,7 @@ pub struct Faults {
 impl Faults {
     /// Faults of a script, in its order.
     pub(crate) fn scripted(faults: Vec<ScriptedFault>) -> Self {
-        Self {
-            waiting: Mutex::new(faults.into()),
-        }
+        Self { waiting: Mutex::new(faults.into()) }
     }
 
     /// Adds a fault behind those that wait.
@@ -131,18 +118,13 @@ impl Faults {
 
     /// How many calls are still to be spoiled.
     pub fn pending(&self) -> u64 {
-        self.lock()
-            .iter()
-            .map(|waiting| u64::from(waiting.scope.times))
-            .sum()
+        self.lock().iter().map(|waiting| u64::from(waiting.scope.times)).sum()
     }
 
     /// Takes the first fault that waits for such a call.
     pub(crate) fn take(&self, method: &str, height: Option<u64>) -> Option<Fault> {
         let mut waiting = self.lock();
-        let index = waiting
-            .iter()
-            .position(|entry| entry.applies_to(method, height))?;
+        let index = waiting.iter().position(|entry| entry.applies_to(method, height))?;
         let entry = waiting.get_mut(index)?;
         entry.scope.times = entry.scope.times.saturating_sub(1);
         let fault = entry.fault.clone();
@@ -159,10 +141,7 @@ impl Faults {
 
 impl ScriptedFault {
     fn applies_to(&self, method: &str, height: Option<u64>) -> bool {
-        self.scope
-            .method
-            .as_deref()
-            .is_none_or(|wanted| wanted == method)
+        self.scope.method.as_deref().is_none_or(|wanted| wanted == method)
             && self.scope.block.is_none_or(|wanted| height == Some(wanted))
             && self.fault.concerns(method)
     }
@@ -173,18 +152,14 @@ impl Fault {
     fn concerns(&self, method: &str) -> bool {
         match self {
             Self::WrongChainId(_) => method == "starknet_chainId",
-            Self::HeadBackwards { .. } => matches!(
-                method,
-                "starknet_blockNumber" | "starknet_blockHashAndNumber"
-            ),
+            Self::HeadBackwards { .. } => {
+                matches!(method, "starknet_blockNumber" | "starknet_blockHashAndNumber")
+            }
             Self::WrongParentHash | Self::UnknownField => {
                 method.starts_with("starknet_getBlockWith")
             }
             Self::UnknownTransactionType => {
-                matches!(
-                    method,
-                    "starknet_getBlockWithReceipts" | "starknet_getBlockWithTxs"
-                )
+                matches!(method, "starknet_getBlockWithReceipts" | "starknet_getBlockWithTxs")
             }
             Self::MissingEvents => method == "starknet_getBlockWithReceipts",
             Self::TooManyRequests { .. }
@@ -223,10 +198,8 @@ impl Fault {
 /// Puts another hash in the place of the parent's.
 fn with_other_parent(body: &[u8]) -> Vec<u8> {
     const MEMBER: &[u8] = b"\"parent_hash\":\"";
-    let found = body
-        .windows(MEMBER.len())
-        .position(|window| window == MEMBER)
-        .map(|at| at + MEMBER.len());
+    let found =
+        body.windows(MEMBER.len()).position(|window| window == MEMBER).map(|at| at + MEMBER.len());
     let Some((before, value)) = found.and_then(|at| body.split_at_checked(at)) else {
         return body.to_vec();
     };

@@ -147,33 +147,22 @@ impl DevNode {
         let listener = TcpListener::bind(listen)
             .await
             .map_err(|source| DevNodeError::Listen { listen, source })?;
-        let address = listener
-            .local_addr()
-            .map_err(|source| DevNodeError::Listen { listen, source })?;
+        let address =
+            listener.local_addr().map_err(|source| DevNodeError::Listen { listen, source })?;
         let chain = open(options.source).await?;
         let server = Arc::new(Server {
-            context: Context {
-                ledger: Ledger::new(options.l1_lag),
-                chain_id: chain.chain_id(),
-            },
+            context: Context { ledger: Ledger::new(options.l1_lag), chain_id: chain.chain_id() },
             faults: Arc::new(Faults::scripted(options.faults)),
             stop: CancellationToken::new(),
         });
-        let shared = Arc::new(Shared {
-            chain: Mutex::new(chain),
-            server,
-            head: watch::Sender::new(None),
-        });
+        let shared =
+            Arc::new(Shared { chain: Mutex::new(chain), server, head: watch::Sender::new(None) });
         Shared::extend(&shared, 1).await?;
         let tasks = vec![
             tokio::spawn(serve(listener, Arc::clone(&shared.server))),
             tokio::spawn(produce(Arc::clone(&shared), options.blocks, pace)),
         ];
-        Ok(Self {
-            shared,
-            address,
-            tasks,
-        })
+        Ok(Self { shared, address, tasks })
     }
 
     /// Where the node answers.
@@ -194,9 +183,7 @@ impl DevNode {
     /// Waits until a block of this height is served.
     pub async fn wait_for_height(&self, number: u64) {
         let mut heads = self.shared.head.subscribe();
-        let reached = heads
-            .wait_for(|head| head.is_some_and(|head| head.number >= number))
-            .await;
+        let reached = heads.wait_for(|head| head.is_some_and(|head| head.number >= number)).await;
         // The sender lives as long as `self`, so waiting cannot fail.
         debug_assert!(reached.is_ok());
     }
@@ -221,26 +208,12 @@ impl DevNode {
 
     /// The truth about a block of a seeded chain.
     pub fn truth(&self, number: u64) -> Option<BlockTruth> {
-        self.shared
-            .server
-            .context
-            .ledger
-            .by_number(number)?
-            .truth
-            .clone()
+        self.shared.server.context.ledger.by_number(number)?.truth.clone()
     }
 
     /// The height on its own chain of a recorded block.
     pub fn recorded_number(&self, number: u64) -> Option<u64> {
-        match self
-            .shared
-            .server
-            .context
-            .ledger
-            .by_number(number)?
-            .block
-            .origin
-        {
+        match self.shared.server.context.ledger.by_number(number)?.block.origin {
             crate::chain::block::Origin::Recorded { number } => Some(number),
             crate::chain::block::Origin::Seeded => None,
         }
@@ -318,10 +291,7 @@ impl Shared {
             return Err(refused);
         };
         chain.fork_at(from, parent.block.hash);
-        let others = (0..new_len)
-            .map_while(|_| chain.next_block())
-            .map(Served::new)
-            .collect();
+        let others = (0..new_len).map_while(|_| chain.next_block()).map(Served::new).collect();
         self.publish(from, others);
         Ok(())
     }
@@ -330,9 +300,7 @@ impl Shared {
 /// The time between two paced blocks; `None` for no such blocks.
 fn pace(blocks_per_second: f64) -> Result<Option<Duration>, DevNodeError> {
     if !(0.0..=MAX_BLOCKS_PER_SECOND).contains(&blocks_per_second) {
-        return Err(DevNodeError::Pace {
-            given: blocks_per_second,
-        });
+        return Err(DevNodeError::Pace { given: blocks_per_second });
     }
     Ok(Duration::try_from_secs_f64(1.0 / blocks_per_second).ok())
 }
@@ -348,9 +316,8 @@ async fn open(source: Source) -> Result<Chain, DevNodeError> {
 
 async fn serve(listener: TcpListener, server: Arc<Server>) {
     let stop = server.stop.clone();
-    let served = axum::serve(listener, router(server))
-        .with_graceful_shutdown(stop.cancelled_owned())
-        .await;
+    let served =
+        axum::serve(listener, router(server)).with_graceful_shutdown(stop.cancelled_owned()).await;
     if let Err(error) = served {
         tracing::error!(%error, "the development node no longer answers");
     }

@@ -139,29 +139,16 @@ struct LineEvent {
 
 /// Reads and checks a whole file.
 pub(crate) fn read(path: &Path) -> Result<Vec<BlockDraft>, RecordedError> {
-    let unreadable = |source| RecordedError::Unreadable {
-        path: path.to_owned(),
-        source,
-    };
+    let unreadable = |source| RecordedError::Unreadable { path: path.to_owned(), source };
     let mut file = BufReader::new(std::fs::File::open(path).map_err(unreadable)?);
-    let zipped = file
-        .fill_buf()
-        .map_err(unreadable)?
-        .starts_with(&[0x1f, 0x8b]);
-    let reader: Box<dyn BufRead> = if zipped {
-        Box::new(BufReader::new(MultiGzDecoder::new(file)))
-    } else {
-        Box::new(file)
-    };
+    let zipped = file.fill_buf().map_err(unreadable)?.starts_with(&[0x1f, 0x8b]);
+    let reader: Box<dyn BufRead> =
+        if zipped { Box::new(BufReader::new(MultiGzDecoder::new(file))) } else { Box::new(file) };
     read_lines(path, reader)
 }
 
 fn read_lines(path: &Path, mut reader: Box<dyn BufRead>) -> Result<Vec<BlockDraft>, RecordedError> {
-    let bad = |line, what| RecordedError::BadLine {
-        path: path.to_owned(),
-        line,
-        what,
-    };
+    let bad = |line, what| RecordedError::BadLine { path: path.to_owned(), line, what };
     let mut drafts = Vec::new();
     let mut before = None;
     let mut text = Vec::new();
@@ -172,10 +159,7 @@ fn read_lines(path: &Path, mut reader: Box<dyn BufRead>) -> Result<Vec<BlockDraf
             .by_ref()
             .take(limit)
             .read_until(b'\n', &mut text)
-            .map_err(|source| RecordedError::Unreadable {
-                path: path.to_owned(),
-                source,
-            })?;
+            .map_err(|source| RecordedError::Unreadable { path: path.to_owned(), source })?;
         if read == 0 {
             break;
         }
@@ -187,13 +171,7 @@ fn read_lines(path: &Path, mut reader: Box<dyn BufRead>) -> Result<Vec<BlockDraf
         }
         drafts.push(parse_line(&text, &mut before).map_err(|what| bad(line, what))?);
     }
-    if drafts.is_empty() {
-        Err(RecordedError::Empty {
-            path: path.to_owned(),
-        })
-    } else {
-        Ok(drafts)
-    }
+    if drafts.is_empty() { Err(RecordedError::Empty { path: path.to_owned() }) } else { Ok(drafts) }
 }
 
 /// What the line above said.
@@ -211,16 +189,10 @@ fn parse_line(text: &[u8], before: &mut Option<Before>) -> Result<BlockDraft, Ba
     felt(&block.hash, || "hash".to_owned())?;
     felt(&block.parent_hash, || "parent_hash".to_owned())?;
     let transactions = transactions(&block.transactions)?;
-    *before = Some(Before {
-        chain: block.chain,
-        number: block.number,
-        timestamp: block.timestamp,
-    });
+    *before = Some(Before { chain: block.chain, number: block.number, timestamp: block.timestamp });
     Ok(BlockDraft {
         timestamp: block.timestamp,
-        origin: Origin::Recorded {
-            number: block.number,
-        },
+        origin: Origin::Recorded { number: block.number },
         transactions,
     })
 }
@@ -233,10 +205,7 @@ fn check_order(block: &LineBlock, previous: &Before) -> Result<(), BadLine> {
         });
     }
     if block.number <= previous.number {
-        return Err(BadLine::NumberBackwards {
-            number: block.number,
-            previous: previous.number,
-        });
+        return Err(BadLine::NumberBackwards { number: block.number, previous: previous.number });
     }
     if block.timestamp < previous.timestamp {
         return Err(BadLine::TimestampBackwards {
@@ -252,14 +221,10 @@ fn transactions(lines: &[LineTransaction]) -> Result<Vec<TransactionDraft>, BadL
     lines
         .iter()
         .map(|line| {
-            if let Some(previous) = last_transaction
-                .replace(line.index)
-                .filter(|&previous| line.index <= previous)
+            if let Some(previous) =
+                last_transaction.replace(line.index).filter(|&previous| line.index <= previous)
             {
-                return Err(BadLine::TransactionOrder {
-                    index: line.index,
-                    previous,
-                });
+                return Err(BadLine::TransactionOrder { index: line.index, previous });
             }
             let place = line.index;
             Ok(TransactionDraft {
@@ -321,9 +286,8 @@ fn parse_felt(text: &str) -> Result<Felt, &'static str> {
     }
     let mut bytes = [0_u8; 32];
     for (place, digit) in digits.bytes().rev().enumerate() {
-        let value = char::from(digit)
-            .to_digit(16)
-            .ok_or("it has a character that is no hex digit")?;
+        let value =
+            char::from(digit).to_digit(16).ok_or("it has a character that is no hex digit")?;
         let value = u8::try_from(value).unwrap_or(0);
         if let Some(byte) = bytes.get_mut(31 - place / 2) {
             *byte |= if place % 2 == 0 { value } else { value << 4 };

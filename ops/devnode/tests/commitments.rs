@@ -33,10 +33,7 @@ fn price(value: &Value) -> GasPrice {
     let hex = |name: &str| {
         u128::from_str_radix(&value[name].as_str().expect("a text")[2..], 16).expect("hex")
     };
-    GasPrice {
-        wei: hex("price_in_wei"),
-        fri: hex("price_in_fri"),
-    }
+    GasPrice { wei: hex("price_in_wei"), fri: hex("price_in_fri") }
 }
 
 #[test]
@@ -50,10 +47,8 @@ fn a_real_block_is_recomputed_from_its_transactions() {
     let block = &answer["result"];
     let entries = block["transactions"].as_array().expect("transactions");
     let hash = |entry: &Value| felt(&entry["receipt"]["transaction_hash"]);
-    let signatures: Vec<_> = entries
-        .iter()
-        .map(|entry| felts(&entry["transaction"]["signature"]))
-        .collect();
+    let signatures: Vec<_> =
+        entries.iter().map(|entry| felts(&entry["transaction"]["signature"])).collect();
     let signed: Vec<_> = entries
         .iter()
         .zip(&signatures)
@@ -73,12 +68,7 @@ fn a_real_block_is_recomputed_from_its_transactions() {
                 .map(move |e| (hash(entry), e))
         })
         .map(|(hash, event)| {
-            (
-                hash,
-                felt(&event["from_address"]),
-                felts(&event["keys"]),
-                felts(&event["data"]),
-            )
+            (hash, felt(&event["from_address"]), felts(&event["keys"]), felts(&event["data"]))
         })
         .collect();
     let fields: Vec<_> = events
@@ -106,17 +96,8 @@ fn a_real_block_is_recomputed_from_its_transactions() {
             }
         })
         .collect();
-    assert_eq!(
-        receipt_commitment(&receipts),
-        felt(&block["receipt_commitment"])
-    );
-    assert_eq!(
-        price(&block["l1_data_gas_price"]),
-        GasPrice {
-            wei: 1,
-            fri: 0x5645
-        }
-    );
+    assert_eq!(receipt_commitment(&receipts), felt(&block["receipt_commitment"]));
+    assert_eq!(price(&block["l1_data_gas_price"]), GasPrice { wei: 1, fri: 0x5645 });
 }
 
 /// The header of a sealed block, put together again from what the block says.

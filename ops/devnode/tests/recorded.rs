@@ -16,9 +16,7 @@ use obsqra_devnode::{Chain, DevNode, DevNodeError, DevNodeOptions, Origin};
 use serde_json::{Value, json};
 
 fn shared(path: &str) -> Option<PathBuf> {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../../../shared")
-        .join(path);
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared").join(path);
     if file.exists() {
         return Some(file);
     }
@@ -72,17 +70,13 @@ fn file_of(lines: &[String]) -> tempfile::NamedTempFile {
 fn gzipped_and_plain_files_are_the_same_chain() {
     let text = format!("{}\n{}\n", block(5, 100), block(9, 100));
     let plain = file_of(std::slice::from_ref(&text));
-    let mut zipped = GzEncoder::new(
-        tempfile::NamedTempFile::new().expect("a file"),
-        Compression::fast(),
-    );
+    let mut zipped =
+        GzEncoder::new(tempfile::NamedTempFile::new().expect("a file"), Compression::fast());
     zipped.write_all(text.as_bytes()).expect("written");
     let zipped = zipped.finish().expect("written");
     let hashes = |path: &Path| {
         let mut chain = Chain::recorded(path).expect("a good file");
-        std::iter::from_fn(|| chain.next_block())
-            .map(|made| made.block.hash)
-            .collect::<Vec<_>>()
+        std::iter::from_fn(|| chain.next_block()).map(|made| made.block.hash).collect::<Vec<_>>()
     };
     assert_eq!(hashes(plain.path()), hashes(zipped.path()));
     assert_eq!(hashes(plain.path()).len(), 2);
@@ -99,25 +93,12 @@ fn a_bad_line_is_named_with_what_is_wrong() {
         ("{\"chain\": ".to_owned(), "not a recorded block"),
         ("[]".to_owned(), "not a recorded block"),
         (
-            with(|line| {
-                _ = line
-                    .as_object_mut()
-                    .map(|members| members.remove("timestamp"))
-            }),
+            with(|line| _ = line.as_object_mut().map(|members| members.remove("timestamp"))),
             "missing field `timestamp`",
         ),
-        (
-            with(|line| line["timestamp"] = json!(99)),
-            "timestamp 99 is before 100",
-        ),
-        (
-            with(|line| line["number"] = json!(5)),
-            "block 5 does not come after block 5",
-        ),
-        (
-            with(|line| line["chain"] = json!("SN_SEPOLIA")),
-            "differs from \"SN_MAIN\"",
-        ),
+        (with(|line| line["timestamp"] = json!(99)), "timestamp 99 is before 100"),
+        (with(|line| line["number"] = json!(5)), "block 5 does not come after block 5"),
+        (with(|line| line["chain"] = json!("SN_SEPOLIA")), "differs from \"SN_MAIN\""),
         (
             with(|line| line["transactions"][0]["events"][0]["data"][0] = json!(PRIME)),
             "a datum of event 0 is \"0x8000",
@@ -130,10 +111,7 @@ fn a_bad_line_is_named_with_what_is_wrong() {
             with(|line| line["transactions"][0]["events"][0]["keys"][0] = json!("0xg")),
             "no hex digit",
         ),
-        (
-            with(|line| line["transactions"][0]["hash"] = json!("0x")),
-            "hash of transaction 0",
-        ),
+        (with(|line| line["transactions"][0]["hash"] = json!("0x")), "hash of transaction 0"),
         (
             with(|line| line["transactions"][0]["events"][0]["keys"] = json!([])),
             "event index 0 has no key",
@@ -152,13 +130,8 @@ fn a_bad_line_is_named_with_what_is_wrong() {
     ];
     for (line, what) in cases {
         let file = file_of(&[block(5, 100).to_string(), line]);
-        let error = Chain::recorded(file.path())
-            .expect_err("a bad line")
-            .to_string();
-        assert!(
-            error.contains(&format!("{}, line 2: ", file.path().display())),
-            "{error}"
-        );
+        let error = Chain::recorded(file.path()).expect_err("a bad line").to_string();
+        assert!(error.contains(&format!("{}, line 2: ", file.path().display())), "{error}");
         assert!(error.contains(what), "{error} should say {what}");
     }
     let empty = file_of(&[]);
@@ -186,25 +159,13 @@ fn a_cut_off_gzip_file_is_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_recording_is_served_marked_and_ends() {
-    let lines: Vec<String> = (0..5)
-        .map(|step| block(70 + step * 10, 1_000 + step).to_string())
-        .collect();
+    let lines: Vec<String> =
+        (0..5).map(|step| block(70 + step * 10, 1_000 + step).to_string()).collect();
     let file = file_of(&lines);
-    let node = DevNode::start(DevNodeOptions::recorded(file.path()))
-        .await
-        .expect("it starts");
+    let node = DevNode::start(DevNodeOptions::recorded(file.path())).await.expect("it starts");
     node.wait_for_height(4).await;
-    assert_eq!(
-        (node.chain_id(), node.recorded_number(3)),
-        ("OBSQRA_REC", Some(100))
-    );
-    assert_eq!(
-        node.push_blocks(3)
-            .await
-            .expect("no more")
-            .map(|head| head.number),
-        Some(4)
-    );
+    assert_eq!((node.chain_id(), node.recorded_number(3)), ("OBSQRA_REC", Some(100)));
+    assert_eq!(node.push_blocks(3).await.expect("no more").map(|head| head.number), Some(4));
     let request = json!({ "jsonrpc": "2.0", "id": 1, "method": "starknet_getBlockWithReceipts",
         "params": [{ "block_number": 3 }] });
     let answer = reqwest::Client::new()
@@ -215,10 +176,7 @@ async fn a_recording_is_served_marked_and_ends() {
         .expect("an answer");
     let answer: Value = answer.json().await.expect("JSON");
     let marks = &answer["result"]["obsqra"];
-    assert_eq!(
-        (&marks["source"], &marks["recorded_number"]),
-        (&json!("recorded"), &json!(100))
-    );
+    assert_eq!((&marks["source"], &marks["recorded_number"]), (&json!("recorded"), &json!(100)));
     assert_eq!(answer["result"]["timestamp"], json!(1_003));
     let before = node.head().expect("a head");
     let after = node.reorg(2, 2).await.expect("a reorg").expect("a head");
@@ -226,10 +184,7 @@ async fn a_recording_is_served_marked_and_ends() {
     assert_ne!(after.hash, before.hash);
     assert!(matches!(
         node.reorg(1, 2).await,
-        Err(DevNodeError::RecordingEnds {
-            length: 5,
-            wanted: 6
-        })
+        Err(DevNodeError::RecordingEnds { length: 5, wanted: 6 })
     ));
     node.stop().await;
 }

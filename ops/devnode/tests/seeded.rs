@@ -34,17 +34,12 @@ fn i129(data: &[Felt]) -> i128 {
     if data[1] == Felt::ZERO {
         return magnitude;
     }
-    assert!(
-        data[1] == Felt::ONE && magnitude > 0,
-        "a sign is 0 or 1, and zero has none"
-    );
+    assert!(data[1] == Felt::ONE && magnitude > 0, "a sign is 0 or 1, and zero has none");
     -magnitude
 }
 
 fn events(transactions: &[TransactionDraft]) -> impl Iterator<Item = &Event> {
-    transactions
-        .iter()
-        .flat_map(|transaction| &transaction.events)
+    transactions.iter().flat_map(|transaction| &transaction.events)
 }
 
 #[derive(Default)]
@@ -81,22 +76,13 @@ fn ray() -> U256 {
 impl Reader {
     fn read(&mut self, event: &Event, registry: &serde_json::Value) {
         let address = format!("{:#x}", event.from_address);
-        let role = ["market", "core", "factory", "pair"]
-            .into_iter()
-            .find(|role| {
-                registry["protocols"]
-                    .as_array()
-                    .expect("protocols")
-                    .iter()
-                    .any(|protocol| {
-                        protocol["contracts"]
-                            .as_array()
-                            .expect("contracts")
-                            .iter()
-                            .any(|contract| {
-                                contract["role"] == *role && contract["address"] == *address
-                            })
+        let role =
+            ["market", "core", "factory", "pair"].into_iter().find(|role| {
+                registry["protocols"].as_array().expect("protocols").iter().any(|protocol| {
+                    protocol["contracts"].as_array().expect("contracts").iter().any(|contract| {
+                        contract["role"] == *role && contract["address"] == *address
                     })
+                })
             });
         let Some(role) = role else { return };
         let names = match role {
@@ -123,10 +109,8 @@ impl Reader {
             "factory" => &["PairCreated"],
             _ => &["Mint", "Burn", "Swap", "Sync", "Transfer"],
         };
-        let name = names
-            .iter()
-            .find(|name| selector(name) == event.keys[0])
-            .expect("a known event");
+        let name =
+            names.iter().find(|name| selector(name) == event.keys[0]).expect("a known event");
         assert_eq!(event.keys.len(), 1);
         *self.seen.entry(format!("{role}.{name}")).or_default() += 1;
         match role {
@@ -151,17 +135,10 @@ impl Reader {
             assert!(!self.reserves.contains_key(&data[0]));
             self.reserves.insert(
                 data[0],
-                Reserve {
-                    accumulator: ray(),
-                    debt_accumulator: ray(),
-                    ..Reserve::default()
-                },
+                Reserve { accumulator: ray(), debt_accumulator: ray(), ..Reserve::default() },
             );
         }
-        let reserve = self
-            .reserves
-            .get_mut(&data[token])
-            .expect("NewReserve comes first");
+        let reserve = self.reserves.get_mut(&data[token]).expect("NewReserve comes first");
         match name {
             "AccumulatorsSync" => {
                 let (lending, debt) = (number(&data[1]), number(&data[2]));
@@ -178,10 +155,7 @@ impl Reader {
             "Borrowing" => {
                 let face = number(&data[2]) * reserve.debt_accumulator / ray();
                 let told = number(&data[3]);
-                assert!(
-                    face <= told && told - face <= U256::from(2),
-                    "raw and face of a loan"
-                );
+                assert!(face <= told && told - face <= U256::from(2), "raw and face of a loan");
             }
             _ => {}
         }
@@ -196,10 +170,7 @@ impl Reader {
             _ => (0, 15),
         };
         assert_eq!(data.len(), length, "{name}");
-        let id: Vec<String> = data[key..key + 5]
-            .iter()
-            .map(|part| format!("{part:#x}"))
-            .collect();
+        let id: Vec<String> = data[key..key + 5].iter().map(|part| format!("{part:#x}")).collect();
         assert!(data[key] < data[key + 1], "token0 < token1");
         let pool = self.pools.entry(id.join("/")).or_default();
         let (delta0, delta1) = match name {
@@ -216,17 +187,12 @@ impl Reader {
                     (i129(&data[7..]), i129(&data[9..]), i129(&data[11..]));
                 let spacing = i128::try_from(number(&data[4]).to::<u128>()).expect("small");
                 assert!(lower < upper && lower % spacing == 0 && upper % spacing == 0);
-                let held = pool
-                    .positions
-                    .entry((lower, upper, number(&data[6])))
-                    .or_default();
+                let held = pool.positions.entry((lower, upper, number(&data[6]))).or_default();
                 *held += liquidity;
                 assert!(*held >= 0);
                 if lower <= pool.tick && pool.tick < upper {
-                    pool.liquidity = pool
-                        .liquidity
-                        .checked_add_signed(liquidity)
-                        .expect("never negative");
+                    pool.liquidity =
+                        pool.liquidity.checked_add_signed(liquidity).expect("never negative");
                 }
                 (i129(&data[13..]), i129(&data[15..]))
             }
@@ -241,11 +207,7 @@ impl Reader {
                 });
                 let before = pool.sqrt_ratio;
                 (pool.sqrt_ratio, pool.tick) = (u256(&data[16..]), i129(&data[18..]));
-                assert_eq!(
-                    side1,
-                    pool.sqrt_ratio > before,
-                    "token1 in raises the price"
-                );
+                assert_eq!(side1, pool.sqrt_ratio > before, "token1 in raises the price");
                 pool.liquidity = number(&data[20]).to();
                 deltas
             }
@@ -257,10 +219,7 @@ impl Reader {
         };
         pool.balance0 += delta0;
         pool.balance1 += delta1;
-        assert!(
-            pool.balance0 >= 0 && pool.balance1 >= 0,
-            "a pool never owes more than it holds"
-        );
+        assert!(pool.balance0 >= 0 && pool.balance1 >= 0, "a pool never owes more than it holds");
         let active: i128 = pool
             .positions
             .iter()
@@ -282,18 +241,11 @@ impl Reader {
             "Sync" => *reserves = (u256(data), u256(&data[2..])),
             "Swap" => {
                 assert_eq!(data.len(), 10);
-                let (in0, in1, out0, out1) = (
-                    u256(&data[1..]),
-                    u256(&data[3..]),
-                    u256(&data[5..]),
-                    u256(&data[7..]),
-                );
+                let (in0, in1, out0, out1) =
+                    (u256(&data[1..]), u256(&data[3..]), u256(&data[5..]), u256(&data[7..]));
                 // The Sync of this swap came before: take its amounts back to see the product before.
                 let before = (reserves.0 + out0 - in0, reserves.1 + out1 - in1);
-                assert!(
-                    reserves.0 * reserves.1 > before.0 * before.1,
-                    "x*y=k never falls"
-                );
+                assert!(reserves.0 * reserves.1 > before.0 * before.1, "x*y=k never falls");
                 let adjusted0 = reserves.0 * U256::from(1_000) - in0 * U256::from(3);
                 let adjusted1 = reserves.1 * U256::from(1_000) - in1 * U256::from(3);
                 assert!(
@@ -339,10 +291,7 @@ fn compare(reader: &Reader, truth: &BlockTruth) {
                 let (lending, borrowing) = reserve.rates.expect("rates");
                 let utilization = (lending * U256::from(10_000) / borrowing).to::<u32>();
                 assert_eq!(market.utilization_bps, Some(utilization));
-                assert!(
-                    (2_000..=9_500).contains(&utilization),
-                    "utilization of {utilization} bps"
-                );
+                assert!((2_000..=9_500).contains(&utilization), "utilization of {utilization} bps");
                 let supplied = reserve.raw_supply * reserve.accumulator / ray();
                 assert_eq!(market.tvl_usdc, Some(value(&market.market, supplied)));
             }
@@ -391,22 +340,13 @@ fn events_obey_their_protocols_and_carry_the_truth() {
         }
     }
     for name in EVENT_NAMES {
-        assert!(
-            reader.seen.contains_key(*name),
-            "no {name} in {BLOCKS} blocks"
-        );
+        assert!(reader.seen.contains_key(*name), "no {name} in {BLOCKS} blocks");
     }
-    assert!(
-        classes.values().any(|seen| seen.len() > 1),
-        "liquidity classes change: {classes:?}"
-    );
+    assert!(classes.values().any(|seen| seen.len() > 1), "liquidity classes change: {classes:?}");
     assert!(full_scores > 3 * 1_200, "{full_scores} scores");
     let last = chain.next_block().truth;
-    let untracked: Vec<_> = last
-        .markets
-        .iter()
-        .filter(|market| &*market.asset_address == UNLISTED)
-        .collect();
+    let untracked: Vec<_> =
+        last.markets.iter().filter(|market| &*market.asset_address == UNLISTED).collect();
     assert!(
         matches!(untracked.as_slice(), [market] if market.price_usdc.is_none() && market.turnover_bps.is_none())
     );
@@ -453,11 +393,7 @@ fn a_long_chain_stays_alive() {
                 assert!(protocol.score.is_some(), "block {height}: {protocol:?}");
             }
         }
-        for market in made
-            .truth
-            .markets
-            .iter()
-            .filter(|market| &*market.asset_address != UNLISTED)
+        for market in made.truth.markets.iter().filter(|market| &*market.asset_address != UNLISTED)
         {
             let whole = market.tvl_usdc.map(|value| value / U256::from(1_000_000));
             assert!(
@@ -488,10 +424,8 @@ fn the_price_is_that_of_the_deepest_pool() {
                 .0
                 .1;
             let mut best = (pair.1, pair.1 * U256::from(10).pow(U256::from(30)) / pair.0);
-            for (id, pool) in reader
-                .pools
-                .iter()
-                .filter(|(id, _)| id.starts_with(&format!("{token}/{USDC}/")))
+            for (id, pool) in
+                reader.pools.iter().filter(|(id, _)| id.starts_with(&format!("{token}/{USDC}/")))
             {
                 let ratio = U512::from(pool.sqrt_ratio);
                 let depth = U256::saturating_from((U512::from(pool.liquidity) * ratio) >> 128);
@@ -520,9 +454,7 @@ const STRK: &str = "0x4718f5a0fc34cc1af16a1cdee98ffb20c31f5cd61d6ab07201858f4287
 fn equal_seeds_give_equal_chains_and_others_do_not() {
     let hashes = |seed| {
         let mut chain = Chain::seeded(seed);
-        (0..=100)
-            .map(|_| chain.next_block().expect("it never ends").block.hash)
-            .collect::<Vec<_>>()
+        (0..=100).map(|_| chain.next_block().expect("it never ends").block.hash).collect::<Vec<_>>()
     };
     let first = hashes(1);
     assert_eq!(first, hashes(1));
@@ -546,10 +478,7 @@ fn a_fork_shares_the_past_and_not_the_future() {
     let second: Vec<_> = (0..4).filter_map(|_| chain.next_block()).collect();
     assert_eq!(second[0].block.parent_hash, first[7].block.hash);
     for (a, b) in first[8..].iter().zip(&second) {
-        assert_eq!(
-            (a.block.number, a.block.timestamp),
-            (b.block.number, b.block.timestamp)
-        );
+        assert_eq!((a.block.number, a.block.timestamp), (b.block.number, b.block.timestamp));
         assert_ne!(a.block.hash, b.block.hash);
         assert_ne!(a.truth, b.truth);
     }

@@ -38,9 +38,7 @@ async fn run(mut command: Command) -> Result<u8, Box<dyn Error>> {
     let dir = scratch_dir()?;
     let server =
         PrivatePostgres::start(PostgresOptions::new(dir.path(), Durability::Throwaway)).await?;
-    command
-        .env("OBSQRA_TEST_DATABASE_URL", server.urls().admin.expose())
-        .kill_on_drop(true);
+    command.env("OBSQRA_TEST_DATABASE_URL", server.urls().admin.expose()).kill_on_drop(true);
     let outcome = match command.spawn() {
         Ok(mut child) => tokio::select! {
             status = child.wait() => status.map(|status| status.code()),
@@ -50,7 +48,5 @@ async fn run(mut command: Command) -> Result<u8, Box<dyn Error>> {
         Err(error) => Err(error),
     };
     server.stop().await?;
-    Ok(outcome?
-        .and_then(|code| u8::try_from(code).ok())
-        .unwrap_or(FAILED))
+    Ok(outcome?.and_then(|code| u8::try_from(code).ok()).unwrap_or(FAILED))
 }

@@ -26,10 +26,7 @@ impl Account {
             return Ok(Self::Own);
         }
         let id = |flag| numeric_id(flag).ok_or(ServerError::MissingAccount);
-        Ok(Self::Postgres {
-            uid: id("-u")?,
-            gid: id("-g")?,
-        })
+        Ok(Self::Postgres { uid: id("-u")?, gid: id("-g")? })
     }
 
     /// A bare command that runs as this account.
@@ -59,9 +56,7 @@ impl Account {
         ancestors.reverse();
         for ancestor in ancestors {
             if !self.enters(ancestor)? {
-                return Err(ServerError::Unreachable {
-                    directory: ancestor.to_owned(),
-                });
+                return Err(ServerError::Unreachable { directory: ancestor.to_owned() });
             }
         }
         Ok(())

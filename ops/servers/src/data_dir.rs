@@ -21,9 +21,7 @@ impl HeldDataDir {
     /// Makes the directory if it is not there, and takes it for the server of that name.
     pub(crate) fn hold(data_dir: &Path, server: &'static str) -> Result<Self, ServerError> {
         fs::create_dir_all(data_dir).map_err(ServerError::io("create", data_dir))?;
-        let path = data_dir
-            .canonicalize()
-            .map_err(ServerError::io("open", data_dir))?;
+        let path = data_dir.canonicalize().map_err(ServerError::io("open", data_dir))?;
         let lock_path = path.join(format!("{server}.lock"));
         let lock = File::create(&lock_path).map_err(ServerError::io("create", &lock_path))?;
         match lock.try_lock() {

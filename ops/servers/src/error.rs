@@ -122,14 +122,10 @@ impl ServerError {
         path: &'a Path,
     ) -> impl FnOnce(io::Error) -> Self + use<'a> {
         move |source| match source.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::DiskFull {
-                path: path.to_owned(),
-            },
-            _ => Self::Io {
-                action,
-                path: path.to_owned(),
-                source,
-            },
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                Self::DiskFull { path: path.to_owned() }
+            }
+            _ => Self::Io { action, path: path.to_owned(), source },
         }
     }
 
@@ -137,37 +133,19 @@ impl ServerError {
     pub(crate) fn ended_early(server: &'static str, log: &Path) -> Self {
         let text = std::fs::read_to_string(log).unwrap_or_default();
         if text.contains("No space left on device") || text.contains("no space left on device") {
-            return Self::DiskFull {
-                path: log.to_owned(),
-            };
+            return Self::DiskFull { path: log.to_owned() };
         }
-        Self::EndedEarly {
-            server,
-            reason: last_complaint(&text),
-            log: log.to_owned(),
-        }
+        Self::EndedEarly { server, reason: last_complaint(&text), log: log.to_owned() }
     }
 }
 
 /// The last line that says what is wrong, else the last line.
 pub(crate) fn last_complaint(output: &str) -> String {
-    let lines = || {
-        output
-            .lines()
-            .map(str::trim)
-            .filter(|line| !line.is_empty())
-            .rev()
-    };
+    let lines = || output.lines().map(str::trim).filter(|line| !line.is_empty()).rev();
     let complains = |line: &&str| {
-        ["FATAL", "[FTL]", "PANIC", "ERROR", "error:"]
-            .iter()
-            .any(|word| line.contains(word))
+        ["FATAL", "[FTL]", "PANIC", "ERROR", "error:"].iter().any(|word| line.contains(word))
     };
-    lines()
-        .find(complains)
-        .or_else(|| lines().next())
-        .unwrap_or("it said nothing")
-        .to_owned()
+    lines().find(complains).or_else(|| lines().next()).unwrap_or("it said nothing").to_owned()
 }
 
 #[cfg(test)]
@@ -192,9 +170,6 @@ mod tests {
         assert!(matches!(full, ServerError::DiskFull { .. }));
         let denied =
             ServerError::io("write", path)(io::Error::from(io::ErrorKind::PermissionDenied));
-        assert_eq!(
-            denied.to_string(),
-            "could not write /data: permission denied"
-        );
+        assert_eq!(denied.to_string(), "could not write /data: permission denied");
     }
 }

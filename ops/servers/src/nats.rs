@@ -45,11 +45,7 @@ pub struct NatsOptions {
 impl NatsOptions {
     /// Options with the program where `ops/install` puts it.
     pub fn new(data_dir: impl Into<PathBuf>, durability: Durability) -> Self {
-        Self {
-            data_dir: data_dir.into(),
-            durability,
-            tools: ToolPaths::default(),
-        }
+        Self { data_dir: data_dir.into(), durability, tools: ToolPaths::default() }
     }
 }
 
@@ -68,12 +64,7 @@ impl PrivateNats {
         let held = HeldDataDir::hold(&options.data_dir, "nats")?;
         let setup = Setup::open(&held, &options)?;
         let (process, port) = adopt_or_launch(&setup).await?;
-        Ok(Self {
-            process,
-            setup,
-            port,
-            _held: held,
-        })
+        Ok(Self { process, setup, port, _held: held })
     }
 
     /// `nats://127.0.0.1:port`, without the token.
@@ -93,23 +84,17 @@ impl PrivateNats {
 
     /// An orderly end, then a kill when it takes too long: 5 s at most.
     pub async fn stop(mut self) -> Result<(), ServerError> {
-        self.process
-            .stop(Signal::TERM, STOP_LIMIT, KILL_LIMIT)
-            .await
+        self.process.stop(Signal::TERM, STOP_LIMIT, KILL_LIMIT).await
     }
 
     /// Kills the server as a crash would, and leaves it down.
     pub async fn kill(&mut self) -> Result<(), ServerError> {
-        self.process
-            .stop(Signal::KILL, STOP_LIMIT, KILL_LIMIT)
-            .await
+        self.process.stop(Signal::KILL, STOP_LIMIT, KILL_LIMIT).await
     }
 
     /// Stops the server if it runs, and starts it again, on the same port unless that was taken.
     pub async fn restart(&mut self) -> Result<(), ServerError> {
-        self.process
-            .stop(Signal::TERM, STOP_LIMIT, KILL_LIMIT)
-            .await?;
+        self.process.stop(Signal::TERM, STOP_LIMIT, KILL_LIMIT).await?;
         (self.process, self.port) = launch(&self.setup).await?;
         Ok(())
     }
@@ -155,12 +140,7 @@ impl Setup {
     }
 
     fn launch_plan(&self) -> Launch<'_> {
-        Launch {
-            server: SERVER,
-            command: self.command(),
-            log: &self.log,
-            quit: Signal::TERM,
-        }
+        Launch { server: SERVER, command: self.command(), log: &self.log, quit: Signal::TERM }
     }
 
     fn has_config(&self, port: u16) -> bool {
@@ -191,13 +171,7 @@ impl Setup {
 }
 
 fn quoted(path: &Path) -> String {
-    format!(
-        "\"{}\"",
-        path.display()
-            .to_string()
-            .replace('\\', "\\\\")
-            .replace('"', "\\\"")
-    )
+    format!("\"{}\"", path.display().to_string().replace('\\', "\\\\").replace('"', "\\\""))
 }
 
 async fn adopt_or_launch(setup: &Setup) -> Result<(ServerProcess, u16), ServerError> {
@@ -234,10 +208,7 @@ async fn launch(setup: &Setup) -> Result<(ServerProcess, u16), ServerError> {
             Err(error) => return Err(error),
         }
     }
-    Err(ServerError::PortTaken {
-        server: SERVER,
-        port,
-    })
+    Err(ServerError::PortTaken { server: SERVER, port })
 }
 
 async fn await_greeting(process: &mut ServerProcess, port: u16) -> Result<(), ServerError> {
@@ -262,8 +233,5 @@ async fn greets(port: u16) -> bool {
         BufReader::new(stream).read_line(&mut line).await.ok()?;
         Some(line.starts_with("INFO ") && line.contains("\"jetstream\":true"))
     };
-    matches!(
-        tokio::time::timeout(GREETING_LIMIT, greeting).await,
-        Ok(Some(true))
-    )
+    matches!(tokio::time::timeout(GREETING_LIMIT, greeting).await, Ok(Some(true)))
 }

@@ -31,9 +31,7 @@ pub(crate) fn remembered(memory: &Path) -> Option<u16> {
 
 /// Binds and lets go.
 fn bind(port: u16) -> std::io::Result<u16> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, port))?
-        .local_addr()?
-        .port())
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, port))?.local_addr()?.port())
 }
 
 #[cfg(test)]

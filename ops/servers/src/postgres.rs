@@ -51,11 +51,7 @@ pub struct PostgresOptions {
 impl PostgresOptions {
     /// Options with the programs where `ops/install` puts them.
     pub fn new(data_dir: impl Into<PathBuf>, durability: Durability) -> Self {
-        Self {
-            data_dir: data_dir.into(),
-            durability,
-            tools: ToolPaths::default(),
-        }
+        Self { data_dir: data_dir.into(), durability, tools: ToolPaths::default() }
     }
 }
 
@@ -90,13 +86,7 @@ impl PrivatePostgres {
         let cluster = Cluster::open(&held, account, &options.tools, options.durability)?;
         cluster.initialize_if_new(&passwords.admin).await?;
         let (process, port) = adopt_or_launch(&cluster).await?;
-        let server = Self {
-            process,
-            cluster,
-            passwords,
-            port,
-            held,
-        };
+        let server = Self { process, cluster, passwords, port, held };
         server.ensure_roles().await?;
         Ok(server)
     }
@@ -120,23 +110,17 @@ impl PrivatePostgres {
 
     /// A fast shutdown, made immediate and then a kill when it takes too long: 8 s at most.
     pub async fn stop(mut self) -> Result<(), ServerError> {
-        self.process
-            .stop(Signal::INT, FAST_LIMIT, IMMEDIATE_LIMIT)
-            .await
+        self.process.stop(Signal::INT, FAST_LIMIT, IMMEDIATE_LIMIT).await
     }
 
     /// Kills the server as a crash would, and leaves it down.
     pub async fn kill(&mut self) -> Result<(), ServerError> {
-        self.process
-            .stop(Signal::KILL, FAST_LIMIT, IMMEDIATE_LIMIT)
-            .await
+        self.process.stop(Signal::KILL, FAST_LIMIT, IMMEDIATE_LIMIT).await
     }
 
     /// Stops the server if it runs, and starts it again, on the same port unless that was taken.
     pub async fn restart(&mut self) -> Result<(), ServerError> {
-        self.process
-            .stop(Signal::INT, FAST_LIMIT, IMMEDIATE_LIMIT)
-            .await?;
+        self.process.stop(Signal::INT, FAST_LIMIT, IMMEDIATE_LIMIT).await?;
         (self.process, self.port) = launch(&self.cluster).await?;
         self.ensure_roles().await
     }
@@ -159,9 +143,7 @@ async fn adopt_or_launch(cluster: &Cluster) -> Result<(ServerProcess, u16), Serv
         }
         _ => {
             tracing::info!("PostgreSQL is still running with other settings and is restarted");
-            process
-                .stop(Signal::INT, FAST_LIMIT, IMMEDIATE_LIMIT)
-                .await?;
+            process.stop(Signal::INT, FAST_LIMIT, IMMEDIATE_LIMIT).await?;
             launch(cluster).await
         }
     }
@@ -194,10 +176,7 @@ async fn launch(cluster: &Cluster) -> Result<(ServerProcess, u16), ServerError> 
             Err(error) => return Err(error),
         }
     }
-    Err(ServerError::PortTaken {
-        server: SERVER,
-        port,
-    })
+    Err(ServerError::PortTaken { server: SERVER, port })
 }
 
 /// After a killed server its children end by themselves; a new server must not start before. Its pid
@@ -213,10 +192,7 @@ async fn clear_the_way(cluster: &Cluster) -> Result<(), ServerError> {
         });
     }
     let pid_file = cluster.pid_file();
-    if process::read_pid(&pid_file)
-        .and_then(process::read_command_line)
-        .is_some()
-    {
+    if process::read_pid(&pid_file).and_then(process::read_command_line).is_some() {
         fs::remove_file(&pid_file).map_err(ServerError::io("remove", &pid_file))?;
     }
     Ok(())

@@ -48,10 +48,7 @@ impl CommandLine {
         let arguments = parts.split_off(parts.len().min(1));
         let program = parts.pop().unwrap_or_default();
         let name = program.rsplit('/').next().unwrap_or_default().to_owned();
-        Self {
-            program: name,
-            arguments,
-        }
+        Self { program: name, arguments }
     }
 
     /// `None` when there is no such process, or it is a zombie.
@@ -72,11 +69,7 @@ impl Launch<'_> {
     fn command_line(&self) -> CommandLine {
         let program = self.command.get_program();
         let parts = [program].into_iter().chain(self.command.get_args());
-        CommandLine::new(
-            parts
-                .map(|part| part.to_string_lossy().into_owned())
-                .collect(),
-        )
+        CommandLine::new(parts.map(|part| part.to_string_lossy().into_owned()).collect())
     }
 
     /// Starts it in a process group of its own, so that the terminal's Ctrl-C reaches the supervisor
@@ -92,16 +85,9 @@ impl Launch<'_> {
         }
         let log = File::create(self.log).map_err(io_error("create"))?;
         let errors = log.try_clone().map_err(io_error("open"))?;
-        self.command
-            .stdin(Stdio::null())
-            .stdout(log)
-            .stderr(errors)
-            .process_group(0);
+        self.command.stdin(Stdio::null()).stdout(log).stderr(errors).process_group(0);
         let program = PathBuf::from(self.command.get_program());
-        let child = self
-            .command
-            .spawn()
-            .map_err(ServerError::io("run", &program))?;
+        let child = self.command.spawn().map_err(ServerError::io("run", &program))?;
         Ok(ServerProcess {
             server: self.server,
             pid: Pid::from_child(&child),
@@ -251,13 +237,5 @@ pub(crate) fn read_command_line(pid: Pid) -> Option<Vec<String>> {
 
 /// The process id in the first line of a file.
 pub(crate) fn read_pid(path: &Path) -> Option<Pid> {
-    Pid::from_raw(
-        fs::read_to_string(path)
-            .ok()?
-            .lines()
-            .next()?
-            .trim()
-            .parse()
-            .ok()?,
-    )
+    Pid::from_raw(fs::read_to_string(path).ok()?.lines().next()?.trim().parse().ok()?)
 }

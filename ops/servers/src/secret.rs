@@ -66,8 +66,7 @@ pub(crate) fn write_private(path: &Path, text: &str) -> Result<(), ServerError> 
         .mode(0o600)
         .open(&partial)
         .map_err(ServerError::io("create", &partial))?;
-    file.write_all(text.as_bytes())
-        .map_err(ServerError::io("write", &partial))?;
+    file.write_all(text.as_bytes()).map_err(ServerError::io("write", &partial))?;
     file.sync_all().map_err(ServerError::io("sync", &partial))?;
     fs::rename(&partial, path).map_err(ServerError::io("replace", path))
 }
@@ -83,12 +82,7 @@ pub struct DatabaseUrl {
 
 impl DatabaseUrl {
     pub(crate) fn new(role: &'static str, password: Secret, port: u16, database: &str) -> Self {
-        Self {
-            role,
-            password,
-            port,
-            database: database.to_owned(),
-        }
+        Self { role, password, port, database: database.to_owned() }
     }
 
     /// `postgres://role:password@127.0.0.1:port/database`.
@@ -99,19 +93,11 @@ impl DatabaseUrl {
     /// The same role and server, another database.
     #[must_use]
     pub fn with_database(&self, database: &str) -> Self {
-        Self {
-            database: database.to_owned(),
-            ..self.clone()
-        }
+        Self { database: database.to_owned(), ..self.clone() }
     }
 
     fn format(&self, password: &str) -> String {
-        let Self {
-            role,
-            port,
-            database,
-            ..
-        } = self;
+        let Self { role, port, database, .. } = self;
         format!("postgres://{role}:{password}@127.0.0.1:{port}/{database}")
     }
 }
@@ -144,10 +130,7 @@ mod tests {
     fn debug_shows_no_secret() {
         let secret = Secret("swordfish".to_owned());
         let url = DatabaseUrl::new("obsqra_read", secret.clone(), 5432, "obsqra");
-        assert_eq!(
-            url.expose(),
-            "postgres://obsqra_read:swordfish@127.0.0.1:5432/obsqra"
-        );
+        assert_eq!(url.expose(), "postgres://obsqra_read:swordfish@127.0.0.1:5432/obsqra");
         assert!(!format!("{url:?} {secret:?}").contains("swordfish"));
     }
 }

@@ -62,33 +62,21 @@ impl ToolPaths {
 
     fn postgres_of(&self, major: u32) -> Option<PostgresTools> {
         let home = self.postgres.join(major.to_string());
-        let control = self
-            .postgres_share
-            .join(major.to_string())
-            .join("extension/timescaledb.control");
+        let control =
+            self.postgres_share.join(major.to_string()).join("extension/timescaledb.control");
         let version = default_version(&fs::read_to_string(control).ok()?)?;
-        let complete = ["postgres", "initdb", "psql"]
-            .iter()
-            .all(|name| home.join("bin").join(name).exists())
-            && home
-                .join("lib")
-                .join(format!("timescaledb-{version}.so"))
-                .exists()
-            && at_least(&version, TIMESCALEDB_MINIMUM);
-        complete.then(|| PostgresTools {
-            major,
-            bin: home.join("bin"),
-        })
+        let complete =
+            ["postgres", "initdb", "psql"].iter().all(|name| home.join("bin").join(name).exists())
+                && home.join("lib").join(format!("timescaledb-{version}.so")).exists()
+                && at_least(&version, TIMESCALEDB_MINIMUM);
+        complete.then(|| PostgresTools { major, bin: home.join("bin") })
     }
 
     /// The first nats-server that is new enough.
     pub(crate) fn nats(&self) -> Result<PathBuf, ServerError> {
         let mut too_old = None;
-        for program in self
-            .nats
-            .iter()
-            .map(|dir| dir.join("nats-server"))
-            .filter(|path| path.exists())
+        for program in
+            self.nats.iter().map(|dir| dir.join("nats-server")).filter(|path| path.exists())
         {
             match nats_version(&program) {
                 Some(version) if at_least(&version, NATS_MINIMUM) => return Ok(program),
@@ -97,14 +85,12 @@ impl ToolPaths {
             }
         }
         Err(match too_old {
-            Some(found) => ServerError::ToolTooOld {
-                tool: "nats-server",
-                found,
-                minimum: NATS_MINIMUM,
-            },
-            None => ServerError::MissingTool {
-                tool: format!("nats-server {NATS_MINIMUM} or newer"),
-            },
+            Some(found) => {
+                ServerError::ToolTooOld { tool: "nats-server", found, minimum: NATS_MINIMUM }
+            }
+            None => {
+                ServerError::MissingTool { tool: format!("nats-server {NATS_MINIMUM} or newer") }
+            }
         })
     }
 }
@@ -133,18 +119,14 @@ fn nats_version(program: &Path) -> Option<String> {
 }
 
 fn default_version(control: &str) -> Option<String> {
-    let line = control
-        .lines()
-        .find(|line| line.starts_with("default_version"))?;
+    let line = control.lines().find(|line| line.starts_with("default_version"))?;
     Some(line.split('\'').nth(1)?.to_owned())
 }
 
 /// Compares dotted numbers; a part that is not a number counts as 0.
 fn at_least(version: &str, minimum: &str) -> bool {
     let parts = |text: &str| {
-        text.split('.')
-            .map(|part| part.parse::<u32>().unwrap_or(0))
-            .collect::<Vec<_>>()
+        text.split('.').map(|part| part.parse::<u32>().unwrap_or(0)).collect::<Vec<_>>()
     };
     parts(version) >= parts(minimum)
 }
@@ -187,21 +169,14 @@ mod tests {
 
     fn install(paths: &ToolPaths, major: u32, timescaledb: &str) -> std::io::Result<()> {
         let home = paths.postgres.join(major.to_string());
-        let extension = paths
-            .postgres_share
-            .join(major.to_string())
-            .join("extension");
+        let extension = paths.postgres_share.join(major.to_string()).join("extension");
         for dir in [&home.join("bin"), &home.join("lib"), &extension] {
             fs::create_dir_all(dir)?;
         }
         for program in ["postgres", "initdb", "psql"] {
             fs::write(home.join("bin").join(program), "")?;
         }
-        fs::write(
-            home.join("lib")
-                .join(format!("timescaledb-{timescaledb}.so")),
-            "",
-        )?;
+        fs::write(home.join("lib").join(format!("timescaledb-{timescaledb}.so")), "")?;
         fs::write(
             extension.join("timescaledb.control"),
             format!("default_version = '{timescaledb}'\n"),

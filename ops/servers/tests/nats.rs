@@ -35,10 +35,7 @@ fn ask(
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(ANSWER_LIMIT))?;
     let length = body.len();
-    write!(
-        stream,
-        "CONNECT {{\"auth_token\":\"{token}\",\"verbose\":false}}\r\nSUB answer 1\r\n"
-    )?;
+    write!(stream, "CONNECT {{\"auth_token\":\"{token}\",\"verbose\":false}}\r\nSUB answer 1\r\n")?;
     write!(stream, "PUB {subject} answer {length}\r\n{body}\r\n")?;
     let mut lines = BufReader::new(stream).lines();
     while let Some(line) = lines.next().transpose()? {
@@ -92,9 +89,7 @@ async fn a_wrong_token_is_refused() -> Outcome {
     // The server may hang up before it has read, or written, everything.
     assert!(ask(&server, "wrong", "$JS.API.INFO", "").is_err());
     assert!(request(&server, "$JS.API.INFO", "")?.contains("memory"));
-    let mode = fs::metadata(dir.path().join("nats/nats.conf"))?
-        .permissions()
-        .mode();
+    let mode = fs::metadata(dir.path().join("nats/nats.conf"))?.permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     server.stop().await?;
     Ok(())
@@ -104,14 +99,9 @@ async fn a_wrong_token_is_refused() -> Outcome {
 async fn a_second_supervisor_is_told_of_the_first() -> Outcome {
     let dir = scratch_dir()?;
     let first = PrivateNats::start(options(dir.path())).await?;
-    let error = PrivateNats::start(options(dir.path()))
-        .await
-        .err()
-        .ok_or("a second supervisor started")?;
-    assert!(
-        matches!(error, ServerError::AlreadyRunning { .. }),
-        "{error}"
-    );
+    let error =
+        PrivateNats::start(options(dir.path())).await.err().ok_or("a second supervisor started")?;
+    assert!(matches!(error, ServerError::AlreadyRunning { .. }), "{error}");
     first.stop().await?;
     Ok(())
 }
@@ -146,17 +136,11 @@ async fn supervise_until_killed() -> Outcome {
 #[tokio::test]
 async fn a_missing_program_names_the_installer() -> Outcome {
     let dir = scratch_dir()?;
-    let tools = ToolPaths {
-        nats: vec![dir.path().join("none")],
-        ..ToolPaths::default()
-    };
-    let error = PrivateNats::start(NatsOptions {
-        tools,
-        ..options(dir.path())
-    })
-    .await
-    .err()
-    .ok_or("it started")?;
+    let tools = ToolPaths { nats: vec![dir.path().join("none")], ..ToolPaths::default() };
+    let error = PrivateNats::start(NatsOptions { tools, ..options(dir.path()) })
+        .await
+        .err()
+        .ok_or("it started")?;
     assert!(error.to_string().contains("run ops/install"), "{error}");
     Ok(())
 }
@@ -167,17 +151,11 @@ async fn an_old_program_names_its_version() -> Outcome {
     let program = dir.path().join("nats-server");
     fs::write(&program, "#!/bin/sh\necho nats-server: v2.9.10\n")?;
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755))?;
-    let tools = ToolPaths {
-        nats: vec![dir.path().to_owned()],
-        ..ToolPaths::default()
-    };
-    let error = PrivateNats::start(NatsOptions {
-        tools,
-        ..options(dir.path())
-    })
-    .await
-    .err()
-    .ok_or("it started")?;
+    let tools = ToolPaths { nats: vec![dir.path().to_owned()], ..ToolPaths::default() };
+    let error = PrivateNats::start(NatsOptions { tools, ..options(dir.path()) })
+        .await
+        .err()
+        .ok_or("it started")?;
     assert!(matches!(error, ServerError::ToolTooOld { .. }), "{error}");
     Ok(())
 }

@@ -45,47 +45,28 @@ async fn it_has_timescaledb_the_roles_and_passwords() -> Outcome {
     let urls = server.urls();
     sql(&urls.admin, "CREATE EXTENSION timescaledb")?;
     assert_eq!(
-        sql(
-            &urls.admin,
-            "SELECT extname FROM pg_extension WHERE extname = 'timescaledb'"
-        )?,
+        sql(&urls.admin, "SELECT extname FROM pg_extension WHERE extname = 'timescaledb'")?,
         "timescaledb"
     );
     assert_eq!(
-        sql(
-            &urls.writer,
-            "SELECT pg_has_role(current_user, 'obsqra_writer', 'member')"
-        )?,
+        sql(&urls.writer, "SELECT pg_has_role(current_user, 'obsqra_writer', 'member')")?,
         "t"
     );
     assert_eq!(
-        sql(
-            &urls.reader,
-            "SELECT pg_has_role(current_user, 'obsqra_reader', 'member')"
-        )?,
+        sql(&urls.reader, "SELECT pg_has_role(current_user, 'obsqra_reader', 'member')")?,
         "t"
     );
     assert_eq!(
-        sql(
-            &urls.reader,
-            "SELECT pg_has_role(current_user, 'obsqra_writer', 'member')"
-        )?,
+        sql(&urls.reader, "SELECT pg_has_role(current_user, 'obsqra_writer', 'member')")?,
         "f"
     );
     assert_eq!(
-        sql(
-            &urls.writer,
-            "SELECT rolsuper FROM pg_roles WHERE rolname = current_user"
-        )?,
+        sql(&urls.writer, "SELECT rolsuper FROM pg_roles WHERE rolname = current_user")?,
         "f"
     );
-    let passwordless = urls
-        .reader
-        .expose()
-        .replace(password_of(&urls.reader.expose()), "wrong");
-    let refused = Command::new("psql")
-        .args(["-X", "-w", "-c", "SELECT 1", &passwordless])
-        .output()?;
+    let passwordless = urls.reader.expose().replace(password_of(&urls.reader.expose()), "wrong");
+    let refused =
+        Command::new("psql").args(["-X", "-w", "-c", "SELECT 1", &passwordless]).output()?;
     assert!(!refused.status.success());
     server.stop().await?;
     Ok(())
@@ -107,11 +88,7 @@ async fn full_durability_syncs_and_checks() -> Outcome {
         ("listen_addresses", "127.0.0.1"),
         ("timescaledb.telemetry_level", "off"),
     ] {
-        assert_eq!(
-            sql(&admin, &format!("SHOW {setting}"))?,
-            expected,
-            "{setting}"
-        );
+        assert_eq!(sql(&admin, &format!("SHOW {setting}"))?, expected, "{setting}");
     }
     server.stop().await?;
     Ok(())
@@ -142,10 +119,7 @@ async fn a_second_supervisor_is_told_of_the_first() -> Outcome {
     let first = PrivatePostgres::start(options(dir.path())).await?;
     let second = PrivatePostgres::start(options(dir.path())).await;
     let error = second.err().ok_or("a second supervisor started")?;
-    assert!(
-        matches!(error, ServerError::AlreadyRunning { .. }),
-        "{error}"
-    );
+    assert!(matches!(error, ServerError::AlreadyRunning { .. }), "{error}");
     assert_eq!(sql(&first.urls().admin, "SELECT 1")?, "1");
     first.stop().await?;
     Ok(())
@@ -162,10 +136,7 @@ async fn a_server_whose_supervisor_was_killed_is_adopted() -> Outcome {
     assert_eq!(server_pid(dir.path())?, before);
     assert_eq!(sql(&server.urls().admin, "SELECT 1")?, "1");
     server.stop().await?;
-    assert!(
-        server_pid(dir.path()).is_err(),
-        "the adopted server is stopped"
-    );
+    assert!(server_pid(dir.path()).is_err(), "the adopted server is stopped");
     Ok(())
 }
 
@@ -219,13 +190,8 @@ async fn a_stale_pid_file_does_not_stand_in_the_way() -> Outcome {
 #[tokio::test]
 async fn a_taken_port_is_replaced() -> Outcome {
     let dir = scratch_dir()?;
-    PrivatePostgres::start(options(dir.path()))
-        .await?
-        .stop()
-        .await?;
-    let port: u16 = fs::read_to_string(dir.path().join("postgres.port"))?
-        .trim()
-        .parse()?;
+    PrivatePostgres::start(options(dir.path())).await?.stop().await?;
+    let port: u16 = fs::read_to_string(dir.path().join("postgres.port"))?.trim().parse()?;
     let _taken = TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
     let server = PrivatePostgres::start(options(dir.path())).await?;
     assert!(!server.urls().admin.expose().contains(&format!(":{port}/")));
@@ -239,12 +205,7 @@ async fn secrets_are_private_and_not_in_arguments() -> Outcome {
     let server = PrivatePostgres::start(options(dir.path())).await?;
     for entry in fs::read_dir(dir.path().join("secrets"))? {
         let entry = entry?;
-        assert_eq!(
-            entry.metadata()?.permissions().mode() & 0o777,
-            0o600,
-            "{:?}",
-            entry.path()
-        );
+        assert_eq!(entry.metadata()?.permissions().mode() & 0o777, 0o600, "{:?}", entry.path());
         let secret = fs::read_to_string(entry.path())?;
         let log = fs::read_to_string(dir.path().join("postgres.log"))?;
         assert!(!log.contains(secret.trim()), "{:?}", entry.path());
@@ -257,17 +218,11 @@ async fn secrets_are_private_and_not_in_arguments() -> Outcome {
 #[tokio::test]
 async fn a_missing_program_names_the_installer() -> Outcome {
     let dir = scratch_dir()?;
-    let tools = ToolPaths {
-        postgres: dir.path().join("none"),
-        ..ToolPaths::default()
-    };
-    let error = PrivatePostgres::start(PostgresOptions {
-        tools,
-        ..options(dir.path())
-    })
-    .await
-    .err()
-    .ok_or("it started")?;
+    let tools = ToolPaths { postgres: dir.path().join("none"), ..ToolPaths::default() };
+    let error = PrivatePostgres::start(PostgresOptions { tools, ..options(dir.path()) })
+        .await
+        .err()
+        .ok_or("it started")?;
     assert!(matches!(error, ServerError::MissingTool { .. }), "{error}");
     assert!(error.to_string().contains("run ops/install"), "{error}");
     Ok(())
@@ -286,10 +241,7 @@ async fn an_unreachable_data_directory_is_named() -> Outcome {
         }
         Err(error) => return Err(error.into()),
         Ok(server) => {
-            assert!(
-                !rustix::process::geteuid().is_root(),
-                "root's own directory was entered"
-            );
+            assert!(!rustix::process::geteuid().is_root(), "root's own directory was entered");
             server.stop().await?;
         }
     }

@@ -100,7 +100,11 @@ impl Writer {
         self.bytes(&value.to_be_bytes())
     }
 
-    pub(crate) fn option<T>(&mut self, value: Option<&T>, write: impl FnOnce(&mut Self, &T)) -> &mut Self {
+    pub(crate) fn option<T>(
+        &mut self,
+        value: Option<&T>,
+        write: impl FnOnce(&mut Self, &T),
+    ) -> &mut Self {
         match value {
             Some(value) => {
                 write(self, value);

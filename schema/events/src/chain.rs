@@ -4,9 +4,7 @@
 //! block has the same bytes through any source; what only some sources supply (counts and
 //! commitments) stands in [`BlockAttested`], which says how a block was checked.
 
-use obsqra_types::{
-    BlockHash, ContractAddress, EventIndex, Felt, Hash32, TransactionHash,
-};
+use obsqra_types::{BlockHash, ContractAddress, EventIndex, Felt, Hash32, TransactionHash};
 
 use crate::cbor::{Canonical, DecodeError, Reader, Writer};
 

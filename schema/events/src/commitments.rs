@@ -162,10 +162,8 @@ pub fn ascii_felt(text: &str) -> Option<Felt> {
 /// The root of the Patricia tree of height 64 whose keys are the positions of the leaves; 0 if there
 /// are none. `hash_pair` is the era's hash of two nodes.
 pub fn patricia_root(leaves: &[Felt], hash_pair: fn(Felt, Felt) -> Felt) -> Felt {
-    let mut nodes: Vec<PendingNode> = leaves
-        .iter()
-        .map(|&hash| PendingNode { hash, levels: 0 })
-        .collect();
+    let mut nodes: Vec<PendingNode> =
+        leaves.iter().map(|&hash| PendingNode { hash, levels: 0 }).collect();
     for _ in 0..TREE_HEIGHT {
         nodes = nodes
             .chunks(2)
@@ -174,20 +172,12 @@ pub fn patricia_root(leaves: &[Felt], hash_pair: fn(Felt, Felt) -> Felt) -> Felt
                     hash: hash_pair(left.finish(hash_pair), right.finish(hash_pair)),
                     levels: 0,
                 },
-                [only, ..] => PendingNode {
-                    hash: only.hash,
-                    levels: only.levels + 1,
-                },
-                [] => PendingNode {
-                    hash: Felt::ZERO,
-                    levels: 0,
-                },
+                [only, ..] => PendingNode { hash: only.hash, levels: only.levels + 1 },
+                [] => PendingNode { hash: Felt::ZERO, levels: 0 },
             })
             .collect();
     }
-    nodes
-        .first()
-        .map_or(Felt::ZERO, |root| root.finish(hash_pair))
+    nodes.first().map_or(Felt::ZERO, |root| root.finish(hash_pair))
 }
 
 /// A node and the run of single-child levels above it, which becomes one edge.
@@ -318,12 +308,7 @@ pub fn packed_counts(header: &HeaderFields<'_>) -> Felt {
         DataAvailability::Blob => 1_u64 << 63,
         DataAvailability::Calldata => 0,
     };
-    let words = [
-        header.transaction_count,
-        header.event_count,
-        header.state_diff_length,
-        da_mode,
-    ];
+    let words = [header.transaction_count, header.event_count, header.state_diff_length, da_mode];
     for (place, word) in bytes.chunks_exact_mut(8).zip(words) {
         place.copy_from_slice(&word.to_be_bytes());
     }

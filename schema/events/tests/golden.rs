@@ -58,9 +58,13 @@ fn applied() -> BlockApplied {
     let price = |value| GasPrice { fri: value, wei: value / 3 };
     BlockApplied {
         hash: hash(),
-        parent_hash: BlockHash(felt("0x5cb375fb4eefdd6e0f226c705ec8900e0772a761260701e30b64a7f490bdea3")),
+        parent_hash: BlockHash(felt(
+            "0x5cb375fb4eefdd6e0f226c705ec8900e0772a761260701e30b64a7f490bdea3",
+        )),
         new_root: felt("0x1fa4b70953c305f21fca73a06d87287612fe65dd4e5990e52843202f7edba86"),
-        sequencer: ContractAddress(felt("0x1176a1bd84444c89232ec27754698e5d2e7e1a7f1539f12027f28b23ec9f3d8")),
+        sequencer: ContractAddress(felt(
+            "0x1176a1bd84444c89232ec27754698e5d2e7e1a7f1539f12027f28b23ec9f3d8",
+        )),
         starknet_version: "0.14.1".into(),
         da_mode: DaMode::Blob,
         l1_gas: price(22_082_418_100_301),
@@ -76,10 +80,16 @@ fn supplied() -> SuppliedCommitments {
         transaction_count: 202,
         event_count: 1_047,
         state_diff_length: 900,
-        transaction_commitment: felt("0x68bb56c1d0ffe9e271d0e342070a14900ef1b58eca0d8db4cd942c48c32211b"),
+        transaction_commitment: felt(
+            "0x68bb56c1d0ffe9e271d0e342070a14900ef1b58eca0d8db4cd942c48c32211b",
+        ),
         event_commitment: felt("0x5dc7b3f65c7aa495a86c18f60c9edce67fb8283076c0272a1219d85985c0ba7"),
-        receipt_commitment: felt("0x6453aacffaa3ba6fd25faa9379e3dd8862f89a7b571acde90ab90689aa418b9"),
-        state_diff_commitment: felt("0x8dd9765ffec2e9133dca513bb2bf0f9e995470cff144b54cb342afb94ed90"),
+        receipt_commitment: felt(
+            "0x6453aacffaa3ba6fd25faa9379e3dd8862f89a7b571acde90ab90689aa418b9",
+        ),
+        state_diff_commitment: felt(
+            "0x8dd9765ffec2e9133dca513bb2bf0f9e995470cff144b54cb342afb94ed90",
+        ),
     }
 }
 
@@ -87,8 +97,12 @@ fn event() -> EventData {
     EventData {
         index: EventIndex(300),
         transaction_index: 17,
-        transaction_hash: TransactionHash(felt("0x309792843fc5cad69fe4c3f995024db6564183510e15bb78ee5501c16fe0581")),
-        from_address: ContractAddress(felt("0x4c0a5193d58f74fbace4b74dcf65481e734ed1714121bdc571da345540efa05")),
+        transaction_hash: TransactionHash(felt(
+            "0x309792843fc5cad69fe4c3f995024db6564183510e15bb78ee5501c16fe0581",
+        )),
+        from_address: ContractAddress(felt(
+            "0x4c0a5193d58f74fbace4b74dcf65481e734ed1714121bdc571da345540efa05",
+        )),
         keys: vec![felt("0xa2fb82b5656725dad81c7112b2c4ef0119096677c3c0fd82632d0a74f07666")],
         data: vec![
             felt("0x49d36570d4e46f48e99674bd3fcc84644ddd6b96f7c741b1562b82f9e004dc7"),
@@ -104,7 +118,13 @@ fn scored() -> RiskScored {
         block_hash: hash(),
         formula: "risk-v1.2".into(),
         score: 44,
-        components: RiskComponents { utilization: 22, volatility: 10, liquidity: 10, audit: 0, age: 2 },
+        components: RiskComponents {
+            utilization: 22,
+            volatility: 10,
+            liquidity: 10,
+            audit: 0,
+            age: 2,
+        },
         inputs: RiskInputs {
             utilization_bps: 6_500,
             volatility_bps: 3_500,
@@ -139,10 +159,7 @@ fn example(kind: Kind) -> (Option<BlockRef>, Fact) {
                 supplied: Some(supplied()),
             }),
         ),
-        Kind::BlockReverted => (
-            Some(block()),
-            Fact::BlockReverted(BlockReverted { hash: hash() }),
-        ),
+        Kind::BlockReverted => (Some(block()), Fact::BlockReverted(BlockReverted { hash: hash() })),
         Kind::BlockFinalized => {
             (Some(block()), Fact::BlockFinalized(BlockFinalized { hash: hash() }))
         }
@@ -170,11 +187,8 @@ fn each_kind_has_its_golden_bytes() {
     for kind in Kind::ALL {
         let (block, fact) = example(kind);
         let draft = Draft::new(&chain, block, &fact);
-        let text = format!(
-            "payload {}\ncontent {}\n",
-            hex::encode(&draft.payload),
-            draft.content_hash
-        );
+        let text =
+            format!("payload {}\ncontent {}\n", hex::encode(&draft.payload), draft.content_hash);
         let file = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
             .join("golden")
             .join(format!("{}.txt", kind.name()));

@@ -119,10 +119,7 @@ mod tests {
     #[test]
     fn quotients_fit_or_are_none() {
         let one = Wide::from(1u8);
-        assert_eq!(
-            floor_div(Wide::from(7u8), Wide::from(2u8)),
-            Some(U256::from(3u8))
-        );
+        assert_eq!(floor_div(Wide::from(7u8), Wide::from(2u8)), Some(U256::from(3u8)));
         assert_eq!(floor_div(one, Wide::ZERO), None);
         assert_eq!(floor_div(one << 256, one), None);
         assert_eq!(floor_div((one << 256) - one, one), Some(U256::MAX));

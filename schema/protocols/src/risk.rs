@@ -76,13 +76,7 @@ mod tests {
                 audit_score: *a,
                 age_days: *d,
             });
-            let RiskComponents {
-                utilization,
-                volatility,
-                liquidity,
-                audit,
-                age,
-            } = components;
+            let RiskComponents { utilization, volatility, liquidity, audit, age } = components;
             assert_eq!(
                 (score, [utilization, volatility, liquidity, audit, age]),
                 (*expected, *terms)

@@ -1,9 +1,5 @@
 //! Layouts, selectors, golden readings of real events, and events that fit nothing.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test that cannot go on fails"
-)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
 mod support;
 
@@ -27,12 +23,7 @@ fn starknet_keccak(name: &str) -> Felt {
 #[test]
 fn selectors_are_the_keccak_of_their_names() {
     for layout in Decoder::ALL.into_iter().flat_map(layouts) {
-        assert_eq!(
-            layout.selector,
-            starknet_keccak(layout.name),
-            "{}",
-            layout.name
-        );
+        assert_eq!(layout.selector, starknet_keccak(layout.name), "{}", layout.name);
     }
 }
 
@@ -48,12 +39,7 @@ fn no_two_layouts_of_a_decoder_read_the_same_event() {
 }
 
 fn felts(values: &Value) -> Vec<Felt> {
-    values
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|v| parse_felt(v.as_str().unwrap()).unwrap())
-        .collect()
+    values.as_array().unwrap().iter().map(|v| parse_felt(v.as_str().unwrap()).unwrap()).collect()
 }
 
 fn raw(from: Felt, keys: Vec<Felt>, data: Vec<Felt>) -> EventData {
@@ -116,42 +102,21 @@ fn role_and_widths_pick_the_layout() {
     assert_eq!(name(USDC_ETH, "Sync", numbers(&[1, 2])), None);
     assert_eq!(name(LEND, "Sync", numbers(&[1, 0, 2, 0])), None);
     assert_eq!(name(0xf0, "Sync", numbers(&[1, 0, 2, 0])), None);
-    assert_eq!(
-        name(0xf0, "PairCreated", numbers(&[1, 2, 3, 4])),
-        Some("PairCreated")
-    );
+    assert_eq!(name(0xf0, "PairCreated", numbers(&[1, 2, 3, 4])), Some("PairCreated"));
     assert_eq!(name(USDC_ETH, "PairCreated", numbers(&[1, 2, 3, 4])), None);
-    assert_eq!(
-        name(0xa2, "RawTransfer", numbers(&[1, 2, 3, 4, 5])),
-        Some("RawTransfer")
-    );
+    assert_eq!(name(0xa2, "RawTransfer", numbers(&[1, 2, 3, 4, 5])), Some("RawTransfer"));
     assert_eq!(name(LEND, "RawTransfer", numbers(&[1, 2, 3, 4, 5])), None);
-    let two_keys = raw(
-        Felt::from(LEND),
-        vec![starknet_keccak("TreasuryUpdate"); 2],
-        numbers(&[1]),
-    );
+    let two_keys = raw(Felt::from(LEND), vec![starknet_keccak("TreasuryUpdate"); 2], numbers(&[1]));
     assert_eq!(decode(&registry(), &two_keys).unwrap().name, None);
-    assert_eq!(
-        decode(&registry(), &raw(Felt::from(LEND), vec![], vec![]))
-            .unwrap()
-            .name,
-        None
-    );
-    assert_eq!(
-        decode(&registry(), &raw(Felt::from(1u8), vec![], vec![])),
-        None
-    );
+    assert_eq!(decode(&registry(), &raw(Felt::from(LEND), vec![], vec![])).unwrap().name, None);
+    assert_eq!(decode(&registry(), &raw(Felt::from(1u8), vec![], vec![])), None);
 }
 
 #[test]
 fn values_outside_their_type_fit_no_layout() {
     let limb = Felt::from(u128::MAX) + Felt::ONE;
     let sync = |reserve: [Felt; 2]| vec![reserve[0], reserve[1], Felt::ONE, Felt::ZERO];
-    assert_eq!(
-        name(USDC_ETH, "Sync", sync([Felt::from(u128::MAX), Felt::ZERO])),
-        Some("Sync")
-    );
+    assert_eq!(name(USDC_ETH, "Sync", sync([Felt::from(u128::MAX), Felt::ZERO])), Some("Sync"));
     assert_eq!(name(USDC_ETH, "Sync", sync([limb, Felt::ZERO])), None);
     assert_eq!(name(USDC_ETH, "Sync", sync([Felt::ZERO, limb])), None);
 
@@ -161,16 +126,10 @@ fn values_outside_their_type_fit_no_layout() {
         data.extend(numbers(&[5, 0]));
         name(CORE, "PoolInitialized", data)
     };
-    assert_eq!(
-        initialized([Felt::from(u128::MAX), Felt::ONE]),
-        Some("PoolInitialized")
-    );
+    assert_eq!(initialized([Felt::from(u128::MAX), Felt::ONE]), Some("PoolInitialized"));
     assert_eq!(initialized([limb, Felt::ZERO]), None);
     assert_eq!(initialized([Felt::ONE, Felt::TWO]), None);
-    assert_eq!(
-        initialized([Felt::ZERO, Felt::ONE]),
-        Some("PoolInitialized")
-    );
+    assert_eq!(initialized([Felt::ZERO, Felt::ONE]), Some("PoolInitialized"));
 }
 
 fn any_felt() -> impl Strategy<Value = Felt> {
@@ -182,11 +141,8 @@ fn any_felt() -> impl Strategy<Value = Felt> {
 }
 
 fn any_selector() -> impl Strategy<Value = Felt> {
-    let known: Vec<Felt> = Decoder::ALL
-        .into_iter()
-        .flat_map(layouts)
-        .map(|layout| layout.selector)
-        .collect();
+    let known: Vec<Felt> =
+        Decoder::ALL.into_iter().flat_map(layouts).map(|layout| layout.selector).collect();
     prop_oneof![9 => prop::sample::select(known), 1 => any_felt()]
 }
 

@@ -1,9 +1,5 @@
 //! A fold is a function of the blocks applied: not of snapshots, copies, or what it computed before.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test that cannot go on fails"
-)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
 mod support;
 
@@ -110,10 +106,7 @@ fn fold() -> MetricFold {
 }
 
 fn run(fold: &mut MetricFold, blocks: &[Block]) -> Vec<BlockOutput> {
-    blocks
-        .iter()
-        .map(|block| fold.apply(&block.input()).unwrap())
-        .collect()
+    blocks.iter().map(|block| fold.apply(&block.input()).unwrap()).collect()
 }
 
 /// Trades in every hour, so that volatility is present and hours leave the window.
@@ -209,13 +202,8 @@ fn snapshots_change_nothing_over_weeks_of_hours() {
     let cuts: Vec<bool> = (0..37).map(|place| place % 5 == 0).collect();
     check_snapshots(&blocks, &cuts);
     let outputs = run(&mut fold(), &blocks);
-    let last = outputs
-        .last()
-        .unwrap()
-        .changed_markets
-        .iter()
-        .find(|row| row.market.0 == "0xf1")
-        .unwrap();
+    let last =
+        outputs.last().unwrap().changed_markets.iter().find(|row| row.market.0 == "0xf1").unwrap();
     assert!(last.volatility_bps.is_some(), "{last:?}");
 }
 
@@ -224,10 +212,7 @@ fn a_snapshot_is_bound_to_its_registry() {
     let other = support::REGISTRY.replace("\"version\": 3", "\"version\": 4");
     let other = std::sync::Arc::new(obsqra_protocols::Registry::parse(other.as_bytes()).unwrap());
     let error = MetricFold::decode(other, &fold().encode()).unwrap_err();
-    assert!(
-        matches!(error, SnapshotError::OtherRegistry { .. }),
-        "{error}"
-    );
+    assert!(matches!(error, SnapshotError::OtherRegistry { .. }), "{error}");
 }
 
 #[test]
@@ -284,15 +269,8 @@ fn speed() {
 /// Blocks of 30 s with 24 events: swaps over all pools, rates, deposits.
 fn synthetic_chain(pools: u128, blocks: u64) -> Vec<Block> {
     let mut chain = Chain::default();
-    let key = |pool: u128| {
-        [
-            USDC,
-            [ETH, BTC, DAI][usize::try_from(pool % 3).unwrap()],
-            pool,
-            200,
-            0,
-        ]
-    };
+    let key =
+        |pool: u128| [USDC, [ETH, BTC, DAI][usize::try_from(pool % 3).unwrap()], pool, 200, 0];
     (0..blocks)
         .map(|height| {
             let mut events = Vec::new();
@@ -317,10 +295,7 @@ fn synthetic_chain(pools: u128, blocks: u64) -> Vec<Block> {
                 events.push(lend::accumulators(token, RAY + u128::from(height)));
                 events.push(lend::deposit(token, 1_000 + noise(2)));
             }
-            events.extend([
-                lend::rates(ETH, noise(3), 2_000),
-                lend::rates(USDC, noise(4), 2_000),
-            ]);
+            events.extend([lend::rates(ETH, noise(3), 2_000), lend::rates(USDC, noise(4), 2_000)]);
             chain.block(T0 + height * 30, &events)
         })
         .collect()

@@ -1,11 +1,7 @@
 //! The inputs of a protocol's score, their causes, and when a score is due.
 //!
 //! Inputs read `u v l a d`.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test that cannot go on fails"
-)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
 mod support;
 
@@ -64,22 +60,11 @@ fn full_inputs_make_a_score_and_name_their_causes() {
     let mut scene = Scene::default();
     scene.block(
         T0,
-        &[
-            pair::created(USDC_ETH, USDC, ETH),
-            lend::new_reserve(ETH),
-            lend::deposit(ETH, KILO_ETH),
-        ],
+        &[pair::created(USDC_ETH, USDC, ETH), lend::new_reserve(ETH), lend::deposit(ETH, KILO_ETH)],
     );
-    let mut later = Scene {
-        fold: scene.fold.clone(),
-        chain: scene.chain.clone(),
-    };
+    let mut later = Scene { fold: scene.fold.clone(), chain: scene.chain.clone() };
     for hour in 1..=130 {
-        let usdc = if hour % 2 == 0 {
-            2_000_000_000
-        } else {
-            2_010_000_000
-        };
+        let usdc = if hour % 2 == 0 { 2_000_000_000 } else { 2_010_000_000 };
         let swap = pair::swap(USDC_ETH, usdc, 0, 0, WHOLE_ETH);
         later.block(T0 + hour * HOUR, &[eth_at_2000(), swap]);
     }
@@ -87,11 +72,7 @@ fn full_inputs_make_a_score_and_name_their_causes() {
     let lend_inputs = &output.inputs[&protocol("lend")];
     let complete = lend_inputs.complete().unwrap();
     assert_eq!(
-        (
-            complete.utilization_bps,
-            complete.liquidity_class,
-            complete.audit_score
-        ),
+        (complete.utilization_bps, complete.liquidity_class, complete.audit_score),
         (5_000, 1, 70)
     );
     assert!(complete.volatility_bps > 0);
@@ -108,22 +89,13 @@ fn full_inputs_make_a_score_and_name_their_causes() {
 
     let causes: Vec<String> = lend_inputs.causes.as_slice().iter().map(cause).collect();
     // Registry, block, own events, the events of the pairs that price ETH, the rates.
-    assert_eq!(
-        causes,
-        ["1", "396", "4-397 lend 3", "3-395 pairs 261", "397"]
-    );
+    assert_eq!(causes, ["1", "396", "4-397 lend 3", "3-395 pairs 261", "397"]);
 }
 
 fn cause(cause: &obsqra_events::Cause) -> String {
     match cause {
         obsqra_events::Cause::Entry(seq) => seq.to_string(),
-        obsqra_events::Cause::Window {
-            from_seq,
-            to_seq,
-            selector,
-            count,
-            ..
-        } => {
+        obsqra_events::Cause::Window { from_seq, to_seq, selector, count, .. } => {
             let id = selector.strip_prefix("event protocol=").unwrap();
             format!("{from_seq}-{to_seq} {id} {count}")
         }
@@ -141,40 +113,22 @@ fn a_score_is_due_where_a_value_or_a_reason_differs() {
     assert_eq!(changed(&mut scene, T0, &[]), "lend pairs pools");
     assert_eq!(changed(&mut scene, T0 + DAY, &[]), "");
     let deposit = lend::deposit(USDC, 1_000_000);
-    let usdc = [
-        lend::new_reserve(USDC),
-        deposit.clone(),
-        lend::rates(USDC, 1, 2),
-    ];
+    let usdc = [lend::new_reserve(USDC), deposit.clone(), lend::rates(USDC, 1, 2)];
     assert_eq!(changed(&mut scene, T0 + DAY, &usdc), "lend");
     // The value locked rises inside its class, and weighs a single market.
     assert_eq!(changed(&mut scene, T0 + DAY, &[deposit]), "");
-    assert_eq!(
-        changed(&mut scene, T0 + DAY, &[lend::deposit(USDC, MEGA_USDC)]),
-        "lend"
-    );
-    assert_eq!(
-        changed(&mut scene, T0 + DAY, &[lend::rates(USDC, 2, 4)]),
-        ""
-    );
-    assert_eq!(
-        changed(&mut scene, T0 + DAY, &[lend::rates(USDC, 3, 4)]),
-        "lend"
-    );
-    assert_eq!(
-        changed(&mut scene, T0 + DAY, &[pair::created(USDC_ETH, USDC, ETH)]),
-        "pairs"
-    );
+    assert_eq!(changed(&mut scene, T0 + DAY, &[lend::deposit(USDC, MEGA_USDC)]), "lend");
+    assert_eq!(changed(&mut scene, T0 + DAY, &[lend::rates(USDC, 2, 4)]), "");
+    assert_eq!(changed(&mut scene, T0 + DAY, &[lend::rates(USDC, 3, 4)]), "lend");
+    assert_eq!(changed(&mut scene, T0 + DAY, &[pair::created(USDC_ETH, USDC, ETH)]), "pairs");
 }
 
 #[test]
 fn reasons_of_inputs() {
     let before_deployment = 90_000_000;
     let mut scene = Scene::default();
-    let output = scene.block(
-        before_deployment,
-        &[pair::created(USDC_ETH, USDC, ETH), lend::new_reserve(USDC)],
-    );
+    let output = scene
+        .block(before_deployment, &[pair::created(USDC_ETH, USDC, ETH), lend::new_reserve(USDC)]);
     let expected = "no_state no_state no_state 0 not_deployed";
     assert_eq!(inputs(&output.inputs[&protocol("pairs")]), expected);
     let days = (before_deployment - 1_000_000) / DAY;
@@ -194,10 +148,7 @@ fn blocks_that_do_not_follow_are_refused() {
     later.block.number = skipped.block.number;
     later.events[0].0 = later.applied_seq;
     let error = scene.fold.apply(&later.input()).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "block 101: entry 5 does not stand after entry 5"
-    );
+    assert_eq!(error.to_string(), "block 101: entry 5 does not stand after entry 5");
     assert_eq!(scene.fold.encode(), before);
     assert!(scene.fold.apply(&skipped.input()).is_ok());
 }

@@ -1,11 +1,7 @@
 //! Each definition by a worked example, and each reason for which a figure is absent.
 //!
 //! Rows read `price tvl utilization turnover volatility class`.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test that cannot go on fails"
-)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
 mod support;
 
@@ -35,11 +31,7 @@ fn check(blocks: &[(u64, &[Event])], expected: &[(&str, &str, &str)]) -> Scene {
         scene.block(*timestamp, events);
     }
     for (protocol, market, figures) in expected {
-        assert_eq!(
-            row(&scene.market(protocol, market)),
-            *figures,
-            "{protocol} {market}"
-        );
+        assert_eq!(row(&scene.market(protocol, market)), *figures, "{protocol} {market}");
     }
     scene
 }
@@ -61,13 +53,7 @@ fn a_pair_is_priced_and_valued_by_its_usdc_reserve() {
 fn a_pair_without_usdc_is_valued_by_token0_or_token1() {
     // 1 ETH = 2,000 USDC, so 10 ETH to 1 BTC is 40,000 by the ETH side; BTC has no pool of its own.
     check(
-        &[(
-            T0,
-            &[
-                eth_at_2000(),
-                pair::sync(ETH_BTC, 10 * WHOLE_ETH, 100_000_000),
-            ],
-        )],
+        &[(T0, &[eth_at_2000(), pair::sync(ETH_BTC, 10 * WHOLE_ETH, 100_000_000)])],
         &[(
             "pairs",
             "0xf2",
@@ -94,11 +80,7 @@ fn a_pair_without_usdc_is_valued_by_token0_or_token1() {
                 "400000000000000000000 0 - zero_tvl insufficient_history 0",
             ),
             // One BTC is worth 400 USDC; the asset, ETH, has no price.
-            (
-                "pairs",
-                "0xf2",
-                "no_usdc_pool 800000000 - history_starts_at no_usdc_pool 0",
-            ),
+            ("pairs", "0xf2", "no_usdc_pool 800000000 - history_starts_at no_usdc_pool 0"),
         ],
     );
 }
@@ -137,39 +119,22 @@ fn turnover_waits_for_a_day_of_log_where_the_pool_is_older() {
     scene.block(T0 + DAY - 1, &[]);
     let market = scene.market("pairs", "0xf1");
     assert!(row(&market).contains("history_starts_at"), "{market:?}");
-    assert_eq!(
-        market.absent[0].detail.as_deref(),
-        Some("the log starts at block 100")
-    );
+    assert_eq!(market.absent[0].detail.as_deref(), Some("the log starts at block 100"));
     let output = scene.block(T0 + DAY, &[]);
-    assert_eq!(
-        output.changed_markets[0].turnover_bps.map(|bps| bps.0),
-        Some(0)
-    );
+    assert_eq!(output.changed_markets[0].turnover_bps.map(|bps| bps.0), Some(0));
 }
 
 #[test]
 fn a_reserve_follows_its_accumulator() {
-    let open = [
-        eth_at_2000(),
-        lend::new_reserve(ETH),
-        lend::deposit(ETH, 100 * WHOLE_ETH),
-    ];
+    let open = [eth_at_2000(), lend::new_reserve(ETH), lend::deposit(ETH, 100 * WHOLE_ETH)];
     let rates = lend::rates(ETH, 3 * RAY / 100, RAY / 10);
     // 100 ETH at 2,000; 3 % over 10 %.
     check(
         &[(T0, &open), (T0 + 1, std::slice::from_ref(&rates))],
-        &[(
-            "lend",
-            "0x11",
-            "2000000000000000000000 200000000000 3000 - insufficient_history 0",
-        )],
+        &[("lend", "0x11", "2000000000000000000000 200000000000 3000 - insufficient_history 0")],
     );
     // The accumulator at 1.1 makes 110 of them; 11 withdrawn there are 10 raw, and leave 99.
-    let withdrawn = [
-        lend::accumulators(ETH, RAY / 10 * 11),
-        lend::withdrawal(ETH, 11 * WHOLE_ETH),
-    ];
+    let withdrawn = [lend::accumulators(ETH, RAY / 10 * 11), lend::withdrawal(ETH, 11 * WHOLE_ETH)];
     check(
         &[(T0, &open), (T0 + 1, &[withdrawn[0].clone()])],
         &[(
@@ -187,15 +152,8 @@ fn a_reserve_follows_its_accumulator() {
         )],
     );
     // USDC itself has price 1 and volatility 0.
-    let usdc = [
-        lend::new_reserve(USDC),
-        lend::deposit(USDC, 5),
-        lend::rates(USDC, 0, 0),
-    ];
-    check(
-        &[(T0, &usdc)],
-        &[("lend", "0x10", "1000000000000000000 5 0 - 0 0")],
-    );
+    let usdc = [lend::new_reserve(USDC), lend::deposit(USDC, 5), lend::rates(USDC, 0, 0)];
+    check(&[(T0, &usdc)], &[("lend", "0x10", "1000000000000000000 5 0 - 0 0")]);
 }
 
 const POOL: Key = [USDC, ETH, 3, 200, 0];
@@ -219,11 +177,7 @@ fn a_concentrated_pool_is_priced_by_its_ratio_and_valued_by_its_balances() {
                 fees_collected(POOL, (-4, 0)),
             ],
         )],
-        &[(
-            "pools",
-            POOL_ID,
-            "2500000000000000000000 2000000000006 - 0 insufficient_history 1",
-        )],
+        &[("pools", POOL_ID, "2500000000000000000000 2000000000006 - 0 insufficient_history 1")],
     );
     // A swap of 50,000 USDC for 20 ETH leaves 1.05 M and 380 ETH and moves nothing else here.
     scene.block(
@@ -270,12 +224,7 @@ fn usdc_as_token1_prices_the_other_way_round() {
 
 #[test]
 fn the_deepest_pool_gives_the_price() {
-    let price = |scene: &Scene| {
-        scene
-            .market("lend", "0x11")
-            .price
-            .map(|price| price.0.to_string())
-    };
+    let price = |scene: &Scene| scene.market("lend", "0x11").price.map(|price| price.0.to_string());
     let mut scene = Scene::default();
     // A virtual USDC reserve of L / 20,000 = 1 M against the pair's 2 M.
     let shallow = 2 * 10i128.pow(16);
@@ -295,28 +244,19 @@ fn the_deepest_pool_gives_the_price() {
     // Out of range or at the upper tick it adds nothing, then one unit of USDC decides.
     scene.block(
         T0 + 2,
-        &[
-            position(POOL, (1, 9), shallow, (0, 0)),
-            position(POOL, (-9, 0), shallow, (0, 0)),
-        ],
+        &[position(POOL, (1, 9), shallow, (0, 0)), position(POOL, (-9, 0), shallow, (0, 0))],
     );
     assert_eq!(price(&scene).as_deref(), Some("2000000000000000000000"));
     let output = scene.block(T0 + 3, &[position(POOL, (0, 1), 20_000, (0, 0))]);
     assert_eq!(price(&scene).as_deref(), Some("2500000000000000000000"));
     // Every market of the token changed with the price, the pair's own value did not.
-    let changed: Vec<&str> = output
-        .changed_markets
-        .iter()
-        .map(|row| row.market.0.as_str())
-        .collect();
+    let changed: Vec<&str> =
+        output.changed_markets.iter().map(|row| row.market.0.as_str()).collect();
     assert_eq!(changed, ["0x11", "0xf1", POOL_ID]);
     // A price of 0 is no candidate, nor is an active liquidity that the events contradict.
     scene.block(
         T0 + 4,
-        &[
-            pair::sync(USDC_ETH, 1, u128::MAX),
-            position(POOL, (0, 1), -10i128.pow(18), (0, 0)),
-        ],
+        &[pair::sync(USDC_ETH, 1, u128::MAX), position(POOL, (0, 1), -10i128.pow(18), (0, 0))],
     );
     assert_eq!(price(&scene), None);
 }
@@ -324,11 +264,7 @@ fn the_deepest_pool_gives_the_price() {
 /// Swaps of one ETH an hour for `hours` hours, at 2,000 and 2,010 USDC in turn.
 fn hourly(scene: &mut Scene, hours: u64) {
     for hour in 0..hours {
-        let usdc = if hour % 2 == 0 {
-            2_000_000_000
-        } else {
-            2_010_000_000
-        };
+        let usdc = if hour % 2 == 0 { 2_000_000_000 } else { 2_010_000_000 };
         let half = pair::swap(USDC_ETH, usdc / 2, 0, 0, WHOLE_ETH / 2);
         scene.block(T0 + hour * HOUR + 7, &[eth_at_2000(), half.clone(), half]);
     }
@@ -336,28 +272,16 @@ fn hourly(scene: &mut Scene, hours: u64) {
 
 #[test]
 fn volatility_is_of_the_hours_before() {
-    let volatility = |scene: &Scene| {
-        row(&scene.market("pairs", "0xf1"))
-            .split(' ')
-            .nth(4)
-            .unwrap()
-            .to_owned()
-    };
+    let volatility =
+        |scene: &Scene| row(&scene.market("pairs", "0xf1")).split(' ').nth(4).unwrap().to_owned();
     let mut scene = Scene::default();
     hourly(&mut scene, 120);
     // The 120th hour is not over.
     assert_eq!(volatility(&scene), "insufficient_history");
     let absent = scene.market("pairs", "0xf1").absent;
-    let detail = absent
-        .iter()
-        .find(|absent| absent.field == "volatilityBps")
-        .unwrap()
-        .detail
-        .clone();
-    assert_eq!(
-        detail.as_deref(),
-        Some("ETH: 119 of 168 hours have trades, 120 are needed")
-    );
+    let detail =
+        absent.iter().find(|absent| absent.field == "volatilityBps").unwrap().detail.clone();
+    assert_eq!(detail.as_deref(), Some("ETH: 119 of 168 hours have trades, 120 are needed"));
     // 119 steps of ln 1.005: 10,000 · sqrt(119 · ln²1.005 · 365/7).
     let output = scene.block(T0 + 120 * HOUR, &[]);
     assert_eq!(output.changed_markets.len(), 1);
@@ -394,19 +318,9 @@ fn reasons_of_markets() {
         )],
     );
     check(
-        &[(
-            T0,
-            &[
-                pair::created(USDC_ETH, USDC, ETH),
-                pair::sync(ETH_UNLISTED, 1, 1),
-            ],
-        )],
+        &[(T0, &[pair::created(USDC_ETH, USDC, ETH), pair::sync(ETH_UNLISTED, 1, 1)])],
         &[
-            (
-                "pairs",
-                "0xf1",
-                "no_usdc_pool no_state - no_state no_usdc_pool no_state",
-            ),
+            ("pairs", "0xf1", "no_usdc_pool no_state - no_state no_usdc_pool no_state"),
             (
                 "pairs",
                 "0xf3",
@@ -441,21 +355,10 @@ fn what_leaves_256_bits_is_absent() {
     // Reserves of 2^256 − 1 USDC: the price fits no amount, and neither does its double.
     let sync = event(USDC_ETH, "Sync", [max, max, 1, 0]);
     check(
-        &[(
-            T0,
-            &[sync, lend::new_reserve(ETH), lend::rates(ETH, max, 1)],
-        )],
+        &[(T0, &[sync, lend::new_reserve(ETH), lend::rates(ETH, max, 1)])],
         &[
-            (
-                "pairs",
-                "0xf1",
-                "overflow overflow - overflow insufficient_history overflow",
-            ),
-            (
-                "lend",
-                "0x11",
-                "overflow overflow overflow - insufficient_history overflow",
-            ),
+            ("pairs", "0xf1", "overflow overflow - overflow insufficient_history overflow"),
+            ("lend", "0x11", "overflow overflow overflow - insufficient_history overflow"),
         ],
     );
     // An accumulator of 0 makes the raw amount of a deposit unknowable, for good.
@@ -467,20 +370,12 @@ fn what_leaves_256_bits_is_absent() {
     ];
     check(
         &[(T0, &broken)],
-        &[(
-            "lend",
-            "0x10",
-            "1000000000000000000 overflow no_state - 0 overflow",
-        )],
+        &[("lend", "0x10", "1000000000000000000 overflow no_state - 0 overflow")],
     );
     // Hours whose sums give a vwap outside 256 bits.
     let huge = event(USDC_ETH, "Swap", [0x77, max, max, 0, 0, 0, 0, 1, 0, 0x78]);
     check(
         &[(T0, &[eth_at_2000(), huge.clone(), huge]), (T0 + HOUR, &[])],
-        &[(
-            "pairs",
-            "0xf1",
-            "2000000000000000000000 4000000000000 - history_starts_at overflow 1",
-        )],
+        &[("pairs", "0xf1", "2000000000000000000000 4000000000000 - history_starts_at overflow 1")],
     );
 }

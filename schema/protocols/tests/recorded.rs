@@ -1,9 +1,5 @@
 //! The recorded mainnet blocks, against figures that a script without shared code works out.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test that cannot go on fails"
-)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -39,9 +35,7 @@ struct Recorded {
 fn recorded(path: &Path, registry: &Registry) -> Vec<Recorded> {
     let mut text = String::new();
     let file = std::fs::File::open(path).unwrap();
-    flate2::read::GzDecoder::new(file)
-        .read_to_string(&mut text)
-        .unwrap();
+    flate2::read::GzDecoder::new(file).read_to_string(&mut text).unwrap();
     text.lines()
         .map(|line| {
             let block: Value = serde_json::from_str(line).unwrap();
@@ -74,11 +68,7 @@ fn oracle(blocks: &Path) -> Option<Value> {
         .arg(root().join("schema/protocols/registry/mainnet.json"))
         .output()
         .ok()?;
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     Some(serde_json::from_slice(&output.stdout).unwrap())
 }
 
@@ -87,31 +77,17 @@ fn compare(rows: &[MarketMetrics], expected: &Value) -> usize {
     let mut compared = 0;
     let prices = expected["prices"].as_object().unwrap();
     for row in rows {
-        let unlisted = row
-            .absent
-            .iter()
-            .any(|absent| absent.reason == "token_unlisted");
+        let unlisted = row.absent.iter().any(|absent| absent.reason == "token_unlisted");
         if !unlisted {
-            let price = prices
-                .get(&row.asset_address.to_string())
-                .map(|p| p["price"].as_str().unwrap());
-            assert_eq!(
-                row.price.map(|price| price.0.to_string()).as_deref(),
-                price,
-                "{row:?}"
-            );
+            let price =
+                prices.get(&row.asset_address.to_string()).map(|p| p["price"].as_str().unwrap());
+            assert_eq!(row.price.map(|price| price.0.to_string()).as_deref(), price, "{row:?}");
             compared += 1;
         }
         match row.protocol.as_str() {
             "zklend" => {
-                let bps = expected["zklend"]
-                    .get(&row.market.0)
-                    .and_then(Value::as_u64);
-                assert_eq!(
-                    row.utilization_bps.map(|bps| u64::from(bps.0)),
-                    bps,
-                    "{row:?}"
-                );
+                let bps = expected["zklend"].get(&row.market.0).and_then(Value::as_u64);
+                assert_eq!(row.utilization_bps.map(|bps| u64::from(bps.0)), bps, "{row:?}");
                 compared += 1;
             }
             "jediswap_v1" if row.tvl.is_some() => compared += compare_reserves(row, expected),
@@ -134,11 +110,8 @@ fn compare_reserves(row: &MarketMetrics, expected: &Value) -> usize {
     } else {
         return 0;
     };
-    let reserve: U256 = expected["jediswap_v1"][&row.market.0][side]
-        .as_str()
-        .unwrap()
-        .parse()
-        .unwrap();
+    let reserve: U256 =
+        expected["jediswap_v1"][&row.market.0][side].as_str().unwrap().parse().unwrap();
     assert_eq!(row.tvl.unwrap().0, reserve + reserve, "{row:?}");
     1
 }
@@ -161,48 +134,22 @@ fn the_recorded_blocks_agree_with_the_oracle() {
     let mut compared = 0;
     for (height, block) in (0u64..).zip(recorded(&path, &registry)) {
         let applied_seq = Seq(seq);
-        let events: Vec<_> = (seq + 1..)
-            .map(Seq)
-            .zip(block.events)
-            .map(|(s, e)| (s, Hash32::ZERO, e))
-            .collect();
+        let events: Vec<_> =
+            (seq + 1..).map(Seq).zip(block.events).map(|(s, e)| (s, Hash32::ZERO, e)).collect();
         seq += 1 + events.len() as u64;
         for (_, _, event) in &events {
             let decoded = decode(&registry, event).unwrap();
             let name = decoded.name.unwrap_or("undecoded").to_owned();
-            *counts
-                .entry(decoded.protocol.to_string())
-                .or_default()
-                .entry(name)
-                .or_default() += 1;
+            *counts.entry(decoded.protocol.to_string()).or_default().entry(name).or_default() += 1;
         }
         let timestamp = UnixSeconds(block.timestamp);
-        let block = BlockRef {
-            number: BlockNumber(height),
-            epoch: BranchEpoch(0),
-            timestamp,
-        };
+        let block = BlockRef { number: BlockNumber(height), epoch: BranchEpoch(0), timestamp };
         let hash = BlockHash(Felt::from(height));
-        let output = fold
-            .apply(&BlockInput {
-                block,
-                hash,
-                applied_seq,
-                events: &events,
-            })
-            .unwrap();
+        let output = fold.apply(&BlockInput { block, hash, applied_seq, events: &events }).unwrap();
         // Years of history are missing between the blocks, and no audit is dated.
-        assert!(
-            output
-                .inputs
-                .values()
-                .all(|inputs| inputs.complete().is_err())
-        );
+        assert!(output.inputs.values().all(|inputs| inputs.complete().is_err()));
         let rows: Vec<MarketMetrics> = fold.markets().collect();
-        compared += compare(
-            &rows,
-            &expected["heights"][usize::try_from(height).unwrap()],
-        );
+        compared += compare(&rows, &expected["heights"][usize::try_from(height).unwrap()]);
     }
     assert_eq!(serde_json::to_value(&counts).unwrap(), expected["events"]);
     assert!(compared > 500, "only {compared} figures were compared");
@@ -214,15 +161,8 @@ fn known_answers(oracle: &Value) {
     const ETH: &str = "0x49d36570d4e46f48e99674bd3fcc84644ddd6b96f7c741b1562b82f9e004dc7";
     const USDC: &str = "0x53c91253bc9682c04929ca02ed00b3e423f6710d2ee7e0d5ebb06f3ecf368a8";
     let heights = oracle["heights"].as_array().unwrap();
-    for (block, token, bps) in [
-        (350_000, ETH, 1714),
-        (550_000, ETH, 3037),
-        (550_000, USDC, 7478),
-    ] {
-        let height = heights
-            .iter()
-            .find(|height| height["block"] == block)
-            .unwrap();
+    for (block, token, bps) in [(350_000, ETH, 1714), (550_000, ETH, 3037), (550_000, USDC, 7478)] {
+        let height = heights.iter().find(|height| height["block"] == block).unwrap();
         assert_eq!(height["zklend"][token], bps, "block {block} {token}");
     }
     for height in heights {

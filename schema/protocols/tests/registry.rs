@@ -1,9 +1,5 @@
 //! Registry files: the one of mainnet, and what is refused.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test that cannot go on fails"
-)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
 mod support;
 
@@ -19,61 +15,36 @@ fn address(text: &str) -> ContractAddress {
 #[test]
 fn mainnet_is_what_its_sources_support() {
     let registry = Registry::parse(MAINNET_REGISTRY).unwrap();
-    assert_eq!(
-        (registry.name(), registry.version()),
-        ("starknet-mainnet", 1)
-    );
+    assert_eq!((registry.name(), registry.version()), ("starknet-mainnet", 1));
     let chains: Vec<&str> = registry.chain_ids().iter().map(|id| id.as_str()).collect();
     assert_eq!(chains, ["SN_MAIN", "OBSQRA_REC"]);
     assert_eq!(registry.quote_token().symbol, "USDC");
-    let ids: Vec<&str> = registry
-        .protocols()
-        .map(|entry| entry.id.as_str())
-        .collect();
+    let ids: Vec<&str> = registry.protocols().map(|entry| entry.id.as_str()).collect();
     assert_eq!(ids, ["ekubo", "jediswap_v1", "zklend"]);
     assert_eq!(registry.watched().count(), 24);
 
     let zklend = registry.protocol(&protocol("zklend")).unwrap();
     assert_eq!(zklend.kind, ProtocolKind::Lending);
-    assert_eq!(
-        zklend.deployed_at.as_ref().unwrap().timestamp.0,
-        1_683_226_849
-    );
-    let AuditState::Reports(reports) = &zklend.audits else {
-        panic!("{:?}", zklend.audits)
-    };
+    assert_eq!(zklend.deployed_at.as_ref().unwrap().timestamp.0, 1_683_226_849);
+    let AuditState::Reports(reports) = &zklend.audits else { panic!("{:?}", zklend.audits) };
     assert!(reports.iter().all(|report| report.date.is_none()));
 
     let eth = "0x049d36570d4e46f48e99674bd3fcc84644ddd6b96f7c741b1562b82f9e004dc7";
     let usdc = "0x053c91253bc9682c04929ca02ed00b3e423f6710d2ee7e0d5ebb06f3ecf368a8";
     let pair = registry
-        .contract(&address(
-            "0x4d0390b777b424e43839cd1e744799f3de6c176c7e32c1812a41dbd9c19db6a",
-        ))
+        .contract(&address("0x4d0390b777b424e43839cd1e744799f3de6c176c7e32c1812a41dbd9c19db6a"))
         .unwrap();
-    assert_eq!(
-        (pair.protocol.as_str(), pair.role),
-        ("jediswap_v1", Role::Pair)
-    );
+    assert_eq!((pair.protocol.as_str(), pair.role), ("jediswap_v1", Role::Pair));
     let tokens = pair.pair.unwrap();
-    assert_eq!(
-        (tokens.token0, tokens.token1),
-        (address(eth), address(usdc))
-    );
+    assert_eq!((tokens.token0, tokens.token1), (address(eth), address(usdc)));
     assert_eq!(registry.symbol_or_address(&address(eth)), "ETH");
-    assert_eq!(
-        registry.symbol_or_address(&ContractAddress(Felt::from(0xab_u8))),
-        "0xab"
-    );
+    assert_eq!(registry.symbol_or_address(&ContractAddress(Felt::from(0xab_u8))), "0xab");
 }
 
 /// The registry of the seeded development chain has the same shape.
 #[test]
 fn the_development_registry_parses() {
-    let path = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../../ops/devnode/registry/obsqra_dev.json"
-    );
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../ops/devnode/registry/obsqra_dev.json");
     match std::fs::read(path) {
         Ok(bytes) => {
             let registry = Registry::parse(&bytes).unwrap();
@@ -90,81 +61,27 @@ fn refusal(pointer: &str, value: Option<Value>) -> String {
         Some(value) => *file.pointer_mut(pointer).unwrap() = value,
         None => {
             let (parent, member) = pointer.rsplit_once('/').unwrap();
-            file.pointer_mut(parent)
-                .unwrap()
-                .as_object_mut()
-                .unwrap()
-                .remove(member);
+            file.pointer_mut(parent).unwrap().as_object_mut().unwrap().remove(member);
         }
     }
-    Registry::parse(file.to_string().as_bytes())
-        .unwrap_err()
-        .to_string()
+    Registry::parse(file.to_string().as_bytes()).unwrap_err().to_string()
 }
 
 /// A member, a value that it may not have, and the start of the refusal.
 const REFUSED: &[(&str, &str, &str)] = &[
-    (
-        "/quote_token",
-        r#""0x14""#,
-        "quote_token: is not among the tokens",
-    ),
-    (
-        "/quote_token",
-        r#""0x12""#,
-        "quote_token: has not 6 decimals",
-    ),
+    ("/quote_token", r#""0x14""#, "quote_token: is not among the tokens"),
+    ("/quote_token", r#""0x12""#, "quote_token: has not 6 decimals"),
     ("/chain_ids", r#"[]"#, "chain_ids: is empty"),
-    (
-        "/chain_ids/0",
-        r#""test""#,
-        "chain_ids[0]: `test` is no chain id",
-    ),
-    (
-        "/tokens/1/address",
-        r#""11""#,
-        "tokens[1].address: `11` is no address",
-    ),
-    (
-        "/tokens/1/address",
-        r#""0x010""#,
-        "tokens[1].address: stands twice",
-    ),
-    (
-        "/tokens/1/decimals",
-        r#"37"#,
-        "tokens[1].decimals: is above 36",
-    ),
-    (
-        "/protocols/0/id",
-        r#""Lend""#,
-        "protocols[0].id: `Lend` is no protocol id",
-    ),
-    (
-        "/protocols/1/id",
-        r#""lend""#,
-        "protocols[1].id: stands twice",
-    ),
-    (
-        "/protocols/0/kind",
-        r#""bank""#,
-        "protocols[0].kind: `bank`",
-    ),
-    (
-        "/protocols/0/kind",
-        r#""amm""#,
-        "protocols[0].kind: is not the kind",
-    ),
-    (
-        "/protocols/0/decoder",
-        r#""aave""#,
-        "protocols[0].decoder: there is no decoder `aave`",
-    ),
-    (
-        "/protocols/0/contracts",
-        r#"[]"#,
-        "protocols[0].contracts: is empty",
-    ),
+    ("/chain_ids/0", r#""test""#, "chain_ids[0]: `test` is no chain id"),
+    ("/tokens/1/address", r#""11""#, "tokens[1].address: `11` is no address"),
+    ("/tokens/1/address", r#""0x010""#, "tokens[1].address: stands twice"),
+    ("/tokens/1/decimals", r#"37"#, "tokens[1].decimals: is above 36"),
+    ("/protocols/0/id", r#""Lend""#, "protocols[0].id: `Lend` is no protocol id"),
+    ("/protocols/1/id", r#""lend""#, "protocols[1].id: stands twice"),
+    ("/protocols/0/kind", r#""bank""#, "protocols[0].kind: `bank`"),
+    ("/protocols/0/kind", r#""amm""#, "protocols[0].kind: is not the kind"),
+    ("/protocols/0/decoder", r#""aave""#, "protocols[0].decoder: there is no decoder `aave`"),
+    ("/protocols/0/contracts", r#"[]"#, "protocols[0].contracts: is empty"),
     (
         "/protocols/1/contracts/0/address",
         r#""0xa1""#,
@@ -180,37 +97,17 @@ const REFUSED: &[(&str, &str, &str)] = &[
         r#""0x11""#,
         "protocols[2].contracts[1].token0: is not below",
     ),
-    (
-        "/protocols/2/contracts/1/token1",
-        r#"null"#,
-        "protocols[2].contracts[1].token1: is missing",
-    ),
-    (
-        "/protocols/0/deployed_at/source",
-        r#"" ""#,
-        "protocols[0].deployed_at.source: is empty",
-    ),
-    (
-        "/protocols/0/audits/reports",
-        r#"[]"#,
-        "protocols[0].audits.reports: is empty",
-    ),
+    ("/protocols/2/contracts/1/token1", r#"null"#, "protocols[2].contracts[1].token1: is missing"),
+    ("/protocols/0/deployed_at/source", r#"" ""#, "protocols[0].deployed_at.source: is empty"),
+    ("/protocols/0/audits/reports", r#"[]"#, "protocols[0].audits.reports: is empty"),
     (
         "/protocols/0/audits/reports/0/date",
         r#""2023-02-30""#,
         "protocols[0].audits.reports[0].date",
     ),
-    (
-        "/protocols/2/audits/date",
-        r#""1970""#,
-        "protocols[2].audits.date: `1970` is no day",
-    ),
+    ("/protocols/2/audits/date", r#""1970""#, "protocols[2].audits.date: `1970` is no day"),
     ("/version", r#""1""#, "invalid type: string"),
-    (
-        "/protocols/1/audits",
-        r#"{"state": "fine"}"#,
-        "unknown variant `fine`",
-    ),
+    ("/protocols/1/audits", r#"{"state": "fine"}"#, "unknown variant `fine`"),
 ];
 
 #[test]
@@ -220,8 +117,5 @@ fn refusals_name_the_member() {
         assert!(message.contains(expected), "{pointer}: {message}");
     }
     assert!(refusal("/tokens", None).contains("missing field `tokens`"));
-    assert!(matches!(
-        Registry::parse(b"{"),
-        Err(RegistryError::Shape(_))
-    ));
+    assert!(matches!(Registry::parse(b"{"), Err(RegistryError::Shape(_))));
 }

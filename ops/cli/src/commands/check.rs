@@ -42,7 +42,10 @@ pub(super) async fn project(settings: Settings) -> Result<ExitCode> {
         println!("read models equal a fold of the log up to {}", report.seq);
         return Ok(ExitCode::SUCCESS);
     }
-    eprintln!("obsqra: read models differ from a fold of the log up to {}: `obsqra project rebuild` makes them anew", report.seq);
+    eprintln!(
+        "obsqra: read models differ from a fold of the log up to {}: `obsqra project rebuild` makes them anew",
+        report.seq
+    );
     Ok(ExitCode::FAILURE)
 }
 
@@ -51,7 +54,9 @@ pub(super) async fn rebuild(settings: Settings) -> Result<ExitCode> {
     let rebuilt = rebuild_in(&settings, &store, &chain).await;
     instance.close().await?;
     rebuilt?;
-    println!("the read models of {chain} are empty: the projector fills them again from the log's start");
+    println!(
+        "the read models of {chain} are empty: the projector fills them again from the log's start"
+    );
     Ok(ExitCode::SUCCESS)
 }
 
@@ -94,7 +99,9 @@ pub(super) async fn derive(settings: Settings) -> Result<ExitCode> {
 fn describe(discrepancy: &Discrepancy) -> String {
     match discrepancy {
         Discrepancy::Differs { seq, subject, block } => {
-            format!("entry {seq}: {subject} at block {block} has other bytes than the chain lane gives")
+            format!(
+                "entry {seq}: {subject} at block {block} has other bytes than the chain lane gives"
+            )
         }
         Discrepancy::Unfounded { seq, subject, block } => {
             format!("entry {seq}: {subject} at block {block} does not follow from the chain lane")

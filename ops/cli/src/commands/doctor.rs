@@ -38,7 +38,9 @@ pub(super) async fn run(settings: Settings) -> Result<ExitCode> {
 fn finding(what: &str, outcome: Result<String>) -> Finding {
     match outcome {
         Ok(says) => Finding { what: what.to_owned(), good: true, says },
-        Err(error) => Finding { what: what.to_owned(), good: false, says: problem::sentence(&error) },
+        Err(error) => {
+            Finding { what: what.to_owned(), good: false, says: problem::sentence(&error) }
+        }
     }
 }
 
@@ -67,7 +69,8 @@ async fn node(url: &str) -> Result<String> {
     let source = roles::node(url)?;
     let (chain, spec, head) =
         (source.chain_id().await?, source.spec_version().await?, source.head().await?);
-    let head = head.map_or_else(|| "no block yet".to_owned(), |head| format!("head {}", head.number));
+    let head =
+        head.map_or_else(|| "no block yet".to_owned(), |head| format!("head {}", head.number));
     Ok(format!("{} serves {chain} by spec {spec}, {head}", source.name()))
 }
 

@@ -54,7 +54,10 @@ async fn verify(store: &Store, from: Seq) -> Result<ExitCode> {
     let report = report?;
     match report.verdict {
         Verdict::Intact => {
-            println!("{} entries intact, up to {} with hash {}", report.entries, report.last.seq, report.last.hash);
+            println!(
+                "{} entries intact, up to {} with hash {}",
+                report.entries, report.last.seq, report.last.hash
+            );
             Ok(ExitCode::SUCCESS)
         }
         Verdict::Broken { seq, problem } => {

@@ -117,19 +117,13 @@ pub struct SealedBlock {
 impl SealedBlock {
     /// Number of events over all transactions.
     pub fn event_count(&self) -> usize {
-        self.transactions
-            .iter()
-            .map(|transaction| transaction.events.len())
-            .sum()
+        self.transactions.iter().map(|transaction| transaction.events.len()).sum()
     }
 
     /// All events in block order, each with its transaction's hash.
     pub fn events(&self) -> impl Iterator<Item = (Felt, &Event)> {
         self.transactions.iter().flat_map(|transaction| {
-            transaction
-                .events
-                .iter()
-                .map(move |event| (transaction.hash, event))
+            transaction.events.iter().map(move |event| (transaction.hash, event))
         })
     }
 }

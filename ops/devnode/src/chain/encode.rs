@@ -40,10 +40,7 @@ pub(crate) struct Body {
 impl Body {
     /// Encodes a block.
     pub(crate) fn encode(block: &SealedBlock, detail: Detail) -> Self {
-        let mut out = Writer {
-            bytes: Vec::with_capacity(4_096),
-            finality_digits: Vec::new(),
-        };
+        let mut out = Writer { bytes: Vec::with_capacity(4_096), finality_digits: Vec::new() };
         write_header(&mut out, block);
         write_marks(&mut out, block.origin);
         out.raw(",\"transactions\":[");
@@ -58,10 +55,7 @@ impl Body {
             }
         }
         out.raw("]}");
-        Self {
-            bytes: out.bytes,
-            finality_digits: out.finality_digits,
-        }
+        Self { bytes: out.bytes, finality_digits: out.finality_digits }
     }
 
     /// Appends the body with its finality set.
@@ -176,18 +170,12 @@ fn write_header(out: &mut Writer, block: &SealedBlock) {
     write_price(out, ",\"l2_gas_price\":", block.gas_prices.l2);
     out.raw(",\"l1_da_mode\":\"BLOB\",\"starknet_version\":\"");
     out.raw(STARKNET_VERSION);
-    out.felt_member(
-        "\",\"transaction_commitment\":",
-        &block.transaction_commitment,
-    );
+    out.felt_member("\",\"transaction_commitment\":", &block.transaction_commitment);
     out.felt_member(",\"event_commitment\":", &block.event_commitment);
     out.felt_member(",\"receipt_commitment\":", &block.receipt_commitment);
     out.felt_member(",\"state_diff_commitment\":", &block.state_diff_commitment);
     out.raw(&format!(",\"event_count\":{}", block.event_count()));
-    out.raw(&format!(
-        ",\"transaction_count\":{}",
-        block.transactions.len()
-    ));
+    out.raw(&format!(",\"transaction_count\":{}", block.transactions.len()));
     out.number_member(",\"state_diff_length\":", block.state_diff_length);
 }
 
@@ -202,10 +190,7 @@ fn write_price(out: &mut Writer, prefix: &str, price: GasPrice) {
 fn write_marks(out: &mut Writer, origin: Origin) {
     match origin {
         Origin::Recorded { number } => {
-            out.number_member(
-                ",\"obsqra\":{\"source\":\"recorded\",\"recorded_number\":",
-                number,
-            );
+            out.number_member(",\"obsqra\":{\"source\":\"recorded\",\"recorded_number\":", number);
         }
         Origin::Seeded => out.raw(",\"obsqra\":{\"source\":\"seeded\",\"recorded_number\":null"),
     }
@@ -242,10 +227,7 @@ fn write_transaction(out: &mut Writer, transaction: &Transaction, hash: HashMemb
 fn write_with_receipt(out: &mut Writer, transaction: &Transaction) {
     out.raw("{\"transaction\":");
     write_transaction(out, transaction, HashMember::LeftOut);
-    out.felt_member(
-        ",\"receipt\":{\"type\":\"INVOKE\",\"transaction_hash\":",
-        &transaction.hash,
-    );
+    out.felt_member(",\"receipt\":{\"type\":\"INVOKE\",\"transaction_hash\":", &transaction.hash);
     out.hex_member(",\"actual_fee\":{\"amount\":", transaction.actual_fee);
     out.raw(",\"unit\":\"FRI\"},\"execution_status\":\"SUCCEEDED\"");
     out.finality(",\"finality_status\":");
@@ -284,10 +266,7 @@ pub(crate) struct EventPlace {
 
 /// An event as `starknet_getEvents` answers it.
 pub(crate) fn emitted_event(event: &Event, place: EventPlace) -> Vec<u8> {
-    let mut out = Writer {
-        bytes: Vec::with_capacity(512),
-        finality_digits: Vec::new(),
-    };
+    let mut out = Writer { bytes: Vec::with_capacity(512), finality_digits: Vec::new() };
     out.raw("{");
     write_event_members(&mut out, event);
     out.felt_member(",\"block_hash\":", &place.block_hash);

@@ -10,11 +10,7 @@ use starknet_types_core::felt::Felt;
 /// A made-up felt: a function of the domain and the parts, and of nothing else.
 pub(crate) fn made_up(domain: &str, parts: &[&[u8]]) -> Felt {
     let mut hash = Sha256::new();
-    hash.update(
-        u64::try_from(domain.len())
-            .unwrap_or(u64::MAX)
-            .to_be_bytes(),
-    );
+    hash.update(u64::try_from(domain.len()).unwrap_or(u64::MAX).to_be_bytes());
     hash.update(domain.as_bytes());
     for part in parts {
         hash.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
@@ -42,8 +38,5 @@ fn wide(low: u64, high: u64) -> Felt {
 
 /// An `i129` as Starknet lays it out: magnitude, then 1 for negative. Zero has no sign.
 pub(crate) fn i129(value: i128) -> [Felt; 2] {
-    [
-        Felt::from(value.unsigned_abs()),
-        Felt::from(u8::from(value < 0)),
-    ]
+    [Felt::from(value.unsigned_abs()), Felt::from(u8::from(value < 0))]
 }

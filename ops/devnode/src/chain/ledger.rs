@@ -38,11 +38,7 @@ impl Served {
     /// The body at a level of detail; only the one with receipts is kept.
     pub(crate) fn body(&self, detail: Detail) -> Arc<Body> {
         if detail == Detail::Receipts
-            && let Some(body) = self
-                .body
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .as_ref()
+            && let Some(body) = self.body.lock().unwrap_or_else(PoisonError::into_inner).as_ref()
         {
             return Arc::clone(body);
         }
@@ -78,18 +74,15 @@ pub struct Head {
 
 impl Ledger {
     pub(crate) fn new(l1_lag: u64) -> Self {
-        Self {
-            inner: RwLock::default(),
-            l1_lag,
-        }
+        Self { inner: RwLock::default(), l1_lag }
     }
 
     pub(crate) fn head(&self) -> Option<Head> {
         self.read(|inner| {
-            inner.blocks.last().map(|served| Head {
-                number: served.block.number,
-                hash: served.block.hash,
-            })
+            inner
+                .blocks
+                .last()
+                .map(|served| Head { number: served.block.number, hash: served.block.hash })
         })
     }
 
@@ -111,12 +104,7 @@ impl Ledger {
     }
 
     pub(crate) fn by_hash(&self, hash: &Felt) -> Option<Arc<Served>> {
-        self.read(|inner| {
-            inner
-                .blocks
-                .get(*inner.heights.get(&hash.to_bytes_be())?)
-                .cloned()
-        })
+        self.read(|inner| inner.blocks.get(*inner.heights.get(&hash.to_bytes_be())?).cloned())
     }
 
     /// Puts blocks in place of everything from a height on. Blocks must be consecutive from there.
@@ -131,13 +119,9 @@ impl Ledger {
         }
         for served in blocks {
             let height = inner.blocks.len();
-            inner
-                .heights
-                .insert(served.block.hash.to_bytes_be(), height);
+            inner.heights.insert(served.block.hash.to_bytes_be(), height);
             inner.blocks.push(served);
-            if let Some(old) = height
-                .checked_sub(KEPT_BODIES)
-                .and_then(|old| inner.blocks.get(old))
+            if let Some(old) = height.checked_sub(KEPT_BODIES).and_then(|old| inner.blocks.get(old))
             {
                 old.drop_body();
             }

@@ -44,32 +44,17 @@ enum Content {
 impl Chain {
     /// The recorded chain of a file, which is read and checked whole.
     pub fn recorded(path: &Path) -> Result<Self, RecordedError> {
-        Ok(Self::over(
-            Content::Recorded(recorded::read(path)?.into()),
-            RECORDED_CHAIN_ID,
-        ))
+        Ok(Self::over(Content::Recorded(recorded::read(path)?.into()), RECORDED_CHAIN_ID))
     }
 
     /// The seeded chain of a seed.
     pub fn seeded(seed: u64) -> Self {
-        Self::over(
-            Content::Seeded(Box::new(SeededChain::new(seed))),
-            SEEDED_CHAIN_ID,
-        )
+        Self::over(Content::Seeded(Box::new(SeededChain::new(seed))), SEEDED_CHAIN_ID)
     }
 
     fn over(content: Content, chain_id: &'static str) -> Self {
-        let next = Position {
-            number: 0,
-            parent_hash: Felt::ZERO,
-            branch: 0,
-        };
-        Self {
-            content,
-            sealer: Sealer::new(chain_id),
-            next,
-            branches: 0,
-        }
+        let next = Position { number: 0, parent_hash: Felt::ZERO, branch: 0 };
+        Self { content, sealer: Sealer::new(chain_id), next, branches: 0 }
     }
 
     /// The chain's name.
@@ -88,10 +73,9 @@ impl Chain {
     /// Seals the next block; `None` at the end of a recording.
     pub fn next_block(&mut self) -> Option<ProducedBlock> {
         let (draft, truth) = match &mut self.content {
-            Content::Recorded(drafts) => (
-                drafts.get(usize::try_from(self.next.number).ok()?)?.clone(),
-                None,
-            ),
+            Content::Recorded(drafts) => {
+                (drafts.get(usize::try_from(self.next.number).ok()?)?.clone(), None)
+            }
             Content::Seeded(chain) => {
                 let made = chain.next_block();
                 (made.draft, Some(made.truth))
@@ -106,11 +90,7 @@ impl Chain {
     /// Goes back: the next block is a competing one at this height, on the block below it.
     pub fn fork_at(&mut self, number: u64, parent_hash: Felt) {
         self.branches += 1;
-        self.next = Position {
-            number,
-            parent_hash,
-            branch: self.branches,
-        };
+        self.next = Position { number, parent_hash, branch: self.branches };
         if let Content::Seeded(chain) = &mut self.content {
             chain.fork_at(number, self.branches);
         }

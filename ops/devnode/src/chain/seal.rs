@@ -97,18 +97,13 @@ impl Sealer {
 
     fn complete(&self, draft: TransactionDraft, index: usize, at: Position) -> Transaction {
         let place = u64::try_from(index).unwrap_or(u64::MAX).to_be_bytes();
-        let hash = draft
-            .recorded_hash
-            .unwrap_or_else(|| self.derive("transaction", at, &place));
+        let hash = draft.recorded_hash.unwrap_or_else(|| self.derive("transaction", at, &place));
         let id = hash.to_bytes_be();
         let sizes = made_up("sizes", &[&id]).to_be_digits();
         Transaction {
             hash,
             sender: draft.sender.unwrap_or_else(|| made_up("sender", &[&id])),
-            signature: [
-                made_up("signature r", &[&id]),
-                made_up("signature s", &[&id]),
-            ],
+            signature: [made_up("signature r", &[&id]), made_up("signature s", &[&id])],
             nonce: sizes[1] % 1_000_000,
             actual_fee: 1_000_000_000_000_000 + u128::from(sizes[2] % 9_000_000_000_000_000),
             l1_data_gas: 128 + sizes[3] % 8 * 64,
@@ -120,16 +115,7 @@ impl Sealer {
     fn derive(&self, domain: &str, at: Position, more: &[u8]) -> Felt {
         let (branch, number) = (at.branch.to_be_bytes(), at.number.to_be_bytes());
         let parent_hash = at.parent_hash.to_bytes_be();
-        made_up(
-            domain,
-            &[
-                self.chain_id.as_bytes(),
-                &branch,
-                &number,
-                &parent_hash,
-                more,
-            ],
-        )
+        made_up(domain, &[self.chain_id.as_bytes(), &branch, &number, &parent_hash, more])
     }
 
     /// Leaves are independent: the two halves of a large block are computed at the same time.
@@ -137,10 +123,7 @@ impl Sealer {
         let events: Vec<(Felt, &Event)> = transactions
             .iter()
             .flat_map(|transaction| {
-                transaction
-                    .events
-                    .iter()
-                    .map(move |event| (transaction.hash, event))
+                transaction.events.iter().map(move |event| (transaction.hash, event))
             })
             .collect();
         if self.threads.get() < 2 || events.len() < PARALLEL_EVENTS {
@@ -191,14 +174,8 @@ fn gas_prices(number: u64) -> GasPrices {
             wei: 1_000_000_000 + step * 1_000_000,
             fri: 22_000_000_000_000 + step * 20_000_000_000,
         },
-        l1_data: GasPrice {
-            wei: 1 + step % 7,
-            fri: 22_085 + step,
-        },
-        l2: GasPrice {
-            wei: 136_000 + step,
-            fri: 3_000_000_000 + step * 1_000,
-        },
+        l1_data: GasPrice { wei: 1 + step % 7, fri: 22_085 + step },
+        l2: GasPrice { wei: 136_000 + step, fri: 3_000_000_000 + step * 1_000 },
     }
 }
 
@@ -246,11 +223,9 @@ pub(crate) fn made_up_names(origin: Origin) -> impl Iterator<Item = &'static str
     ];
     let seeded: &[&str] = match origin {
         Origin::Recorded { .. } => &[],
-        Origin::Seeded => &[
-            "timestamp",
-            "transactions.receipt.transaction_hash",
-            "transactions.receipt.events",
-        ],
+        Origin::Seeded => {
+            &["timestamp", "transactions.receipt.transaction_hash", "transactions.receipt.events"]
+        }
     };
     ALWAYS.into_iter().chain(seeded.iter().copied())
 }

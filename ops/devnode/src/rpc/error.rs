@@ -23,25 +23,15 @@ impl RpcError {
     pub(crate) const INTERNAL: Self = Self::of(-32_603, "Internal error");
 
     const fn of(code: i64, message: &'static str) -> Self {
-        Self {
-            code,
-            message,
-            data: None,
-        }
+        Self { code, message, data: None }
     }
 
     pub(crate) fn invalid_params(why: impl Into<String>) -> Self {
-        Self {
-            data: Some(why.into()),
-            ..Self::of(-32_602, "Invalid params")
-        }
+        Self { data: Some(why.into()), ..Self::of(-32_602, "Invalid params") }
     }
 
     pub(crate) fn invalid_request(why: impl Into<String>) -> Self {
-        Self {
-            data: Some(why.into()),
-            ..Self::of(-32_600, "Invalid Request")
-        }
+        Self { data: Some(why.into()), ..Self::of(-32_600, "Invalid Request") }
     }
 
     /// The error object.

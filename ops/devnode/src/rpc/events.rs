@@ -41,10 +41,7 @@ struct Cursor {
 
 impl Cursor {
     fn to_token(self) -> String {
-        format!(
-            "{:016x}{:08x}{:016x}",
-            self.block, self.event, self.hash_start
-        )
+        format!("{:016x}{:08x}{:016x}", self.block, self.event, self.hash_start)
     }
 
     fn from_token(token: &str) -> Option<Self> {
@@ -66,20 +63,14 @@ fn hash_start(hash: &Felt) -> u64 {
 /// Answers a query.
 pub(crate) fn get_events(ledger: &Ledger, filter: &Value) -> Result<Vec<u8>, RpcError> {
     let query = Query::read(ledger, filter)?;
-    let mut page = Page {
-        out: b"{\"events\":[".to_vec(),
-        count: 0,
-        size: query.chunk_size,
-    };
+    let mut page = Page { out: b"{\"events\":[".to_vec(), count: 0, size: query.chunk_size };
     let first = query.start.map_or(query.from, |cursor| cursor.block);
     for number in first..=query.to {
         let Some(served) = ledger.by_number(number) else {
             break;
         };
-        let skip = query
-            .start
-            .filter(|cursor| cursor.block == number)
-            .map_or(0, |cursor| cursor.event);
+        let skip =
+            query.start.filter(|cursor| cursor.block == number).map_or(0, |cursor| cursor.event);
         if let Some(next) = page.add_block(&query, &served, skip) {
             return Ok(page.finish(Some(next)));
         }
@@ -89,21 +80,11 @@ pub(crate) fn get_events(ledger: &Ledger, filter: &Value) -> Result<Vec<u8>, Rpc
 
 impl Query {
     fn read(ledger: &Ledger, filter: &Value) -> Result<Self, RpcError> {
-        const MEMBERS: [&str; 6] = [
-            "from_block",
-            "to_block",
-            "address",
-            "keys",
-            "chunk_size",
-            "continuation_token",
-        ];
-        let members = filter
-            .as_object()
-            .ok_or_else(|| RpcError::invalid_params("filter is no object"))?;
-        if let Some(unknown) = members
-            .keys()
-            .find(|name| !MEMBERS.contains(&name.as_str()))
-        {
+        const MEMBERS: [&str; 6] =
+            ["from_block", "to_block", "address", "keys", "chunk_size", "continuation_token"];
+        let members =
+            filter.as_object().ok_or_else(|| RpcError::invalid_params("filter is no object"))?;
+        if let Some(unknown) = members.keys().find(|name| !MEMBERS.contains(&name.as_str())) {
             return Err(RpcError::invalid_params(format!(
                 "no member of filter is called {unknown:?}"
             )));
@@ -116,9 +97,7 @@ impl Query {
             Some(id) => range_end(ledger, Some(id), head)?,
             None => 0,
         };
-        let start = member("continuation_token")
-            .map(|token| cursor(ledger, token))
-            .transpose()?;
+        let start = member("continuation_token").map(|token| cursor(ledger, token)).transpose()?;
         if start.is_some_and(|cursor| cursor.block < from || cursor.block > to) {
             return Err(RpcError::INVALID_CONTINUATION_TOKEN);
         }
@@ -164,11 +143,7 @@ impl Page {
                 }
                 if self.count == self.size {
                     let hash_start = hash_start(&block.hash);
-                    return Some(Cursor {
-                        block: block.number,
-                        event: index,
-                        hash_start,
-                    });
+                    return Some(Cursor { block: block.number, event: index, hash_start });
                 }
                 if self.count > 0 {
                     self.out.push(b',');
@@ -199,12 +174,9 @@ impl Page {
 }
 
 fn chunk_size(value: Option<&Value>) -> Result<usize, RpcError> {
-    let size = value
-        .and_then(Value::as_u64)
-        .filter(|size| *size > 0)
-        .ok_or_else(|| {
-            RpcError::invalid_params("chunk_size is missing or not a positive number")
-        })?;
+    let size = value.and_then(Value::as_u64).filter(|size| *size > 0).ok_or_else(|| {
+        RpcError::invalid_params("chunk_size is missing or not a positive number")
+    })?;
     if size > MAX_CHUNK_SIZE {
         return Err(RpcError::PAGE_SIZE_TOO_BIG);
     }
@@ -217,10 +189,9 @@ fn range_end(ledger: &Ledger, id: Option<&Value>, head: u64) -> Result<u64, RpcE
         None | Some(BlockId::Latest | BlockId::PreConfirmed) => Ok(head),
         Some(BlockId::L1Accepted) => ledger.l1_head().ok_or(RpcError::BLOCK_NOT_FOUND),
         Some(BlockId::Number(number)) => Ok(number),
-        Some(BlockId::Hash(hash)) => ledger
-            .by_hash(&hash)
-            .map(|served| served.block.number)
-            .ok_or(RpcError::BLOCK_NOT_FOUND),
+        Some(BlockId::Hash(hash)) => {
+            ledger.by_hash(&hash).map(|served| served.block.number).ok_or(RpcError::BLOCK_NOT_FOUND)
+        }
     }
 }
 
@@ -263,12 +234,7 @@ fn keys(value: Option<&Value>) -> Result<Vec<Vec<Felt>>, RpcError> {
         if count > MAX_FILTER_KEYS {
             return Err(RpcError::TOO_MANY_KEYS);
         }
-        keys.push(
-            any_of
-                .iter()
-                .map(|key| felt(key, "a key"))
-                .collect::<Result<Vec<_>, _>>()?,
-        );
+        keys.push(any_of.iter().map(|key| felt(key, "a key")).collect::<Result<Vec<_>, _>>()?);
     }
     while keys.last().is_some_and(Vec::is_empty) {
         keys.pop();

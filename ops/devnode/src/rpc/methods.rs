@@ -32,20 +32,13 @@ pub(crate) fn call(
     let block = |detail| block_with(ledger, params, detail);
     match method {
         "starknet_specVersion" => none().map(|_| json!(SPEC_VERSION).to_string().into_bytes()),
-        "starknet_chainId" => none().map(|_| {
-            json!(hex(&chain_id_felt(context.chain_id)))
-                .to_string()
-                .into_bytes()
-        }),
+        "starknet_chainId" => {
+            none().map(|_| json!(hex(&chain_id_felt(context.chain_id))).to_string().into_bytes())
+        }
         "starknet_syncing" => none().map(|_| b"false".to_vec()),
         "starknet_blockNumber" => {
             none()?;
-            Ok(ledger
-                .head()
-                .ok_or(RpcError::NO_BLOCKS)?
-                .number
-                .to_string()
-                .into_bytes())
+            Ok(ledger.head().ok_or(RpcError::NO_BLOCKS)?.number.to_string().into_bytes())
         }
         "starknet_blockHashAndNumber" => {
             none()?;
@@ -81,16 +74,12 @@ pub(crate) fn call(
 /// The height that a call is about, for faults that wait for one.
 pub(crate) fn height_asked_for(context: &Context, params: Option<&Value>) -> Option<u64> {
     let params = params?;
-    let first = params
-        .get(0)
-        .or_else(|| params.get("block_id"))
-        .or_else(|| params.get("block_number"))?;
+    let first =
+        params.get(0).or_else(|| params.get("block_id")).or_else(|| params.get("block_number"))?;
     if let Some(number) = first.as_u64() {
         return Some(number);
     }
-    find(&context.ledger, block_id(first).ok()?)
-        .ok()
-        .map(|served| served.block.number)
+    find(&context.ledger, block_id(first).ok()?).ok().map(|served| served.block.number)
 }
 
 fn bytes(value: &Value) -> Result<Vec<u8>, RpcError> {
@@ -104,9 +93,7 @@ fn block_with(
 ) -> Result<Vec<u8>, RpcError> {
     let served = named_block(ledger, params)?;
     let mut out = Vec::new();
-    served
-        .body(detail)
-        .append_to(&mut out, ledger.finality_of(served.block.number));
+    served.body(detail).append_to(&mut out, ledger.finality_of(served.block.number));
     Ok(out)
 }
 

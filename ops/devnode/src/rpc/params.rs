@@ -46,9 +46,7 @@ impl<'a> Params<'a> {
                 names.iter().map(|name| members.get(*name)).collect()
             }
             Some(_) => {
-                return Err(RpcError::invalid_request(
-                    "params is neither an array nor an object",
-                ));
+                return Err(RpcError::invalid_request("params is neither an array nor an object"));
             }
         };
         Ok(Self { values, names })
@@ -70,9 +68,7 @@ pub(crate) fn block_id(value: &Value) -> Result<BlockId, RpcError> {
             "latest" => Ok(BlockId::Latest),
             "l1_accepted" => Ok(BlockId::L1Accepted),
             "pre_confirmed" => Ok(BlockId::PreConfirmed),
-            other => Err(RpcError::invalid_params(format!(
-                "{other:?} is no block tag"
-            ))),
+            other => Err(RpcError::invalid_params(format!("{other:?} is no block tag"))),
         },
         Value::Object(members) if members.len() == 1 => {
             if let Some(number) = members.get("block_number") {
@@ -86,9 +82,7 @@ pub(crate) fn block_id(value: &Value) -> Result<BlockId, RpcError> {
             })?;
             Ok(BlockId::Hash(felt(hash, "block_hash")?))
         }
-        _ => Err(RpcError::invalid_params(
-            "a block id is a tag or an object with one member",
-        )),
+        _ => Err(RpcError::invalid_params("a block id is a tag or an object with one member")),
     }
 }
 

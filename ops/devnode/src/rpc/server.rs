@@ -55,16 +55,11 @@ async fn answer(State(server): State<Arc<Server>>, request: Bytes) -> Response {
 impl Server {
     fn batch(&self, calls: &[Value], spoiled: &mut Vec<Fault>) -> Option<Vec<u8>> {
         if calls.is_empty() || calls.len() > MAX_BATCH {
-            let why = format!(
-                "a batch holds 1 to {MAX_BATCH} calls, this one {}",
-                calls.len()
-            );
+            let why = format!("a batch holds 1 to {MAX_BATCH} calls, this one {}", calls.len());
             return Some(error_answer(&Value::Null, &RpcError::invalid_request(why)));
         }
-        let answers: Vec<Vec<u8>> = calls
-            .iter()
-            .filter_map(|call| self.one(call, spoiled))
-            .collect();
+        let answers: Vec<Vec<u8>> =
+            calls.iter().filter_map(|call| self.one(call, spoiled)).collect();
         (!answers.is_empty()).then(|| [b"[".as_slice(), &answers.join(&b','), b"]"].concat())
     }
 
@@ -108,9 +103,8 @@ impl Server {
     fn older_head(&self, blocks: u64, method: &str) -> Result<Vec<u8>, RpcError> {
         let ledger = &self.context.ledger;
         let head = ledger.head().ok_or(RpcError::NO_BLOCKS)?;
-        let served = ledger
-            .by_number(head.number.saturating_sub(blocks))
-            .ok_or(RpcError::NO_BLOCKS)?;
+        let served =
+            ledger.by_number(head.number.saturating_sub(blocks)).ok_or(RpcError::NO_BLOCKS)?;
         let (number, hash) = (served.block.number, hex(&served.block.hash));
         Ok(if method == "starknet_blockNumber" {
             number.to_string().into_bytes()
@@ -129,9 +123,9 @@ impl Server {
         for fault in spoiled {
             match fault {
                 Fault::Hang { millis } => self.hang(*millis).await,
-                Fault::TooManyRequests {
-                    retry_after_seconds,
-                } => return too_many(*retry_after_seconds),
+                Fault::TooManyRequests { retry_after_seconds } => {
+                    return too_many(*retry_after_seconds);
+                }
                 Fault::ServerError => {
                     return (StatusCode::INTERNAL_SERVER_ERROR, "internal error").into_response();
                 }
@@ -158,9 +152,8 @@ impl Server {
 type Parts<'a> = (Option<&'a Value>, &'a str, Option<&'a Value>);
 
 fn parts(request: &Value) -> Result<Parts<'_>, RpcError> {
-    let members = request
-        .as_object()
-        .ok_or_else(|| RpcError::invalid_request("a call is an object"))?;
+    let members =
+        request.as_object().ok_or_else(|| RpcError::invalid_request("a call is an object"))?;
     if members.get("jsonrpc").and_then(Value::as_str) != Some("2.0") {
         return Err(RpcError::invalid_request("jsonrpc is not \"2.0\""));
     }
@@ -170,15 +163,9 @@ fn parts(request: &Value) -> Result<Parts<'_>, RpcError> {
         .ok_or_else(|| RpcError::invalid_request("method is missing or no text"))?;
     let id = members.get("id");
     if id.is_some_and(|id| id.is_array() || id.is_object() || id.is_boolean()) {
-        return Err(RpcError::invalid_request(
-            "id is neither a number nor a text",
-        ));
+        return Err(RpcError::invalid_request("id is neither a number nor a text"));
     }
-    Ok((
-        id,
-        method,
-        members.get("params").filter(|params| !params.is_null()),
-    ))
+    Ok((id, method, members.get("params").filter(|params| !params.is_null())))
 }
 
 fn result_answer(id: &Value, result: &[u8]) -> Vec<u8> {
@@ -199,9 +186,7 @@ fn json_response(body: Vec<u8>) -> Response {
 fn too_many(retry_after_seconds: Option<u32>) -> Response {
     let mut response = (StatusCode::TOO_MANY_REQUESTS, "too many requests").into_response();
     if let Some(seconds) = retry_after_seconds {
-        response
-            .headers_mut()
-            .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
     response
 }
@@ -213,10 +198,7 @@ fn truncated(body: &[u8]) -> Response {
     let stream = futures::stream::iter([Ok(half), Err(cut)]);
     let mut response = Body::from_stream(stream).into_response();
     let headers = response.headers_mut();
-    headers.insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("application/json"),
-    );
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
     response
 }

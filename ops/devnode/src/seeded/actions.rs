@@ -77,10 +77,7 @@ impl Turn<'_> {
                 continue;
             };
             if let Some(delta) = pool.swap(order, &mut transaction) {
-                self.trades.push(Trade {
-                    venue: Venue::Pool(index),
-                    moved: magnitudes(delta),
-                });
+                self.trades.push(Trade { venue: Venue::Pool(index), moved: magnitudes(delta) });
             }
         }
         self.end(transaction);
@@ -88,33 +85,18 @@ impl Turn<'_> {
 
     /// Somebody's trade: its size is a share of the pool's usual volume, its limit 2 % away.
     fn pool_order(&mut self, index: usize) -> Option<SwapOrder> {
-        let (chance, share, flip) = (
-            self.dice.chance(45),
-            self.dice.between(1, 60),
-            self.dice.chance(50),
-        );
+        let (chance, share, flip) =
+            (self.dice.chance(45), self.dice.between(1, 60), self.dice.chance(50));
         let pool = self.model.pools.get(index)?;
         if !chance {
             return None;
         }
         let side = if flip { Side::Token0 } else { Side::Token1 };
-        let token = if flip {
-            pool.spec.token0
-        } else {
-            pool.spec.token1
-        };
+        let token = if flip { pool.spec.token0 } else { pool.spec.token1 };
         let whole_usdc = (pool.spec.initial_usdc * share / 20_000).max(1);
         let (numerator, denominator) = if flip { (98, 100) } else { (102, 100) };
-        let limit = mul_div(
-            pool.sqrt_ratio,
-            U256::from(numerator),
-            U256::from(denominator),
-        );
-        Some(SwapOrder {
-            side,
-            amount: self.model.prices.amount_worth(token, whole_usdc),
-            limit,
-        })
+        let limit = mul_div(pool.sqrt_ratio, U256::from(numerator), U256::from(denominator));
+        Some(SwapOrder { side, amount: self.model.prices.amount_worth(token, whole_usdc), limit })
     }
 
     /// The trade that brings a pool to the reference price, if it strayed further than its fee.
@@ -130,11 +112,7 @@ impl Turn<'_> {
         } else {
             return None;
         };
-        Some(SwapOrder {
-            side,
-            amount: u128::MAX >> 16,
-            limit,
-        })
+        Some(SwapOrder { side, amount: u128::MAX >> 16, limit })
     }
 
     fn trade_pair(&mut self, index: usize) {
@@ -147,15 +125,9 @@ impl Turn<'_> {
         let whole_usdc = (spec.initial_usdc * share / 20_000).max(1);
         let amount = self.model.prices.amount_worth(token, whole_usdc);
         self.swap_pair(index, side, amount);
-        let (price0, price1) = (
-            self.model.prices.of(spec.token0),
-            self.model.prices.of(spec.token1),
-        );
-        let arbitrage = self
-            .model
-            .pairs
-            .get(index)
-            .and_then(|pair| pair.arbitrage(price0, price1));
+        let (price0, price1) =
+            (self.model.prices.of(spec.token0), self.model.prices.of(spec.token1));
+        let arbitrage = self.model.pairs.get(index).and_then(|pair| pair.arbitrage(price0, price1));
         if let Some((side, amount)) = arbitrage {
             self.swap_pair(index, side, amount);
         }
@@ -167,10 +139,7 @@ impl Turn<'_> {
             return;
         };
         if let Some(moved) = pair.swap(side, amount, &mut transaction) {
-            self.trades.push(Trade {
-                venue: Venue::Pair(index),
-                moved,
-            });
+            self.trades.push(Trade { venue: Venue::Pair(index), moved });
         }
         self.end(transaction);
     }
@@ -194,10 +163,7 @@ impl Turn<'_> {
         } else {
             Lending::usual(kind)
         };
-        let usual = self
-            .model
-            .prices
-            .amount_worth(reserve.spec.token, reserve.spec.initial_usdc);
+        let usual = self.model.prices.amount_worth(reserve.spec.token, reserve.spec.initial_usdc);
         match kind.within(reserve.supplied(), usual) {
             Lending::Deposit => reserve.deposit(user, amount, now, &mut transaction),
             Lending::Withdraw => {
@@ -230,25 +196,14 @@ impl Turn<'_> {
             return;
         };
         let debt_token = reserve.spec.token;
-        let collateral = if debt_token == Token::Eth {
-            Token::Usdc
-        } else {
-            Token::Eth
-        };
+        let collateral = if debt_token == Token::Eth { Token::Usdc } else { Token::Eth };
         let prices = &self.model.prices;
         // The liquidator gets the debt's worth and a tenth on top.
         let scale = |token: Token| to_u128(pow10(token.decimals()));
         let worth = mul_div_128(amount, prices.of(debt_token), scale(debt_token));
         let taken = mul_div_128(worth / 10 * 11, scale(collateral), prices.of(collateral));
         let parties = (transaction.sender, user);
-        liquidate(
-            reserve,
-            amount,
-            (collateral, taken),
-            parties,
-            self.now,
-            transaction,
-        );
+        liquidate(reserve, amount, (collateral, taken), parties, self.now, transaction);
     }
 
     /// Now and then somebody adds, takes, collects or gives.
@@ -272,11 +227,7 @@ impl Turn<'_> {
 
     /// Moves the narrowest position of a pool, sometimes the next one, to the price with other weight.
     fn recentre(&mut self, index: usize, share: u64, transaction: &mut Transaction) {
-        let place = if share.is_multiple_of(4) {
-            1
-        } else {
-            RANGES.len() - 1
-        };
+        let place = if share.is_multiple_of(4) { 1 } else { RANGES.len() - 1 };
         let Some(half_width) = RANGES.get(place).map(|range| range.0) else {
             return;
         };
@@ -339,10 +290,8 @@ impl Turn<'_> {
         let (Some(pool), prices) = (self.model.pools.get_mut(index), &self.model.prices) else {
             return;
         };
-        let amounts = (
-            prices.amount_worth(pool.spec.token0, 20),
-            prices.amount_worth(pool.spec.token1, 20),
-        );
+        let amounts =
+            (prices.amount_worth(pool.spec.token0, 20), prices.amount_worth(pool.spec.token1, 20));
         pool.donate(amounts, transaction);
     }
 
@@ -356,15 +305,11 @@ impl Turn<'_> {
         let Some(pair) = self.model.pairs.get_mut(index) else {
             return;
         };
-        let usual = self
-            .model
-            .prices
-            .amount_worth(pair.spec.token1, pair.spec.initial_usdc / 2);
+        let usual = self.model.prices.amount_worth(pair.spec.token1, pair.spec.initial_usdc / 2);
         match change.within(pair.reserve1, usual) {
-            Change::Add => pair.add(
-                mul_div_128(pair.reserve1, u128::from(share), 300),
-                transaction,
-            ),
+            Change::Add => {
+                pair.add(mul_div_128(pair.reserve1, u128::from(share), 300), transaction)
+            }
             Change::Remove => pair.remove(share * 33, transaction),
             Change::Collect => {}
         }
@@ -373,10 +318,7 @@ impl Turn<'_> {
     /// Transfers of tokens nobody lists, until the block has its events.
     fn make_noise(&mut self) {
         let count = |transactions: &[TransactionDraft]| -> usize {
-            transactions
-                .iter()
-                .map(|transaction| transaction.events.len())
-                .sum()
+            transactions.iter().map(|transaction| transaction.events.len()).sum()
         };
         let mut rounds = self.dice.between(2, 3);
         while rounds > 0 || count(&self.transactions) < MIN_EVENTS {
@@ -440,19 +382,11 @@ impl Lending {
     }
 
     fn bringing_down(draw: u64) -> Self {
-        if draw < 50 {
-            Self::Deposit
-        } else {
-            Self::Repay
-        }
+        if draw < 50 { Self::Deposit } else { Self::Repay }
     }
 
     fn bringing_up(draw: u64) -> Self {
-        if draw < 30 {
-            Self::Withdraw
-        } else {
-            Self::Borrow
-        }
+        if draw < 30 { Self::Withdraw } else { Self::Borrow }
     }
 
     /// Keeps what is supplied within a factor of two of the usual; utilization has its own bounds, so a
@@ -469,19 +403,11 @@ impl Lending {
 /// The sqrt ratio of a pool at the reference prices.
 pub(super) fn target_ratio(prices: &ReferencePrices, pool: &Pool) -> U256 {
     let (token0, token1) = (pool.spec.token0, pool.spec.token1);
-    sqrt_ratio_of(
-        prices.of(token0),
-        token0.decimals(),
-        prices.of(token1),
-        token1.decimals(),
-    )
+    sqrt_ratio_of(prices.of(token0), token0.decimals(), prices.of(token1), token1.decimals())
 }
 
 fn magnitudes(delta: Delta) -> Moved {
-    Moved {
-        amount0: delta.amount0.unsigned_abs(),
-        amount1: delta.amount1.unsigned_abs(),
-    }
+    Moved { amount0: delta.amount0.unsigned_abs(), amount1: delta.amount1.unsigned_abs() }
 }
 
 /// The account that makes the first positions.

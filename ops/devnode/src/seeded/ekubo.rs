@@ -50,13 +50,7 @@ const fn pool(
     tick_spacing: u32,
     initial_usdc: u64,
 ) -> PoolSpec {
-    PoolSpec {
-        token0,
-        token1,
-        fee_ppm,
-        tick_spacing,
-        initial_usdc,
-    }
+    PoolSpec { token0, token1, fee_ppm, tick_spacing, initial_usdc }
 }
 
 /// The ranges of each pool's first positions: ticks to each side (a factor of e is a million ticks) and
@@ -81,9 +75,7 @@ impl PoolSpec {
 
     /// The market's id: the parts of the key as minimal hex.
     pub(super) fn market_id(&self) -> String {
-        self.key()
-            .map(|part| crate::chain::encode::hex(&part))
-            .join("/")
+        self.key().map(|part| crate::chain::encode::hex(&part)).join("/")
     }
 }
 
@@ -145,10 +137,8 @@ impl Pool {
 
     /// Puts an empty position over another range.
     pub(super) fn place(&mut self, index: usize, lower: i64, upper: i64) {
-        if let Some(position) = self
-            .positions
-            .get_mut(index)
-            .filter(|position| position.liquidity == 0)
+        if let Some(position) =
+            self.positions.get_mut(index).filter(|position| position.liquidity == 0)
         {
             *position = Position::over(position.owner, position.salt, lower, upper);
         }
@@ -158,16 +148,9 @@ impl Pool {
     /// of its value; `None` where the price has left the range.
     pub(super) fn liquidity_for(&self, index: usize, amount1: u128) -> Option<u128> {
         const UNIT: u128 = 1 << 90;
-        let position = self
-            .positions
-            .get(index)
-            .filter(|position| position.holds(self.tick))?;
+        let position = self.positions.get(index).filter(|position| position.holds(self.tick))?;
         let (_, unit1) = position.amounts(UNIT, self.sqrt_ratio, Rounding::Up);
-        Some(to_u128(mul_div(
-            U256::from(amount1),
-            U256::from(UNIT),
-            U256::from(unit1),
-        )))
+        Some(to_u128(mul_div(U256::from(amount1), U256::from(UNIT), U256::from(unit1))))
     }
 
     /// Adds liquidity to a position.
@@ -184,12 +167,7 @@ impl Pool {
         position.liquidity += liquidity;
         let position = position.clone();
         self.pay_tokens_in(amounts, transaction);
-        self.position_updated(
-            &position,
-            signed(liquidity),
-            Delta::paid_in(amounts),
-            transaction,
-        );
+        self.position_updated(&position, signed(liquidity), Delta::paid_in(amounts), transaction);
     }
 
     /// Takes liquidity out of a position: fees first, then the withdrawal fee, then the update.
@@ -217,12 +195,7 @@ impl Pool {
             );
         }
         let paid = (out0 - protocol.0, out1 - protocol.1);
-        self.position_updated(
-            &position,
-            -signed(liquidity),
-            Delta::paid_out(paid),
-            transaction,
-        );
+        self.position_updated(&position, -signed(liquidity), Delta::paid_out(paid), transaction);
         self.pay_tokens_out(paid, transaction);
     }
 
@@ -279,14 +252,8 @@ impl Pool {
             }
         }
         let delta = match order.side {
-            Side::Token0 => Delta {
-                amount0: signed(paid),
-                amount1: -signed(received),
-            },
-            Side::Token1 => Delta {
-                amount0: -signed(received),
-                amount1: signed(paid),
-            },
+            Side::Token0 => Delta { amount0: signed(paid), amount1: -signed(received) },
+            Side::Token1 => Delta { amount0: -signed(received), amount1: signed(paid) },
         };
         if paid == 0 || received == 0 {
             *self = before;
@@ -320,11 +287,7 @@ impl Pool {
                 (None, _) => self.tick = tick_at(target),
             }
             self.refresh_liquidity();
-            return Step {
-                paid: gross_needed,
-                received,
-                crossed,
-            };
+            return Step { paid: gross_needed, received, crossed };
         }
         let fee = self.fee_of(remaining);
         let next = self.ratio_after(order.side, remaining - fee);
@@ -333,24 +296,14 @@ impl Pool {
         self.take_fee(order.side, fee);
         self.sqrt_ratio = next;
         self.tick = tick_at(next);
-        Step {
-            paid: remaining,
-            received,
-            crossed: false,
-        }
+        Step { paid: remaining, received, crossed: false }
     }
 
     /// The price a step ends at, and the tick if it is an initialised one.
     fn next_target(&self, order: SwapOrder) -> (U256, Option<i64>) {
-        let bounds = self
-            .positions
-            .iter()
-            .filter(|position| position.liquidity > 0)
-            .flat_map(|position| {
-                [
-                    (position.lower, position.lower_ratio),
-                    (position.upper, position.upper_ratio),
-                ]
+        let bounds =
+            self.positions.iter().filter(|position| position.liquidity > 0).flat_map(|position| {
+                [(position.lower, position.lower_ratio), (position.upper, position.upper_ratio)]
             });
         let next = match order.side {
             Side::Token0 => bounds.filter(|(tick, _)| *tick <= self.tick).max(),
@@ -391,21 +344,13 @@ impl Pool {
     }
 
     fn fee_of(&self, amount: u128) -> u128 {
-        to_u128(mul_div_up(
-            U256::from(amount),
-            U256::from(self.spec.fee()),
-            U256::from(1) << 128,
-        ))
+        to_u128(mul_div_up(U256::from(amount), U256::from(self.spec.fee()), U256::from(1) << 128))
     }
 
     /// The gross amount of which the net remains after the fee.
     fn with_fee(&self, net: u128) -> u128 {
         let one = U256::from(1) << 128;
-        to_u128(mul_div_up(
-            U256::from(net),
-            one,
-            one - U256::from(self.spec.fee()),
-        ))
+        to_u128(mul_div_up(U256::from(net), one, one - U256::from(self.spec.fee())))
     }
 
     fn take_fee(&mut self, side: Side, fee: u128) {
@@ -416,12 +361,8 @@ impl Pool {
     }
 
     fn refresh_liquidity(&mut self) {
-        self.liquidity = self
-            .positions
-            .iter()
-            .filter(|p| p.holds(self.tick))
-            .map(|p| p.liquidity)
-            .sum();
+        self.liquidity =
+            self.positions.iter().filter(|p| p.holds(self.tick)).map(|p| p.liquidity).sum();
     }
 
     fn book(&mut self, delta: Delta) {

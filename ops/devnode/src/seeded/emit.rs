@@ -26,19 +26,12 @@ pub(super) struct Transaction {
 
 impl Transaction {
     pub(super) fn from(sender: Felt) -> Self {
-        Self {
-            sender,
-            events: Vec::new(),
-        }
+        Self { sender, events: Vec::new() }
     }
 
     /// An event with one key.
     pub(super) fn emit(&mut self, from_address: Felt, selector: Felt, data: Vec<Felt>) {
-        self.events.push(Event {
-            from_address,
-            keys: vec![selector],
-            data,
-        });
+        self.events.push(Event { from_address, keys: vec![selector], data });
     }
 
     /// A transfer as the older token contracts write it: everything in the data.
@@ -64,16 +57,7 @@ impl Transaction {
     pub(super) fn finish(mut self) -> TransactionDraft {
         let fee = 1_000_000_000_000_000_u128
             + u128::from(self.sender.to_be_digits()[3] % 1_000_000_000_000);
-        self.transfer(
-            Token::Strk.address(),
-            self.sender,
-            SEQUENCER_ADDRESS,
-            U256::from(fee),
-        );
-        TransactionDraft {
-            recorded_hash: None,
-            sender: Some(self.sender),
-            events: self.events,
-        }
+        self.transfer(Token::Strk.address(), self.sender, SEQUENCER_ADDRESS, U256::from(fee));
+        TransactionDraft { recorded_hash: None, sender: Some(self.sender), events: self.events }
     }
 }

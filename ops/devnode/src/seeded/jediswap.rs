@@ -86,31 +86,18 @@ impl Pair {
                 Felt::from(total_pairs),
             ],
         );
-        let mut pair = Self {
-            spec,
-            reserve0: 0,
-            reserve1: 0,
-            total_supply: 0,
-        };
+        let mut pair = Self { spec, reserve0: 0, reserve1: 0, total_supply: 0 };
         let product = U512::from(amounts.0) * U512::from(amounts.1);
         let minted: u128 = sqrt(product).saturating_to();
         pair.total_supply = MINIMUM_LIQUIDITY;
-        pair.mint_lp(
-            amounts,
-            minted.saturating_sub(MINIMUM_LIQUIDITY),
-            transaction,
-        );
+        pair.mint_lp(amounts, minted.saturating_sub(MINIMUM_LIQUIDITY), transaction);
         pair
     }
 
     /// Adds liquidity in proportion to the reserves, bounded by `amount1` of `token1`.
     pub(super) fn add(&mut self, amount1: u128, transaction: &mut Transaction) {
         let share = |of: u128| {
-            to_u128(mul_div(
-                U256::from(of),
-                U256::from(amount1),
-                U256::from(self.reserve1),
-            ))
+            to_u128(mul_div(U256::from(of), U256::from(amount1), U256::from(self.reserve1)))
         };
         let (amount0, minted) = (share(self.reserve0), share(self.total_supply));
         if amount0 > 0 && minted > 0 {
@@ -120,18 +107,8 @@ impl Pair {
 
     fn mint_lp(&mut self, amounts: (u128, u128), minted: u128, transaction: &mut Transaction) {
         let (pair, user) = (self.spec.address, transaction.sender);
-        transaction.transfer(
-            self.spec.token0.address(),
-            user,
-            pair,
-            U256::from(amounts.0),
-        );
-        transaction.transfer(
-            self.spec.token1.address(),
-            user,
-            pair,
-            U256::from(amounts.1),
-        );
+        transaction.transfer(self.spec.token0.address(), user, pair, U256::from(amounts.0));
+        transaction.transfer(self.spec.token1.address(), user, pair, U256::from(amounts.1));
         transaction.transfer(pair, Felt::ZERO, user, U256::from(minted));
         self.reserve0 += amounts.0;
         self.reserve1 += amounts.1;
@@ -147,11 +124,7 @@ impl Pair {
     pub(super) fn remove(&mut self, share_bps: u64, transaction: &mut Transaction) {
         let burned = self.total_supply / 10_000 * u128::from(share_bps);
         let part = |of: u128| {
-            to_u128(mul_div(
-                U256::from(of),
-                U256::from(burned),
-                U256::from(self.total_supply),
-            ))
+            to_u128(mul_div(U256::from(of), U256::from(burned), U256::from(self.total_supply)))
         };
         let (amount0, amount1) = (part(self.reserve0), part(self.reserve1));
         if amount0 == 0 || amount1 == 0 {
@@ -202,10 +175,7 @@ impl Pair {
                 self.reserve0 += amount_in;
                 self.reserve1 -= amount_out;
                 data.extend([in_felts, zero, zero, out_felts].concat());
-                Moved {
-                    amount0: amount_in,
-                    amount1: amount_out,
-                }
+                Moved { amount0: amount_in, amount1: amount_out }
             }
             Side::Token1 => {
                 transaction.transfer(token1, user, pair, U256::from(amount_in));
@@ -213,10 +183,7 @@ impl Pair {
                 self.reserve1 += amount_in;
                 self.reserve0 -= amount_out;
                 data.extend([zero, in_felts, out_felts, zero].concat());
-                Moved {
-                    amount0: amount_out,
-                    amount1: amount_in,
-                }
+                Moved { amount0: amount_out, amount1: amount_in }
             }
         };
         self.sync(transaction);

@@ -68,10 +68,7 @@ impl ReferencePrices {
 
     /// USDC per whole token at 10⁻¹⁸.
     pub(super) fn of(&self, token: Token) -> u128 {
-        self.walks
-            .iter()
-            .find(|walk| walk.token == token)
-            .map_or(ONE_USDC, |walk| walk.price)
+        self.walks.iter().find(|walk| walk.token == token).map_or(ONE_USDC, |walk| walk.price)
     }
 
     /// The raw amount of a token that is worth so many whole USDC, at least 1.

@@ -31,11 +31,7 @@ pub(super) fn mul_div_up(a: U256, b: U256, divisor: U256) -> U256 {
         return U256::MAX;
     }
     let (quotient, rest) = (U512::from(a) * U512::from(b)).div_rem(U512::from(divisor));
-    U256::saturating_from(if rest.is_zero() {
-        quotient
-    } else {
-        quotient + U512::from(1)
-    })
+    U256::saturating_from(if rest.is_zero() { quotient } else { quotient + U512::from(1) })
 }
 
 /// The same for 128-bit numbers.
@@ -111,11 +107,8 @@ pub(super) fn tick_at(sqrt_ratio: U256) -> i64 {
 fn log2(sqrt_ratio: U256) -> i128 {
     let bits = sqrt_ratio.bit_len();
     let top = i128::try_from(bits).unwrap_or(0) - 129;
-    let mut mantissa = if bits > 128 {
-        sqrt_ratio >> (bits - 128)
-    } else {
-        sqrt_ratio << (128 - bits)
-    };
+    let mut mantissa =
+        if bits > 128 { sqrt_ratio >> (bits - 128) } else { sqrt_ratio << (128 - bits) };
     let mut fraction = 0_i128;
     for bit in (0..64).rev() {
         let square = mantissa * mantissa;
@@ -146,18 +139,7 @@ mod tests {
     #[test]
     fn ticks_and_ratios_agree_both_ways() {
         assert_eq!(sqrt_ratio_at(0), U256::from(1) << 128);
-        for tick in [
-            -28_400_000,
-            -19_519_367,
-            -693_148,
-            -1,
-            0,
-            1,
-            2,
-            999,
-            6_856_000,
-            27_631_022,
-        ] {
+        for tick in [-28_400_000, -19_519_367, -693_148, -1, 0, 1, 2, 999, 6_856_000, 27_631_022] {
             let ratio = sqrt_ratio_at(tick);
             assert_eq!(tick_at(ratio), tick);
             assert_eq!(tick_at(ratio - U256::from(1)), tick - 1);

@@ -92,13 +92,7 @@ impl SeededChain {
             pairs: Vec::new(),
             pools: Vec::new(),
         };
-        Self {
-            seed,
-            forks: Vec::new(),
-            height: 0,
-            model,
-            trades: TradeLog::new(),
-        }
+        Self { seed, forks: Vec::new(), height: 0, model, trades: TradeLog::new() }
     }
 
     /// Height of the block that [`Self::next_block`] makes.
@@ -115,10 +109,7 @@ impl SeededChain {
         while again.height < height {
             again.next_block();
         }
-        again.forks.push(Fork {
-            from_height: height,
-            branch,
-        });
+        again.forks.push(Fork { from_height: height, branch });
         *self = again;
     }
 
@@ -133,11 +124,7 @@ impl SeededChain {
             .map_or(0, |fork| fork.branch);
         let mut dice = Dice::of_block(self.seed, branch, height);
         self.model.prices.step(&mut dice, height);
-        let found = if height == 0 {
-            self.model.found(timestamp)
-        } else {
-            Vec::new()
-        };
+        let found = if height == 0 { self.model.found(timestamp) } else { Vec::new() };
         let mut turn = Turn {
             model: &mut self.model,
             dice: &mut dice,
@@ -146,22 +133,11 @@ impl SeededChain {
             trades: Vec::new(),
         };
         turn.play();
-        let Turn {
-            transactions,
-            trades,
-            ..
-        } = turn;
+        let Turn { transactions, trades, .. } = turn;
         self.trades.record(timestamp, &trades);
         let truth = truth::after_block(&self.model, &mut self.trades, height, timestamp);
         self.height += 1;
-        SeededBlock {
-            draft: BlockDraft {
-                timestamp,
-                origin: Origin::Seeded,
-                transactions,
-            },
-            truth,
-        }
+        SeededBlock { draft: BlockDraft { timestamp, origin: Origin::Seeded, transactions }, truth }
     }
 }
 
@@ -179,8 +155,7 @@ impl Model {
                 self.prices.amount_worth(spec.token0, half),
                 self.prices.amount_worth(spec.token1, half),
             );
-            self.pairs
-                .push(Pair::create(spec, total_pairs, amounts, &mut transaction));
+            self.pairs.push(Pair::create(spec, total_pairs, amounts, &mut transaction));
             transactions.push(transaction.finish());
         }
         for spec in POOLS {
@@ -210,11 +185,8 @@ impl Model {
         for (index, (half_width, percent)) in RANGES.into_iter().enumerate() {
             let (lower, upper) = pool.range_around(half_width);
             let salt = u64::try_from(index).unwrap_or(0) + 1;
-            pool.positions
-                .push(Position::over(founder(), salt, lower, upper));
-            let amount1 = self
-                .prices
-                .amount_worth(spec.token1, spec.initial_usdc * percent / 200);
+            pool.positions.push(Position::over(founder(), salt, lower, upper));
+            let amount1 = self.prices.amount_worth(spec.token1, spec.initial_usdc * percent / 200);
             if let Some(liquidity) = pool.liquidity_for(index, amount1) {
                 pool.add_liquidity(index, liquidity, &mut transaction);
             }

@@ -90,17 +90,11 @@ pub(super) struct Delta {
 
 impl Delta {
     pub(super) fn paid_in(amounts: (u128, u128)) -> Self {
-        Self {
-            amount0: signed(amounts.0),
-            amount1: signed(amounts.1),
-        }
+        Self { amount0: signed(amounts.0), amount1: signed(amounts.1) }
     }
 
     pub(super) fn paid_out(amounts: (u128, u128)) -> Self {
-        Self {
-            amount0: -signed(amounts.0),
-            amount1: -signed(amounts.1),
-        }
+        Self { amount0: -signed(amounts.0), amount1: -signed(amounts.1) }
     }
 
     pub(super) fn felts(&self) -> Vec<Felt> {

@@ -44,9 +44,7 @@ pub(super) const EKUBO: Protocol = Protocol {
 pub(super) const JEDISWAP: Protocol = Protocol {
     id: "jediswap_v1",
     deployed_at: 1_670_803_200,
-    audits: Audits::Unaudited {
-        since: 1_717_200_000,
-    },
+    audits: Audits::Unaudited { since: 1_717_200_000 },
 };
 
 impl Audits {
@@ -91,33 +89,13 @@ mod tests {
 
     /// Midnight of a date, by counting days.
     fn midnight(date: &str) -> u64 {
-        let parts: Vec<u64> = date
-            .split('-')
-            .map(|part| part.parse().expect("a number"))
-            .collect();
+        let parts: Vec<u64> = date.split('-').map(|part| part.parse().expect("a number")).collect();
         let (year, month, day) = (parts[0], parts[1], parts[2]);
         let leap = |year: u64| year.is_multiple_of(4);
-        let years: u64 = (1970..year)
-            .map(|year| if leap(year) { 366 } else { 365 })
-            .sum();
-        let lengths = [
-            31,
-            if leap(year) { 29 } else { 28 },
-            31,
-            30,
-            31,
-            30,
-            31,
-            31,
-            30,
-            31,
-            30,
-            31,
-        ];
-        let months: u64 = lengths
-            .iter()
-            .take(usize::try_from(month).expect("small") - 1)
-            .sum();
+        let years: u64 = (1970..year).map(|year| if leap(year) { 366 } else { 365 }).sum();
+        let lengths =
+            [31, if leap(year) { 29 } else { 28 }, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
+        let months: u64 = lengths.iter().take(usize::try_from(month).expect("small") - 1).sum();
         (years + months + day - 1) * 86_400
     }
 
@@ -146,14 +124,8 @@ mod tests {
         jediswap.extend(pairs);
         let file = file();
         let contracts = |index: usize| file["protocols"][index]["contracts"].clone();
-        assert_eq!(
-            contracts(0),
-            json!([{ "address": hex(&MARKET), "role": "market" }])
-        );
-        assert_eq!(
-            contracts(1),
-            json!([{ "address": hex(&CORE), "role": "core" }])
-        );
+        assert_eq!(contracts(0), json!([{ "address": hex(&MARKET), "role": "market" }]));
+        assert_eq!(contracts(1), json!([{ "address": hex(&CORE), "role": "core" }]));
         assert_eq!(contracts(2), json!(jediswap));
     }
 
@@ -163,24 +135,15 @@ mod tests {
         for (index, protocol) in [ZKLEND, EKUBO, JEDISWAP].into_iter().enumerate() {
             let entry = &file["protocols"][index];
             assert_eq!(entry["id"], json!(protocol.id));
-            assert_eq!(
-                entry["deployed_at"]["timestamp"],
-                json!(protocol.deployed_at)
-            );
+            assert_eq!(entry["deployed_at"]["timestamp"], json!(protocol.deployed_at));
             let date = |value: &Value| midnight(value["date"].as_str().expect("a date"));
             match protocol.audits {
                 Audits::Reports(reports) => {
-                    let listed: Vec<_> = entry["audits"]["reports"]
-                        .as_array()
-                        .expect("reports")
-                        .iter()
-                        .collect();
+                    let listed: Vec<_> =
+                        entry["audits"]["reports"].as_array().expect("reports").iter().collect();
                     assert_eq!(listed.len(), reports.len());
                     for (report, (firm, time)) in listed.into_iter().zip(reports) {
-                        assert_eq!(
-                            (report["firm"].as_str(), date(report)),
-                            (Some(*firm), *time)
-                        );
+                        assert_eq!((report["firm"].as_str(), date(report)), (Some(*firm), *time));
                     }
                 }
                 Audits::Unaudited { since } => {
@@ -200,18 +163,9 @@ mod tests {
         assert_eq!(reports(&[("a", 10 * DAY)]).score(9 * DAY), None);
         assert_eq!(reports(&[("a", 10 * DAY)]).score(376 * DAY - 1), Some(80));
         assert_eq!(reports(&[("a", 10 * DAY)]).score(376 * DAY), Some(70));
-        assert_eq!(
-            reports(&[("a", 10 * DAY), ("a", 11 * DAY)]).score(12 * DAY),
-            Some(80)
-        );
-        assert_eq!(
-            reports(&[("a", 10 * DAY), ("b", 11 * DAY)]).score(12 * DAY),
-            Some(95)
-        );
-        assert_eq!(
-            reports(&[("a", 0), ("b", 0), ("c", 0), ("d", 0)]).score(DAY),
-            Some(100)
-        );
+        assert_eq!(reports(&[("a", 10 * DAY), ("a", 11 * DAY)]).score(12 * DAY), Some(80));
+        assert_eq!(reports(&[("a", 10 * DAY), ("b", 11 * DAY)]).score(12 * DAY), Some(95));
+        assert_eq!(reports(&[("a", 0), ("b", 0), ("c", 0), ("d", 0)]).score(DAY), Some(100));
         assert_eq!(Audits::Unaudited { since: DAY }.score(DAY - 1), None);
         assert_eq!(Audits::Unaudited { since: DAY }.score(DAY), Some(0));
     }

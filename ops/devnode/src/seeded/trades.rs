@@ -38,9 +38,7 @@ pub(super) struct TradeLog {
 
 impl TradeLog {
     pub(super) fn new() -> Self {
-        Self {
-            venues: BTreeMap::new(),
-        }
+        Self { venues: BTreeMap::new() }
     }
 
     /// Adds a block's trades and lets go of what left the windows.
@@ -83,11 +81,7 @@ impl Windows {
             self.day.amount1 -= U256::from(amount1);
         }
         let hour = timestamp / 3_600;
-        while self
-            .hours
-            .front()
-            .is_some_and(|(first, _)| first + WINDOW_HOURS < hour)
-        {
+        while self.hours.front().is_some_and(|(first, _)| first + WINDOW_HOURS < hour) {
             self.hours.pop_front();
         }
     }

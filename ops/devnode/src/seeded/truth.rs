@@ -137,51 +137,22 @@ pub(super) fn after_block(
     timestamp: u64,
 ) -> BlockTruth {
     let prices = prices(model);
-    let mut scene = Scene {
-        model,
-        trades,
-        prices,
-        hour: timestamp / 3_600,
-    };
+    let mut scene = Scene { model, trades, prices, hour: timestamp / 3_600 };
     let mut markets: Vec<Market> = Vec::new();
-    markets.extend(
-        model
-            .pools
-            .iter()
-            .enumerate()
-            .map(|(index, pool)| scene.pool(index, pool)),
-    );
-    markets.extend(
-        model
-            .pairs
-            .iter()
-            .enumerate()
-            .map(|(index, pair)| scene.pair(index, pair)),
-    );
+    markets.extend(model.pools.iter().enumerate().map(|(index, pool)| scene.pool(index, pool)));
+    markets.extend(model.pairs.iter().enumerate().map(|(index, pair)| scene.pair(index, pair)));
     markets.extend(model.reserves.iter().map(|reserve| scene.reserve(reserve)));
     markets.sort_by(|a, b| {
         (a.truth.protocol, &a.truth.market).cmp(&(b.truth.protocol, &b.truth.market))
     });
-    let protocols = [EKUBO, JEDISWAP, ZKLEND]
-        .map(|protocol| inputs(protocol, &markets, timestamp))
-        .to_vec();
+    let protocols =
+        [EKUBO, JEDISWAP, ZKLEND].map(|protocol| inputs(protocol, &markets, timestamp)).to_vec();
     let markets = markets.into_iter().map(|market| market.truth).collect();
-    BlockTruth {
-        block_number: height,
-        timestamp,
-        markets,
-        protocols,
-    }
+    BlockTruth { block_number: height, timestamp, markets, protocols }
 }
 
 fn prices(model: &Model) -> BTreeMap<Token, Quote> {
-    let mut prices = BTreeMap::from([(
-        U,
-        Quote {
-            price: pow10(18),
-            venue: None,
-        },
-    )]);
+    let mut prices = BTreeMap::from([(U, Quote { price: pow10(18), venue: None })]);
     for token in Token::LISTED.into_iter().filter(|token| *token != U) {
         let pairs = model
             .pairs
@@ -198,13 +169,7 @@ fn prices(model: &Model) -> BTreeMap<Token, Quote> {
             .filter(|candidate| !candidate.depth.is_zero() && !candidate.price.is_zero())
             .max_by(|a, b| a.depth.cmp(&b.depth).then_with(|| b.id.cmp(&a.id)));
         if let Some(best) = best {
-            prices.insert(
-                token,
-                Quote {
-                    price: best.price,
-                    venue: Some(best.venue),
-                },
-            );
+            prices.insert(token, Quote { price: best.price, venue: Some(best.venue) });
         }
     }
     prices
@@ -296,13 +261,8 @@ impl Scene<'_> {
     fn pair(&mut self, index: usize, pair: &Pair) -> Market {
         let (token0, token1) = (pair.spec.token0, pair.spec.token1);
         let reference = self.reference(token0, token1);
-        let amount = |token| {
-            U256::from(if token == token0 {
-                pair.reserve0
-            } else {
-                pair.reserve1
-            })
-        };
+        let amount =
+            |token| U256::from(if token == token0 { pair.reserve0 } else { pair.reserve1 });
         let tvl =
             reference.and_then(|token| Some(self.value(token, amount(token))? * U256::from(2)));
         let id = hex(&pair.spec.address);
@@ -312,16 +272,8 @@ impl Scene<'_> {
     fn pool(&mut self, index: usize, pool: &Pool) -> Market {
         let (token0, token1) = (pool.spec.token0, pool.spec.token1);
         let side = |token, balance| self.value(token, U256::from(u128::try_from(balance).ok()?));
-        let tvl = side(token0, pool.balance0)
-            .zip(side(token1, pool.balance1))
-            .map(|(a, b)| a + b);
-        self.amm(
-            Venue::Pool(index),
-            EKUBO.id,
-            pool.spec.market_id(),
-            (token0, token1),
-            tvl,
-        )
+        let tvl = side(token0, pool.balance0).zip(side(token1, pool.balance1)).map(|(a, b)| a + b);
+        self.amm(Venue::Pool(index), EKUBO.id, pool.spec.market_id(), (token0, token1), tvl)
     }
 
     fn amm(
@@ -335,14 +287,7 @@ impl Scene<'_> {
         let day = self.trades.of(venue).day;
         let tracked = token0.is_listed() && token1.is_listed();
         let volume = self.reference(token0, token1).and_then(|token| {
-            self.value(
-                token,
-                if token == token0 {
-                    day.amount0
-                } else {
-                    day.amount1
-                },
-            )
+            self.value(token, if token == token0 { day.amount0 } else { day.amount1 })
         });
         let asset = match (token0, token1) {
             (U, other) | (other, U) => other,
@@ -364,18 +309,14 @@ impl Scene<'_> {
         if token0 == U || token1 == U {
             return Some(U);
         }
-        [token0, token1]
-            .into_iter()
-            .find(|token| self.prices.contains_key(token))
+        [token0, token1].into_iter().find(|token| self.prices.contains_key(token))
     }
 
     fn market(&mut self, parts: Parts) -> Market {
         let tvl = parts.tvl.filter(|_| parts.tracked);
         let volume = parts.volume.flatten().filter(|_| parts.tracked);
-        let turnover = volume
-            .zip(tvl)
-            .and_then(|(volume, tvl)| bps(volume, tvl))
-            .map(|bps| bps.min(10_000));
+        let turnover =
+            volume.zip(tvl).and_then(|(volume, tvl)| bps(volume, tvl)).map(|bps| bps.min(10_000));
         Market {
             truth: MarketTruth {
                 protocol: parts.protocol,

@@ -149,11 +149,7 @@ impl Reserve {
     pub(super) fn utilization(&self) -> u128 {
         let debt = self.debt();
         let total = self.reserve_balance + debt;
-        if total == 0 {
-            0
-        } else {
-            mul_div_128(debt, RAY, total)
-        }
+        if total == 0 { 0 } else { mul_div_128(debt, RAY, total) }
     }
 
     pub(super) fn deposit(
@@ -209,12 +205,7 @@ impl Reserve {
         transaction.emit(
             MARKET,
             selectors::BORROWING,
-            vec![
-                user,
-                self.token(),
-                Felt::from(raw_amount),
-                Felt::from(face_amount),
-            ],
+            vec![user, self.token(), Felt::from(raw_amount), Felt::from(face_amount)],
         );
         transaction.transfer(self.token(), MARKET, user, U256::from(face_amount));
     }
@@ -233,13 +224,7 @@ impl Reserve {
         transaction.emit(
             MARKET,
             selectors::REPAYMENT,
-            vec![
-                user,
-                user,
-                self.token(),
-                Felt::from(raw_amount),
-                Felt::from(face_amount),
-            ],
+            vec![user, user, self.token(), Felt::from(raw_amount), Felt::from(face_amount)],
         );
     }
 
@@ -263,13 +248,7 @@ impl Reserve {
         transaction.emit(
             MARKET,
             selectors::FLASH_LOAN,
-            vec![
-                user,
-                user,
-                self.token(),
-                Felt::from(amount),
-                Felt::from(fee),
-            ],
+            vec![user, user, self.token(), Felt::from(amount), Felt::from(fee)],
         );
     }
 
@@ -316,11 +295,7 @@ impl Reserve {
         transaction.emit(
             MARKET,
             selectors::INTEREST_RATES_SYNC,
-            vec![
-                self.token(),
-                Felt::from(self.lending_rate),
-                Felt::from(self.borrowing_rate),
-            ],
+            vec![self.token(), Felt::from(self.lending_rate), Felt::from(self.borrowing_rate)],
         );
     }
 }
@@ -382,28 +357,16 @@ mod tests {
     fn the_rate_has_a_kink_at_the_optimum() {
         let spec = RESERVES[0];
         assert_eq!(spec.borrowing_rate(0), 0);
-        assert_eq!(
-            spec.borrowing_rate(spec.optimal),
-            spec.y_intercept + spec.slope0
-        );
-        assert_eq!(
-            spec.borrowing_rate(RAY),
-            spec.y_intercept + spec.slope0 + spec.slope1
-        );
+        assert_eq!(spec.borrowing_rate(spec.optimal), spec.y_intercept + spec.slope0);
+        assert_eq!(spec.borrowing_rate(RAY), spec.y_intercept + spec.slope0 + spec.slope1);
         assert!(spec.borrowing_rate(spec.optimal / 2) < spec.borrowing_rate(spec.optimal));
     }
 
     #[test]
     fn an_accumulator_grows_by_rate_and_time() {
-        assert_eq!(
-            grown(RAY, 10 * PERCENT, SECONDS_PER_YEAR),
-            RAY + 10 * PERCENT
-        );
+        assert_eq!(grown(RAY, 10 * PERCENT, SECONDS_PER_YEAR), RAY + 10 * PERCENT);
         assert_eq!(grown(RAY, 10 * PERCENT, 0), RAY);
         let day = grown(RAY, 10 * PERCENT, 86_400);
-        assert_eq!(
-            day - RAY,
-            mul_div_128(10 * PERCENT, 86_400, SECONDS_PER_YEAR)
-        );
+        assert_eq!(day - RAY, mul_div_128(10 * PERCENT, 86_400, SECONDS_PER_YEAR));
     }
 }

@@ -148,10 +148,7 @@ impl Cluster {
         self.account.give(&partial)?;
         self.run_initdb(&partial, password).await?;
         self.write_file(&partial.join("pg_hba.conf"), ACCESS)?;
-        append(
-            &partial.join("postgresql.conf"),
-            "include_if_exists = 'obsqra.conf'\n",
-        )?;
+        append(&partial.join("postgresql.conf"), "include_if_exists = 'obsqra.conf'\n")?;
         fs::rename(&partial, &self.directory).map_err(ServerError::io("create", &self.directory))
     }
 
@@ -180,10 +177,7 @@ impl Cluster {
             Durability::Full => "--data-checksums",
             Durability::Throwaway => "--no-sync",
         });
-        let output = tokio::process::Command::from(command)
-            .kill_on_drop(true)
-            .output()
-            .await;
+        let output = tokio::process::Command::from(command).kill_on_drop(true).output().await;
         fs::remove_file(&password_file).map_err(ServerError::io("remove", &password_file))?;
         let output = output.map_err(ServerError::io("run", &self.program("initdb")))?;
         if output.status.success() {
@@ -191,14 +185,9 @@ impl Cluster {
         }
         let said = String::from_utf8_lossy(&output.stderr);
         if said.contains("No space left on device") {
-            return Err(ServerError::DiskFull {
-                path: directory.to_owned(),
-            });
+            return Err(ServerError::DiskFull { path: directory.to_owned() });
         }
-        Err(ServerError::StepFailed {
-            program: "initdb",
-            reason: last_complaint(&said),
-        })
+        Err(ServerError::StepFailed { program: "initdb", reason: last_complaint(&said) })
     }
 
     pub(super) fn write_settings(&self, port: u16) -> Result<(), ServerError> {
@@ -212,13 +201,7 @@ impl Cluster {
 
     /// The port in the fourth line of the pid file.
     pub(super) fn running_port(&self) -> Option<u16> {
-        fs::read_to_string(self.pid_file())
-            .ok()?
-            .lines()
-            .nth(3)?
-            .trim()
-            .parse()
-            .ok()
+        fs::read_to_string(self.pid_file()).ok()?.lines().nth(3)?.trim().parse().ok()
     }
 
     /// What the eighth line of the pid file says, as `pg_ctl` reads it. The file of a server that was
@@ -240,10 +223,7 @@ impl Cluster {
             Durability::Full => FULL,
             Durability::Throwaway => THROWAWAY,
         };
-        format!(
-            "port = {port}\ncluster_name = '{}'\n{SETTINGS}{durability}",
-            self.name
-        )
+        format!("port = {port}\ncluster_name = '{}'\n{SETTINGS}{durability}", self.name)
     }
 
     fn write_file(&self, path: &Path, text: &str) -> Result<(), ServerError> {
@@ -263,12 +243,10 @@ fn matching_tools(
     };
     let major = text.trim();
     let number = major.parse().ok();
-    number
-        .and_then(|number| tools.postgres(Some(number)))
-        .ok_or_else(|| ServerError::OtherMajor {
-            data_dir: data_dir.to_owned(),
-            major: major.to_owned(),
-        })
+    number.and_then(|number| tools.postgres(Some(number))).ok_or_else(|| ServerError::OtherMajor {
+        data_dir: data_dir.to_owned(),
+        major: major.to_owned(),
+    })
 }
 
 /// Distinct for each directory, so that one cluster's processes are told from another's.

@@ -35,11 +35,7 @@ pub(super) struct Passwords {
 impl Passwords {
     pub(super) fn load_or_create(held: &HeldDataDir) -> Result<Self, ServerError> {
         let password = |role| Secret::load_or_create(&held.secret(role)?);
-        Ok(Self {
-            admin: password(ADMIN)?,
-            write: password(WRITE)?,
-            read: password(READ)?,
-        })
+        Ok(Self { admin: password(ADMIN)?, write: password(WRITE)?, read: password(READ)? })
     }
 }
 
@@ -77,9 +73,7 @@ pub(super) async fn ensure(
         .stderr(Stdio::piped())
         .process_group(0);
     let run = async {
-        let mut child = tokio::process::Command::from(command)
-            .kill_on_drop(true)
-            .spawn()?;
+        let mut child = tokio::process::Command::from(command).kill_on_drop(true).spawn()?;
         if let Some(mut input) = child.stdin.take() {
             input.write_all(script(passwords).as_bytes()).await?;
         }
@@ -90,10 +84,7 @@ pub(super) async fn ensure(
         return Ok(());
     }
     let said = String::from_utf8_lossy(&output.stderr);
-    Err(ServerError::StepFailed {
-        program: "psql",
-        reason: last_complaint(&said),
-    })
+    Err(ServerError::StepFailed { program: "psql", reason: last_complaint(&said) })
 }
 
 /// Statements that fail must not be logged, because some of them hold passwords.
@@ -103,10 +94,9 @@ fn script(passwords: &Passwords) -> String {
     for group in [OWNER_GROUP, WRITER_GROUP, READER_GROUP] {
         script.push_str(&create_role(group, "NOLOGIN"));
     }
-    for (role, group, password) in [
-        (WRITE, WRITER_GROUP, &passwords.write),
-        (READ, READER_GROUP, &passwords.read),
-    ] {
+    for (role, group, password) in
+        [(WRITE, WRITER_GROUP, &passwords.write), (READ, READER_GROUP, &passwords.read)]
+    {
         let password = password.expose();
         script.push_str(&create_role(role, "LOGIN"));
         script.push_str(&format!(

@@ -38,29 +38,13 @@ fn hashes_of_two_and_of_lists() {
 fn roots_of_small_trees() {
     let cases = [
         (0, "0x0"),
-        (
-            1,
-            "0x7752582c54a42fe0fa35c40f07293bb7d8efe90e21d8d2c06a7db52d7d9b7e1",
-        ),
-        (
-            2,
-            "0x1c1ba983ee0a0de87d87d67ea3cbee7023aa65f6b7bcf71259f122ea3af80bf",
-        ),
-        (
-            3,
-            "0x3b5cc7f1292eb3847c3f902d048a7e5dc7702d1c191ccd17c2d33f797e6fc32",
-        ),
-        (
-            5,
-            "0x21b97c154c2185cb3b008f70054c64f254616f67e03dc39a3157bf27df3e12c",
-        ),
+        (1, "0x7752582c54a42fe0fa35c40f07293bb7d8efe90e21d8d2c06a7db52d7d9b7e1"),
+        (2, "0x1c1ba983ee0a0de87d87d67ea3cbee7023aa65f6b7bcf71259f122ea3af80bf"),
+        (3, "0x3b5cc7f1292eb3847c3f902d048a7e5dc7702d1c191ccd17c2d33f797e6fc32"),
+        (5, "0x21b97c154c2185cb3b008f70054c64f254616f67e03dc39a3157bf27df3e12c"),
     ];
     for (leaves, root) in cases {
-        assert_eq!(
-            poseidon_root(&felts(1..=leaves)),
-            felt(root),
-            "{leaves} leaves"
-        );
+        assert_eq!(poseidon_root(&felts(1..=leaves)), felt(root), "{leaves} leaves");
     }
 }
 
@@ -131,18 +115,9 @@ fn sepolia_3100000() -> HeaderFields<'static> {
         receipt_commitment: felt(
             "0x6453aacffaa3ba6fd25faa9379e3dd8862f89a7b571acde90ab90689aa418b9",
         ),
-        l1_gas_price: GasPrice {
-            wei: 0x3b9a_ca09,
-            fri: 0x1416_432d_fc4d,
-        },
-        l1_data_gas_price: GasPrice {
-            wei: 0x1,
-            fri: 0x5645,
-        },
-        l2_gas_price: GasPrice {
-            wei: 0x21299,
-            fri: 0xb2d0_5e00,
-        },
+        l1_gas_price: GasPrice { wei: 0x3b9a_ca09, fri: 0x1416_432d_fc4d },
+        l1_data_gas_price: GasPrice { wei: 0x1, fri: 0x5645 },
+        l2_gas_price: GasPrice { wei: 0x21299, fri: 0xb2d0_5e00 },
         starknet_version: "0.14.1",
         parent_hash: felt("0x689d583286182cd8e58e850ec0804e05f395dccae8edf627de787ff3f211aaa"),
     }
@@ -151,48 +126,20 @@ fn sepolia_3100000() -> HeaderFields<'static> {
 #[test]
 fn hash_of_a_real_header() {
     let header = sepolia_3100000();
-    let gas = gas_prices_hash(
-        header.l1_gas_price,
-        header.l1_data_gas_price,
-        header.l2_gas_price,
-    );
-    assert_eq!(
-        gas,
-        felt("0x5f1249089326b146c145f48929c150085da384fa5c8813926e122de1a5eddb9")
-    );
-    assert_eq!(
-        packed_counts(&header),
-        felt("0x3000000000000000300000000000000058000000000000000")
-    );
+    let gas = gas_prices_hash(header.l1_gas_price, header.l1_data_gas_price, header.l2_gas_price);
+    assert_eq!(gas, felt("0x5f1249089326b146c145f48929c150085da384fa5c8813926e122de1a5eddb9"));
+    assert_eq!(packed_counts(&header), felt("0x3000000000000000300000000000000058000000000000000"));
     let hash = felt("0x1640b846e71502526539c32c8420cd7cb0f28d83ece2e6e71aeaf7c97960bb2");
     assert_eq!(block_hash(&header), Some(hash));
     for changed in [
-        HeaderFields {
-            event_count: 4,
-            ..header
-        },
-        HeaderFields {
-            starknet_version: "0.14.1.0",
-            ..header
-        },
-        HeaderFields {
-            starknet_version: "0.13.3",
-            ..header
-        },
-        HeaderFields {
-            l1_da_mode: DataAvailability::Calldata,
-            ..header
-        },
+        HeaderFields { event_count: 4, ..header },
+        HeaderFields { starknet_version: "0.14.1.0", ..header },
+        HeaderFields { starknet_version: "0.13.3", ..header },
+        HeaderFields { l1_da_mode: DataAvailability::Calldata, ..header },
     ] {
         assert_ne!(block_hash(&changed), Some(hash));
     }
-    assert_eq!(
-        block_hash(&HeaderFields {
-            starknet_version: "0.13.1.1",
-            ..header
-        }),
-        None
-    );
+    assert_eq!(block_hash(&HeaderFields { starknet_version: "0.13.1.1", ..header }), None);
 }
 
 #[test]
@@ -219,13 +166,7 @@ fn a_revert_reason_changes_the_receipt() {
         l1_gas: 0,
         l1_data_gas: 128,
     };
-    let reverted = ReceiptFields {
-        revert_reason: Some("out of gas"),
-        ..succeeded
-    };
-    assert_ne!(
-        receipt_commitment(&[succeeded]),
-        receipt_commitment(&[reverted])
-    );
+    let reverted = ReceiptFields { revert_reason: Some("out of gas"), ..succeeded };
+    assert_ne!(receipt_commitment(&[succeeded]), receipt_commitment(&[reverted]));
     assert!(revert_hash("out of gas").bits() <= 250);
 }

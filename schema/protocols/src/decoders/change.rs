@@ -76,17 +76,9 @@ pub(crate) enum Change {
     /// A concentrated pool's beginning, with its price.
     Started { sqrt_ratio: U256, tick: I129 },
     /// A concentrated pool's state after a swap.
-    Moved {
-        sqrt_ratio: U256,
-        tick: I129,
-        liquidity: u128,
-    },
+    Moved { sqrt_ratio: U256, tick: I129, liquidity: u128 },
     /// Liquidity put into or taken out of a range of ticks.
-    Ranged {
-        lower: I129,
-        upper: I129,
-        liquidity: I129,
-    },
+    Ranged { lower: I129, upper: I129, liquidity: I129 },
     /// Tokens that a concentrated pool gained or lost.
     Balances { delta0: I129, delta1: I129 },
     /// What a swap moved on each side.

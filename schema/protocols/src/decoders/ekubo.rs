@@ -87,10 +87,7 @@ event_table! {
 
 impl PoolKey {
     pub(crate) fn tokens(&self) -> TokenPair {
-        TokenPair {
-            token0: self.token0,
-            token1: self.token1,
-        }
+        TokenPair { token0: self.token0, token1: self.token1 }
     }
 }
 
@@ -107,20 +104,14 @@ impl fmt::Display for PoolKey {
 
 impl Delta {
     fn balances(&self) -> Change {
-        Change::Balances {
-            delta0: self.amount0,
-            delta1: self.amount1,
-        }
+        Change::Balances { delta0: self.amount0, delta1: self.amount1 }
     }
 }
 
 /// What the event changes.
 pub(super) fn changes(event: &EkuboEvent) -> Vec<MarketChange> {
     let of = |key: &PoolKey, changes: &[Change]| -> Vec<MarketChange> {
-        changes
-            .iter()
-            .map(|change| (MarketRef::Pool(*key), *change))
-            .collect()
+        changes.iter().map(|change| (MarketRef::Pool(*key), *change)).collect()
     };
     match event {
         EkuboEvent::Swapped {
@@ -142,42 +133,18 @@ pub(super) fn changes(event: &EkuboEvent) -> Vec<MarketChange> {
             };
             of(pool_key, &[moved, delta.balances(), traded])
         }
-        EkuboEvent::PositionUpdated {
-            pool_key,
-            params,
-            delta,
-            ..
-        } => {
+        EkuboEvent::PositionUpdated { pool_key, params, delta, .. } => {
             let Bounds { lower, upper } = params.bounds;
-            let ranged = Change::Ranged {
-                lower,
-                upper,
-                liquidity: params.liquidity_delta,
-            };
+            let ranged = Change::Ranged { lower, upper, liquidity: params.liquidity_delta };
             of(pool_key, &[ranged, delta.balances()])
         }
-        EkuboEvent::PoolInitialized {
-            pool_key,
-            initial_tick,
-            sqrt_ratio,
-        } => {
-            let started = Change::Started {
-                sqrt_ratio: *sqrt_ratio,
-                tick: *initial_tick,
-            };
+        EkuboEvent::PoolInitialized { pool_key, initial_tick, sqrt_ratio } => {
+            let started = Change::Started { sqrt_ratio: *sqrt_ratio, tick: *initial_tick };
             of(pool_key, &[Change::Opened, started])
         }
-        EkuboEvent::PositionFeesCollected {
-            pool_key, delta, ..
-        }
-        | EkuboEvent::ProtocolFeesPaid {
-            pool_key, delta, ..
-        } => of(pool_key, &[delta.balances()]),
-        EkuboEvent::FeesAccumulated {
-            pool_key,
-            amount0,
-            amount1,
-        } => {
+        EkuboEvent::PositionFeesCollected { pool_key, delta, .. }
+        | EkuboEvent::ProtocolFeesPaid { pool_key, delta, .. } => of(pool_key, &[delta.balances()]),
+        EkuboEvent::FeesAccumulated { pool_key, amount0, amount1 } => {
             let (delta0, delta1) = (I129::new(*amount0, false), I129::new(*amount1, false));
             of(pool_key, &[Change::Balances { delta0, delta1 }])
         }

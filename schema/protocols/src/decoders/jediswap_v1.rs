@@ -52,20 +52,10 @@ pub(super) fn changes(
 ) -> Vec<MarketChange> {
     let (address, change) = match event {
         JediSwapV1Event::PairCreated { pair, .. } => (pair, Change::Opened),
-        JediSwapV1Event::Sync { reserve0, reserve1 } => (
-            &emitter.address,
-            Change::Reserves {
-                reserve0: *reserve0,
-                reserve1: *reserve1,
-            },
-        ),
-        JediSwapV1Event::Swap {
-            amount0In,
-            amount1In,
-            amount0Out,
-            amount1Out,
-            ..
-        } => {
+        JediSwapV1Event::Sync { reserve0, reserve1 } => {
+            (&emitter.address, Change::Reserves { reserve0: *reserve0, reserve1: *reserve1 })
+        }
+        JediSwapV1Event::Swap { amount0In, amount1In, amount0Out, amount1Out, .. } => {
             let amount0 = amount0In.abs_diff(*amount0Out);
             let amount1 = amount1In.abs_diff(*amount1Out);
             (&emitter.address, Change::Traded { amount0, amount1 })
@@ -74,9 +64,7 @@ pub(super) fn changes(
         | JediSwapV1Event::Burn { .. }
         | JediSwapV1Event::Transfer { .. } => (&emitter.address, Change::Named),
     };
-    let listed = registry
-        .contract(address)
-        .filter(|pair| pair.protocol == emitter.protocol);
+    let listed = registry.contract(address).filter(|pair| pair.protocol == emitter.protocol);
     match listed.and_then(|pair| pair.pair) {
         Some(tokens) => vec![(MarketRef::Pair(*address, tokens), change)],
         None => Vec::new(),

@@ -50,10 +50,7 @@ impl I129 {
     /// The number of that magnitude and sign.
     #[must_use]
     pub fn new(magnitude: u128, negative: bool) -> Self {
-        Self {
-            magnitude,
-            negative: negative && magnitude != 0,
-        }
+        Self { magnitude, negative: negative && magnitude != 0 }
     }
 
     /// Its distance from zero.

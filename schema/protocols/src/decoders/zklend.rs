@@ -95,45 +95,20 @@ pub(super) fn changes(event: &ZkLendEvent) -> Vec<MarketChange> {
     let one = |token: &ContractAddress, change| vec![(MarketRef::Reserve(*token), change)];
     match event {
         ZkLendEvent::NewReserve { token, .. } => one(token, Change::Opened),
-        ZkLendEvent::AccumulatorsSync {
-            token,
-            lending_accumulator,
-            ..
-        } => one(
-            token,
-            Change::Accumulator {
-                lending: felt_number(lending_accumulator),
-            },
-        ),
-        ZkLendEvent::InterestRatesSync {
-            token,
-            lending_rate,
-            borrowing_rate,
-        } => {
+        ZkLendEvent::AccumulatorsSync { token, lending_accumulator, .. } => {
+            one(token, Change::Accumulator { lending: felt_number(lending_accumulator) })
+        }
+        ZkLendEvent::InterestRatesSync { token, lending_rate, borrowing_rate } => {
             let (lending, borrowing) = (felt_number(lending_rate), felt_number(borrowing_rate));
             one(token, Change::Rates { lending, borrowing })
         }
-        ZkLendEvent::Deposit {
-            token, face_amount, ..
-        } => one(
-            token,
-            Change::Supplied {
-                face_amount: felt_number(face_amount),
-            },
-        ),
-        ZkLendEvent::Withdrawal {
-            token, face_amount, ..
-        } => one(
-            token,
-            Change::Withdrawn {
-                face_amount: felt_number(face_amount),
-            },
-        ),
-        ZkLendEvent::Liquidation {
-            debt_token,
-            collateral_token,
-            ..
-        } => vec![
+        ZkLendEvent::Deposit { token, face_amount, .. } => {
+            one(token, Change::Supplied { face_amount: felt_number(face_amount) })
+        }
+        ZkLendEvent::Withdrawal { token, face_amount, .. } => {
+            one(token, Change::Withdrawn { face_amount: felt_number(face_amount) })
+        }
+        ZkLendEvent::Liquidation { debt_token, collateral_token, .. } => vec![
             (MarketRef::Reserve(*debt_token), Change::Named),
             (MarketRef::Reserve(*collateral_token), Change::Named),
         ],

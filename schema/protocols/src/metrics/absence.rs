@@ -92,17 +92,11 @@ pub(crate) type Figure<T> = Result<T, Absence>;
 
 impl Absence {
     pub(crate) fn new(reason: Reason, detail: impl Into<String>) -> Self {
-        Self {
-            reason,
-            detail: Some(detail.into()),
-        }
+        Self { reason, detail: Some(detail.into()) }
     }
 
     pub(crate) fn bare(reason: Reason) -> Self {
-        Self {
-            reason,
-            detail: None,
-        }
+        Self { reason, detail: None }
     }
 
     /// The same reason, said of one part of a sum.

@@ -17,9 +17,9 @@ pub(crate) fn score(audits: &AuditState, now: UnixSeconds) -> Figure<u8> {
     match audits {
         AuditState::Reports(reports) => score_reports(reports, now),
         AuditState::Unaudited { date, .. } if date.midnight() <= now => Ok(0),
-        AuditState::Unaudited { date, .. } => Err(unknown(format!(
-            "the source that says unaudited is of {date}"
-        ))),
+        AuditState::Unaudited { date, .. } => {
+            Err(unknown(format!("the source that says unaudited is of {date}")))
+        }
         AuditState::Unknown { detail } => Err(unknown(detail.clone())),
     }
 }
@@ -117,17 +117,9 @@ mod tests {
             source: "its own site".into(),
         };
         let cases = [
-            (
-                AuditState::Reports(vec![dated.clone(), undated]),
-                "2024-01-01",
-            ),
+            (AuditState::Reports(vec![dated.clone(), undated]), "2024-01-01"),
             (AuditState::Reports(vec![dated]), "2022-12-31"),
-            (
-                AuditState::Unknown {
-                    detail: "none found".into(),
-                },
-                "2024-01-01",
-            ),
+            (AuditState::Unknown { detail: "none found".into() }, "2024-01-01"),
             (unaudited.clone(), "2022-12-31"),
         ];
         for (audits, date) in cases {

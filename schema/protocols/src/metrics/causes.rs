@@ -19,12 +19,7 @@ impl EventTally {
     pub(crate) fn of(seq: Seq, content_hash: &Hash32) -> Self {
         let mut digest = SetDigest::default();
         digest.add_entry(seq, content_hash);
-        Self {
-            first: seq,
-            last: seq,
-            count: 1,
-            digest,
-        }
+        Self { first: seq, last: seq, count: 1, digest }
     }
 
     pub(crate) fn add(&mut self, seq: Seq, content_hash: &Hash32) {
@@ -59,14 +54,8 @@ pub(crate) struct CauseSources<'a> {
 /// The registry, the as-of block, a window for the protocol and for each that prices its markets, and
 /// the newest state-setting events, as many as there is room for.
 pub(crate) fn causes(sources: CauseSources<'_>) -> Result<Causes, TooManyCauses> {
-    let CauseSources {
-        registry_seq,
-        applied_seq,
-        protocol,
-        priced_by,
-        tallies,
-        mut state_seqs,
-    } = sources;
+    let CauseSources { registry_seq, applied_seq, protocol, priced_by, tallies, mut state_seqs } =
+        sources;
     let others = priced_by.into_iter().filter(|other| *other != protocol);
     let windows = std::iter::once(protocol)
         .chain(others)

@@ -76,10 +76,7 @@ pub(crate) struct Surroundings<'a> {
 /// The class of a value locked.
 pub(crate) fn liquidity_class(value: &U256) -> u8 {
     let unit = U256::from(1_000_000u32);
-    CLASS_BOUNDS
-        .iter()
-        .map(|bound| u8::from(*value >= U256::from(*bound) * unit))
-        .sum()
+    CLASS_BOUNDS.iter().map(|bound| u8::from(*value >= U256::from(*bound) * unit)).sum()
 }
 
 impl Figures {
@@ -123,9 +120,7 @@ impl Figures {
         let same_activity = match (&self.activity, &other.activity) {
             (
                 Activity::Turnover { turnover: mine, .. },
-                Activity::Turnover {
-                    turnover: theirs, ..
-                },
+                Activity::Turnover { turnover: theirs, .. },
             ) => mine == theirs,
             (mine, theirs) => mine == theirs,
         };
@@ -143,11 +138,7 @@ impl Figures {
                 (None, present(turnover, "turnoverBps", &mut absent))
             }
         };
-        let class = self
-            .tvl
-            .as_ref()
-            .map(liquidity_class)
-            .map_err(Absence::clone);
+        let class = self.tvl.as_ref().map(liquidity_class).map_err(Absence::clone);
         MarketMetrics {
             protocol: identity.protocol.clone(),
             market: identity.id.clone(),
@@ -166,10 +157,7 @@ impl Figures {
 
 impl Activity {
     fn unlisted(token: &ContractAddress) -> Self {
-        Self::Turnover {
-            volume: Err(token_unlisted(token)),
-            turnover: Err(token_unlisted(token)),
-        }
+        Self::Turnover { volume: Err(token_unlisted(token)), turnover: Err(token_unlisted(token)) }
     }
 }
 
@@ -196,10 +184,7 @@ fn value(around: Surroundings<'_>, token: &ContractAddress, amount: Wide) -> Fig
     let quote_decimals = u32::from(around.registry.quote_token().decimals);
     let exponent = (18 + u32::from(listed.decimals)).saturating_sub(quote_decimals);
     let amount = or_overflow(narrow(amount))?;
-    or_overflow(floor_div(
-        Wide::from(amount) * Wide::from(price),
-        pow10(exponent),
-    ))
+    or_overflow(floor_div(Wide::from(amount) * Wide::from(price), pow10(exponent)))
 }
 
 fn tvl(market: &Market, around: Surroundings<'_>) -> Figure<U256> {
@@ -246,11 +231,7 @@ fn reserves_tvl(pool: &Pool, tokens: TokenPair, around: Surroundings<'_>) -> Fig
         return Err(Absence::new(Reason::NoState, "no Sync seen"));
     };
     let reference = reference_side(around, tokens)?;
-    let reserve = if reference == tokens.token0 {
-        reserve0
-    } else {
-        reserve1
-    };
+    let reserve = if reference == tokens.token0 { reserve0 } else { reserve1 };
     let half = value(around, &reference, Wide::from(reserve))?;
     or_overflow(half.checked_add(half))
 }
@@ -278,11 +259,7 @@ fn volume(identity: &Identity, pool: &Pool, around: Surroundings<'_>) -> Figure<
     };
     let reference = reference_side(around, tokens)?;
     let total = pool.day.total();
-    let moved = if reference == tokens.token0 {
-        total.side0
-    } else {
-        total.side1
-    };
+    let moved = if reference == tokens.token0 { total.side0 } else { total.side1 };
     value(around, &reference, Wide::from(moved))
 }
 
@@ -298,7 +275,5 @@ fn turnover(tvl: &Figure<U256>, volume: &Figure<U256>) -> Figure<Bps> {
 /// `min(10000, floor(part · 10000 / whole))`, of a whole above 0.
 pub(crate) fn capped_ratio(part: Wide, whole: Wide) -> Bps {
     let ratio = floor_div(part * Wide::from(Bps::ONE.0), whole);
-    ratio
-        .and_then(|ratio| Bps::try_from(ratio).ok())
-        .map_or(Bps::ONE, |ratio| ratio.min(Bps::ONE))
+    ratio.and_then(|ratio| Bps::try_from(ratio).ok()).map_or(Bps::ONE, |ratio| ratio.min(Bps::ONE))
 }

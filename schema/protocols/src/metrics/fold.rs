@@ -127,8 +127,7 @@ struct Touched {
 impl Touched {
     fn add(&mut self, place: usize, market: &Market) {
         self.markets.insert(place);
-        self.tokens
-            .extend(market.identity.usdc.map(|usdc| usdc.token));
+        self.tokens.extend(market.identity.usdc.map(|usdc| usdc.token));
     }
 }
 
@@ -192,26 +191,15 @@ impl MetricFold {
             .collect();
         let inputs_changed = self.update_inputs(&differing.protocols);
         let inputs = self.inputs_at(&span)?;
-        Ok(BlockOutput {
-            changed_markets,
-            inputs,
-            inputs_changed,
-        })
+        Ok(BlockOutput { changed_markets, inputs, inputs_changed })
     }
 
     fn next_span(&self, input: &BlockInput<'_>) -> Result<Span, FoldError> {
         let block = input.block.number;
-        let mut last = self
-            .span
-            .map_or(Seq::BEFORE_FIRST, |span| span.tip.last_seq);
-        if let Some(span) = self
-            .span
-            .filter(|span| block.previous() != Some(span.tip.block.number))
+        let mut last = self.span.map_or(Seq::BEFORE_FIRST, |span| span.tip.last_seq);
+        if let Some(span) = self.span.filter(|span| block.previous() != Some(span.tip.block.number))
         {
-            return Err(FoldError::NotConsecutive {
-                tip: span.tip.block.number,
-                found: block,
-            });
+            return Err(FoldError::NotConsecutive { tip: span.tip.block.number, found: block });
         }
         for found in
             std::iter::once(input.applied_seq).chain(input.events.iter().map(|event| event.0))
@@ -241,8 +229,7 @@ impl MetricFold {
 
     /// Whether the log reaches back over 24 hours.
     fn covers_day(&self) -> bool {
-        self.span
-            .is_some_and(|span| span.first_time.0.saturating_add(DAY) <= span.now.0)
+        self.span.is_some_and(|span| span.first_time.0.saturating_add(DAY) <= span.now.0)
     }
 
     fn fold_event(
@@ -279,16 +266,9 @@ impl MetricFold {
         touched: &mut Touched,
     ) {
         let now = self.now();
-        let place = self
-            .index
-            .find(&contract.protocol, reference)
-            .unwrap_or_else(|| {
-                self.open(Identity::new(
-                    &self.registry,
-                    &contract.protocol,
-                    *reference,
-                ))
-            });
+        let place = self.index.find(&contract.protocol, reference).unwrap_or_else(|| {
+            self.open(Identity::new(&self.registry, &contract.protocol, *reference))
+        });
         let market = Arc::make_mut(&mut self.markets[place]);
         market.apply(change, seq, now);
         touched.add(place, market);
@@ -323,10 +303,7 @@ impl MetricFold {
     /// Computes again what the touched markets and the clock can have changed.
     fn update_figures(&mut self, mut touched: Touched) -> Differing {
         let now = self.now();
-        let markets = Markets {
-            list: &self.markets,
-            index: &self.index,
-        };
+        let markets = Markets { list: &self.markets, index: &self.index };
         for token in self.quotes.update(markets, &touched.tokens, now) {
             touched.markets.extend(self.index.of_token(&token));
         }
@@ -356,10 +333,7 @@ impl MetricFold {
 
     fn history(&self) -> Absence {
         let first = self.span.map_or(BlockNumber(0), |span| span.first_block);
-        Absence::new(
-            Reason::HistoryStartsAt,
-            format!("the log starts at block {first}"),
-        )
+        Absence::new(Reason::HistoryStartsAt, format!("the log starts at block {first}"))
     }
 
     /// Brings the inputs up to date and returns the protocols whose inputs differ.
@@ -373,10 +347,7 @@ impl MetricFold {
                 Some(old) if !differing.contains(&protocol.id) => old.sums.clone(),
                 _ => MarketSums::of(protocol.kind, &self.tracked(protocol)),
             };
-            let new = Inputs {
-                sums,
-                audit: audit::score(&protocol.audits, now),
-            };
+            let new = Inputs { sums, audit: audit::score(&protocol.audits, now) };
             if old.is_none_or(|old| old.differ(&new)) {
                 changed.insert(protocol.id.clone());
             }
@@ -391,9 +362,7 @@ impl MetricFold {
             .filter_map(|place| {
                 let market = self.markets[place].as_ref();
                 let figures = self.figures[place].as_deref()?;
-                market
-                    .is_tracked()
-                    .then_some((market.identity.as_ref(), figures))
+                market.is_tracked().then_some((market.identity.as_ref(), figures))
             })
             .collect()
     }
@@ -406,11 +375,7 @@ impl MetricFold {
             };
             let causes = causes(self.cause_sources(protocol, span)).map_err(|source| {
                 let protocol = protocol.id.clone();
-                FoldError::Causes {
-                    block: span.tip.block.number,
-                    protocol,
-                    source,
-                }
+                FoldError::Causes { block: span.tip.block.number, protocol, source }
             })?;
             all.insert(protocol.id.clone(), inputs.at(protocol, span.now, causes));
         }
@@ -432,9 +397,7 @@ impl MetricFold {
             registry_seq: self.registry_seq,
             applied_seq: span.tip.applied_seq,
             protocol: &protocol.id,
-            priced_by: pools
-                .map(|pool| &self.markets[pool].identity.protocol)
-                .collect(),
+            priced_by: pools.map(|pool| &self.markets[pool].identity.protocol).collect(),
             tallies: &self.tallies,
             state_seqs,
         }
@@ -452,15 +415,8 @@ impl MetricFold {
         }
         let markets = 0..self.markets.len();
         let tokens = self.index.tokens_with_usdc_pools().collect();
-        self.update_figures(Touched {
-            markets: markets.collect(),
-            tokens,
-        });
-        let all = self
-            .registry
-            .protocols()
-            .map(|protocol| protocol.id.clone())
-            .collect();
+        self.update_figures(Touched { markets: markets.collect(), tokens });
+        let all = self.registry.protocols().map(|protocol| protocol.id.clone()).collect();
         self.update_inputs(&all);
     }
 }

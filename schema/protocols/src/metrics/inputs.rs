@@ -114,10 +114,7 @@ fn differ<T: PartialEq>(mine: &Figure<T>, theirs: &Figure<T>) -> bool {
 }
 
 fn field<T: Copy>(figure: &Figure<T>, name: &str) -> Result<T, AbsentInput> {
-    figure
-        .as_ref()
-        .map(|value| *value)
-        .map_err(|absence| absence.of_field(name))
+    figure.as_ref().map(|value| *value).map_err(|absence| absence.of_field(name))
 }
 
 /// A tracked market and its figures.
@@ -148,10 +145,7 @@ struct Sums {
 /// Adds up the markets' values locked and `part`; the first figure that is absent, a market's value
 /// locked before its part, makes the sums absent.
 fn summed(markets: &[TrackedMarket<'_>], part: impl Fn(&Figures) -> Figure<Wide>) -> Figure<Sums> {
-    let mut sums = Sums {
-        tvl: Wide::ZERO,
-        part: Wide::ZERO,
-    };
+    let mut sums = Sums { tvl: Wide::ZERO, part: Wide::ZERO };
     for (identity, figures) in markets {
         let named = |absence: &Absence| {
             absence.of_part(&format!("{} market {}", identity.asset_name, identity.id))
@@ -185,14 +179,9 @@ fn amm_turnover(markets: &[TrackedMarket<'_>]) -> Figure<u32> {
 }
 
 fn volatility(markets: &[TrackedMarket<'_>]) -> Figure<u32> {
-    let sums = summed(markets, |figures| {
-        weighted(figures.volatility.clone()?.0, figures)
-    })?;
+    let sums = summed(markets, |figures| weighted(figures.volatility.clone()?.0, figures))?;
     let mean: Option<U256> = floor_div(sums.part, sums.tvl);
-    or_overflow(
-        mean.and_then(|mean| u32::try_from(mean).ok())
-            .map(|mean| mean.min(10_000)),
-    )
+    or_overflow(mean.and_then(|mean| u32::try_from(mean).ok()).map(|mean| mean.min(10_000)))
 }
 
 fn weighted(bps: u32, figures: &Figures) -> Figure<Wide> {

@@ -90,14 +90,8 @@ fn usdc_pool(registry: &Registry, tokens: MarketTokens) -> Option<UsdcPool> {
     let token = registry.token(if usdc_is_token0 { &token1 } else { &token0 })?;
     // A quote token has 6 decimals, so that the exponent is at least 12.
     let exponent = (18 + u32::from(token.decimals)).saturating_sub(u32::from(usdc.decimals));
-    let side = UsdcSide {
-        usdc_is_token0,
-        scale: pow10(exponent),
-    };
-    Some(UsdcPool {
-        token: token.address,
-        side,
-    })
+    let side = UsdcSide { usdc_is_token0, scale: pow10(exponent) };
+    Some(UsdcPool { token: token.address, side })
 }
 
 impl Market {
@@ -107,11 +101,7 @@ impl Market {
             MarketTokens::Pair(_) if identity.unlisted.is_some() => Body::Unlisted,
             MarketTokens::Pair(_) => Body::Pool(Box::new(Pool::unseen())),
         };
-        Self {
-            identity: Arc::new(identity),
-            state_seq: None,
-            body,
-        }
+        Self { identity: Arc::new(identity), state_seq: None, body }
     }
 
     pub(crate) fn is_tracked(&self) -> bool {
@@ -147,14 +137,8 @@ pub(crate) struct MarketIndex {
 impl MarketIndex {
     pub(crate) fn insert(&mut self, place: usize, identity: &Identity) {
         let protocol = &identity.protocol;
-        self.by_reference
-            .entry(protocol.clone())
-            .or_default()
-            .insert(identity.reference, place);
-        self.by_id
-            .entry(protocol.clone())
-            .or_default()
-            .insert(identity.id.clone(), place);
+        self.by_reference.entry(protocol.clone()).or_default().insert(identity.reference, place);
+        self.by_id.entry(protocol.clone()).or_default().insert(identity.id.clone(), place);
         if identity.unlisted.is_some() {
             return;
         }
@@ -172,17 +156,12 @@ impl MarketIndex {
 
     /// Every market, by protocol and id.
     pub(crate) fn all(&self) -> impl Iterator<Item = usize> {
-        self.by_id
-            .values()
-            .flat_map(|markets| markets.values().copied())
+        self.by_id.values().flat_map(|markets| markets.values().copied())
     }
 
     /// A protocol's markets, by id.
     pub(crate) fn of_protocol(&self, protocol: &ProtocolId) -> impl Iterator<Item = usize> {
-        self.by_id
-            .get(protocol)
-            .into_iter()
-            .flat_map(|markets| markets.values().copied())
+        self.by_id.get(protocol).into_iter().flat_map(|markets| markets.values().copied())
     }
 
     pub(crate) fn of_token(&self, token: &ContractAddress) -> &[usize] {

@@ -28,11 +28,7 @@ pub(crate) enum PoolState {
     /// Of a constant-product pool.
     Reserves { reserve0: U256, reserve1: U256 },
     /// Of a concentrated pool; the sqrt ratio has 128 fractional bits.
-    Concentrated {
-        sqrt_ratio: U256,
-        tick: I129,
-        liquidity: u128,
-    },
+    Concentrated { sqrt_ratio: U256, tick: I129, liquidity: u128 },
 }
 
 impl Pool {
@@ -58,41 +54,20 @@ impl Pool {
                 self.state = Some(PoolState::Reserves { reserve0, reserve1 });
             }
             Change::Started { sqrt_ratio, tick } => {
-                self.state = Some(PoolState::Concentrated {
-                    sqrt_ratio,
-                    tick,
-                    liquidity: 0,
-                });
+                self.state = Some(PoolState::Concentrated { sqrt_ratio, tick, liquidity: 0 });
             }
-            Change::Moved {
-                sqrt_ratio,
-                tick,
-                liquidity,
-            } => {
-                self.state = Some(PoolState::Concentrated {
-                    sqrt_ratio,
-                    tick,
-                    liquidity,
-                });
+            Change::Moved { sqrt_ratio, tick, liquidity } => {
+                self.state = Some(PoolState::Concentrated { sqrt_ratio, tick, liquidity });
             }
-            Change::Ranged {
-                lower,
-                upper,
-                liquidity,
-            } => {
-                self.state = self
-                    .state
-                    .and_then(|state| state.ranged(lower, upper, liquidity));
+            Change::Ranged { lower, upper, liquidity } => {
+                self.state = self.state.and_then(|state| state.ranged(lower, upper, liquidity));
             }
             Change::Balances { delta0, delta1 } => {
                 self.balance0 = self.balance0.and_then(|balance| balance.plus_delta(delta0));
                 self.balance1 = self.balance1.and_then(|balance| balance.plus_delta(delta1));
             }
             Change::Traded { amount0, amount1 } => {
-                let volumes = Volumes {
-                    side0: U512::from(amount0),
-                    side1: U512::from(amount1),
-                };
+                let volumes = Volumes { side0: U512::from(amount0), side1: U512::from(amount1) };
                 self.day.add(now, &volumes);
                 if let Some(side) = side {
                     self.hours.add(hour_of(now), &volumes, side);
@@ -109,16 +84,10 @@ impl Pool {
     /// USDC that the pool holds at its price, really or virtually; `None` before its first state.
     pub(crate) fn usdc_depth(&self, side: &UsdcSide) -> Option<U256> {
         match self.state? {
-            PoolState::Reserves { reserve0, reserve1 } => Some(if side.usdc_is_token0 {
-                reserve0
-            } else {
-                reserve1
-            }),
-            PoolState::Concentrated {
-                sqrt_ratio,
-                liquidity,
-                ..
-            } => {
+            PoolState::Reserves { reserve0, reserve1 } => {
+                Some(if side.usdc_is_token0 { reserve0 } else { reserve1 })
+            }
+            PoolState::Concentrated { sqrt_ratio, liquidity, .. } => {
                 let (liquidity, ratio) = (Wide::from(liquidity), Wide::from(sqrt_ratio));
                 if side.usdc_is_token0 {
                     floor_div(liquidity << 128, ratio)
@@ -134,11 +103,8 @@ impl Pool {
     pub(crate) fn usdc_price(&self, side: &UsdcSide) -> Option<Option<U256>> {
         let (numerator, denominator) = match self.state? {
             PoolState::Reserves { reserve0, reserve1 } => {
-                let (usdc, other) = if side.usdc_is_token0 {
-                    (reserve0, reserve1)
-                } else {
-                    (reserve1, reserve0)
-                };
+                let (usdc, other) =
+                    if side.usdc_is_token0 { (reserve0, reserve1) } else { (reserve1, reserve0) };
                 (Wide::from(usdc) * side.scale, Wide::from(other))
             }
             PoolState::Concentrated { sqrt_ratio, .. } => {
@@ -166,21 +132,13 @@ impl PoolState {
     /// state is unknown then until the next swap tells it.
     fn ranged(self, lower: I129, upper: I129, delta: I129) -> Option<Self> {
         match self {
-            Self::Concentrated {
-                sqrt_ratio,
-                tick,
-                liquidity,
-            } if lower <= tick && tick < upper => {
+            Self::Concentrated { sqrt_ratio, tick, liquidity } if lower <= tick && tick < upper => {
                 let liquidity = if delta.is_negative() {
                     liquidity.checked_sub(delta.magnitude())?
                 } else {
                     liquidity.checked_add(delta.magnitude())?
                 };
-                Some(Self::Concentrated {
-                    sqrt_ratio,
-                    tick,
-                    liquidity,
-                })
+                Some(Self::Concentrated { sqrt_ratio, tick, liquidity })
             }
             other => Some(other),
         }

@@ -54,11 +54,7 @@ impl Quotes {
                 Some(old) if !pools_changed.contains(&token) && old.hour == hour => continue,
                 Some(old) if !pools_changed.contains(&token) => {
                     let volatility = volatility(markets, old.pool, hour);
-                    Quote {
-                        volatility,
-                        hour,
-                        ..Quote::clone(old)
-                    }
+                    Quote { volatility, hour, ..Quote::clone(old) }
                 }
                 _ => quote(markets, &token, hour, old.map(Arc::as_ref)),
             };
@@ -78,12 +74,7 @@ impl Quotes {
         }
         self.0.get(token).map_or_else(
             || Err(no_pool(registry, token)),
-            |quote| {
-                quote
-                    .price
-                    .clone()
-                    .map_err(|absence| named(registry, token, absence))
-            },
+            |quote| quote.price.clone().map_err(|absence| named(registry, token, absence)),
         )
     }
 
@@ -93,12 +84,7 @@ impl Quotes {
         }
         self.0.get(token).map_or_else(
             || Err(no_pool(registry, token)),
-            |quote| {
-                quote
-                    .volatility
-                    .clone()
-                    .map_err(|absence| named(registry, token, absence))
-            },
+            |quote| quote.volatility.clone().map_err(|absence| named(registry, token, absence)),
         )
     }
 
@@ -127,12 +113,7 @@ fn quote(markets: Markets<'_>, token: &ContractAddress, hour: u64, old: Option<&
         Some(old) if old.hour == hour && old.pool == pool => old.volatility.clone(),
         _ => volatility(markets, pool, hour),
     };
-    Quote {
-        price,
-        volatility,
-        pool,
-        hour,
-    }
+    Quote { price, volatility, pool, hour }
 }
 
 /// The candidate with the greatest depth, ties by protocol and market id, and its price; the inner
@@ -153,9 +134,7 @@ fn deepest(markets: Markets<'_>, token: &ContractAddress) -> Option<(usize, Opti
         (&identity.protocol, &identity.id)
     };
     candidates.sort_by(|(a_depth, a), (b_depth, b)| {
-        Reverse(a_depth)
-            .cmp(&Reverse(b_depth))
-            .then_with(|| name(*a).cmp(&name(*b)))
+        Reverse(a_depth).cmp(&Reverse(b_depth)).then_with(|| name(*a).cmp(&name(*b)))
     });
     candidates.into_iter().find_map(|(_, place)| {
         let (pool, usdc) = usdc_pool(markets, place)?;

@@ -17,10 +17,7 @@ pub(crate) enum Supply {
     HistoryMissing,
     /// Opened in the log: the accumulator and the sum of raw amounts; `None` after the sum left 256
     /// bits, from where it cannot come back.
-    Known {
-        accumulator: U256,
-        raw: Option<SignedAmount>,
-    },
+    Known { accumulator: U256, raw: Option<SignedAmount> },
 }
 
 /// A reserve's state at the end of a block.
@@ -39,20 +36,14 @@ pub(crate) struct Rates {
 
 impl Reserve {
     pub(crate) fn unseen() -> Self {
-        Self {
-            supply: Supply::HistoryMissing,
-            rates: None,
-        }
+        Self { supply: Supply::HistoryMissing, rates: None }
     }
 
     pub(crate) fn apply(&mut self, change: &Change) {
         match change {
             Change::Opened => {
                 let accumulator = ray();
-                self.supply = Supply::Known {
-                    accumulator,
-                    raw: Some(SignedAmount::default()),
-                };
+                self.supply = Supply::Known { accumulator, raw: Some(SignedAmount::default()) };
             }
             Change::Accumulator { lending } => {
                 if let Supply::Known { accumulator, .. } = &mut self.supply {
@@ -60,10 +51,7 @@ impl Reserve {
                 }
             }
             Change::Rates { lending, borrowing } => {
-                self.rates = Some(Rates {
-                    lending: *lending,
-                    borrowing: *borrowing,
-                });
+                self.rates = Some(Rates { lending: *lending, borrowing: *borrowing });
             }
             Change::Supplied { face_amount } => self.supply.add(*face_amount, false),
             Change::Withdrawn { face_amount } => self.supply.add(*face_amount, true),
@@ -98,10 +86,7 @@ impl Reserve {
                 ))
             };
         }
-        let ratio = floor_div(
-            Wide::from(lending) * Wide::from(Bps::ONE.0),
-            Wide::from(borrowing),
-        );
+        let ratio = floor_div(Wide::from(lending) * Wide::from(Bps::ONE.0), Wide::from(borrowing));
         or_overflow(ratio.and_then(|ratio| Bps::try_from(ratio).ok()))
     }
 }
@@ -111,9 +96,7 @@ impl Supply {
         if let Self::Known { accumulator, raw } = self {
             let scaled = Wide::from(face_amount) * pow10(RAY_DECIMALS);
             let added = floor_div(scaled, Wide::from(*accumulator));
-            *raw = raw
-                .zip(added)
-                .and_then(|(raw, added)| raw.plus(added, negative));
+            *raw = raw.zip(added).and_then(|(raw, added)| raw.plus(added, negative));
         }
     }
 }

@@ -56,10 +56,7 @@ impl DayWindow {
     }
 
     pub(crate) fn items(&self) -> impl Iterator<Item = &(u64, Volumes)> {
-        self.chunks
-            .iter()
-            .flat_map(|chunk| chunk.iter())
-            .skip(self.expired)
+        self.chunks.iter().flat_map(|chunk| chunk.iter()).skip(self.expired)
     }
 
     fn oldest(&self) -> Option<(u64, Volumes)> {
@@ -86,8 +83,7 @@ impl DayWindow {
 
     /// Whether [`Self::expire`] would drop an item.
     pub(crate) fn has_expired(&self, now: u64) -> bool {
-        self.oldest()
-            .is_some_and(|(instant, _)| left_window(instant, now))
+        self.oldest().is_some_and(|(instant, _)| left_window(instant, now))
     }
 
     /// Drops what is a day old or older.
@@ -98,11 +94,7 @@ impl DayWindow {
             }
             self.total.subtract(&volumes);
             self.expired += 1;
-            if self
-                .chunks
-                .front()
-                .is_some_and(|chunk| chunk.len() == self.expired)
-            {
+            if self.chunks.front().is_some_and(|chunk| chunk.len() == self.expired) {
                 self.chunks.pop_front();
                 self.expired = 0;
             }
@@ -171,11 +163,7 @@ impl Hours {
                 if let Some(last) = self.0.back_mut() {
                     last.closed = closed;
                 }
-                self.0.push_back(Hour {
-                    hour,
-                    volumes: *volumes,
-                    closed: None,
-                });
+                self.0.push_back(Hour { hour, volumes: *volumes, closed: None });
                 while self
                     .0
                     .front()
@@ -190,15 +178,10 @@ impl Hours {
     fn close_last(&self, side: &UsdcSide) -> Option<ClosedHour> {
         let last = self.0.back()?;
         let vwap = vwap(&last.volumes, side);
-        let before = self
-            .0
-            .iter()
-            .rev()
-            .skip(1)
-            .find_map(|hour| match hour.closed?.vwap {
-                Vwap::Price(price) => Some(price),
-                Vwap::Absent | Vwap::Overflow => None,
-            });
+        let before = self.0.iter().rev().skip(1).find_map(|hour| match hour.closed?.vwap {
+            Vwap::Price(price) => Some(price),
+            Vwap::Absent | Vwap::Overflow => None,
+        });
         let squared_step = match (vwap, before) {
             (Vwap::Price(price), Some(before)) => squared_step(price, before),
             _ => U256::ZERO,
@@ -230,10 +213,7 @@ impl Hours {
                 }
             }
         }
-        HourlySteps::Known {
-            hours: known.0,
-            squares: known.1,
-        }
+        HourlySteps::Known { hours: known.0, squares: known.1 }
     }
 }
 

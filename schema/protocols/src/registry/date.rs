@@ -21,8 +21,7 @@ impl CalendarDate {
         let bytes = text.as_bytes();
         let digits = |range: std::ops::Range<usize>| -> Option<u16> {
             bytes.get(range)?.iter().try_fold(0, |value: u16, byte| {
-                byte.is_ascii_digit()
-                    .then(|| value * 10 + u16::from(byte - b'0'))
+                byte.is_ascii_digit().then(|| value * 10 + u16::from(byte - b'0'))
             })
         };
         if bytes.len() != 10 || bytes[4] != b'-' || bytes[7] != b'-' {
@@ -42,9 +41,8 @@ impl CalendarDate {
         let before = u64::from(self.year) - 1;
         let years = u64::from(self.year) - 1970;
         let whole_years = years * 365 + leap_days(before) - leap_days(1969);
-        let months: u64 = (1..self.month)
-            .map(|month| u64::from(days_in_month(self.year, month)))
-            .sum();
+        let months: u64 =
+            (1..self.month).map(|month| u64::from(days_in_month(self.year, month))).sum();
         UnixSeconds((whole_years + months + u64::from(self.day) - 1) * SECONDS_PER_DAY)
     }
 }
@@ -82,10 +80,7 @@ mod tests {
         ];
         for (text, seconds) in cases {
             let date = CalendarDate::parse(text).unwrap();
-            assert_eq!(
-                (date.midnight().0, date.to_string().as_str()),
-                (seconds, text)
-            );
+            assert_eq!((date.midnight().0, date.to_string().as_str()), (seconds, text));
         }
     }
 

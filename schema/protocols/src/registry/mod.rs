@@ -229,7 +229,6 @@ impl Registry {
     /// A token's symbol, or its address where it is not listed.
     #[must_use]
     pub fn symbol_or_address(&self, token: &ContractAddress) -> String {
-        self.token(token)
-            .map_or_else(|| token.to_string(), |token| token.symbol.clone())
+        self.token(token).map_or_else(|| token.to_string(), |token| token.symbol.clone())
     }
 }

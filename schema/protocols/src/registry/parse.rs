@@ -102,10 +102,7 @@ struct RawReport {
 type Checked<T> = Result<T, RegistryError>;
 
 fn refuse<T>(member: impl Into<String>, problem: impl Into<String>) -> Checked<T> {
-    Err(RegistryError::Member {
-        member: member.into(),
-        problem: problem.into(),
-    })
+    Err(RegistryError::Member { member: member.into(), problem: problem.into() })
 }
 
 pub(super) fn registry(bytes: &[u8]) -> Checked<Registry> {
@@ -137,11 +134,7 @@ pub(super) fn registry(bytes: &[u8]) -> Checked<Registry> {
 }
 
 fn text(member: &str, value: String) -> Checked<String> {
-    if value.trim().is_empty() {
-        refuse(member, "is empty")
-    } else {
-        Ok(value)
-    }
+    if value.trim().is_empty() { refuse(member, "is empty") } else { Ok(value) }
 }
 
 fn address(member: &str, value: &str) -> Checked<ContractAddress> {
@@ -176,16 +169,9 @@ fn tokens(raw: Vec<RawToken>) -> Checked<BTreeMap<ContractAddress, Token>> {
         let address = address(&format!("{member}.address"), &raw.address)?;
         let symbol = text(&format!("{member}.symbol"), raw.symbol)?;
         if raw.decimals > MAX_DECIMALS {
-            return refuse(
-                format!("{member}.decimals"),
-                format!("is above {MAX_DECIMALS}"),
-            );
+            return refuse(format!("{member}.decimals"), format!("is above {MAX_DECIMALS}"));
         }
-        let token = Token {
-            address,
-            symbol,
-            decimals: raw.decimals,
-        };
+        let token = Token { address, symbol, decimals: raw.decimals };
         if tokens.insert(address, token).is_some() {
             return refuse(format!("{member}.address"), "stands twice");
         }
@@ -206,9 +192,7 @@ fn add_protocol(registry: &mut Registry, member: &str, raw: RawProtocol) -> Chec
             );
         }
     };
-    let Some(decoder) = Decoder::ALL
-        .into_iter()
-        .find(|decoder| decoder.name() == raw.decoder)
+    let Some(decoder) = Decoder::ALL.into_iter().find(|decoder| decoder.name() == raw.decoder)
     else {
         return refuse(
             format!("{member}.decoder"),
@@ -216,10 +200,7 @@ fn add_protocol(registry: &mut Registry, member: &str, raw: RawProtocol) -> Chec
         );
     };
     if decoder.kind() != kind {
-        return refuse(
-            format!("{member}.kind"),
-            "is not the kind that its decoder reads",
-        );
+        return refuse(format!("{member}.kind"), "is not the kind that its decoder reads");
     }
     if raw.contracts.is_empty() {
         return refuse(format!("{member}.contracts"), "is empty");
@@ -227,11 +208,7 @@ fn add_protocol(registry: &mut Registry, member: &str, raw: RawProtocol) -> Chec
     for (index, contract) in raw.contracts.iter().enumerate() {
         let member = format!("{member}.contracts[{index}]");
         let contract = watched_contract(&member, contract, &id, decoder)?;
-        if registry
-            .contracts
-            .insert(contract.address, contract)
-            .is_some()
-        {
+        if registry.contracts.insert(contract.address, contract).is_some() {
             return refuse(format!("{member}.address"), "stands twice");
         }
     }
@@ -256,12 +233,7 @@ fn watched_contract(
     protocol: &ProtocolId,
     decoder: Decoder,
 ) -> Checked<WatchedContract> {
-    let Some(role) = decoder
-        .roles()
-        .iter()
-        .copied()
-        .find(|role| role.name() == raw.role)
-    else {
+    let Some(role) = decoder.roles().iter().copied().find(|role| role.name() == raw.role) else {
         let problem = format!("decoder `{}` knows no role `{}`", decoder.name(), raw.role);
         return refuse(format!("{member}.role"), problem);
     };
@@ -296,20 +268,16 @@ fn token_pair(member: &str, raw: &RawContract, role: Role) -> Checked<Option<Tok
 fn deployment(member: &str, raw: Option<RawDeployment>) -> Checked<Option<Deployment>> {
     raw.map(|raw| {
         let source = text(&format!("{member}.deployed_at.source"), raw.source)?;
-        Ok(Deployment {
-            timestamp: UnixSeconds(raw.timestamp),
-            source,
-        })
+        Ok(Deployment { timestamp: UnixSeconds(raw.timestamp), source })
     })
     .transpose()
 }
 
 fn audits(member: &str, raw: RawAudits) -> Checked<AuditState> {
     match raw {
-        RawAudits::Reports { reports } if reports.is_empty() => refuse(
-            format!("{member}.reports"),
-            "is empty; say `unknown` or `unaudited`",
-        ),
+        RawAudits::Reports { reports } if reports.is_empty() => {
+            refuse(format!("{member}.reports"), "is empty; say `unknown` or `unaudited`")
+        }
         RawAudits::Reports { reports } => {
             let reports: Checked<Vec<AuditReport>> = reports
                 .into_iter()
@@ -322,9 +290,9 @@ fn audits(member: &str, raw: RawAudits) -> Checked<AuditState> {
             date: date(&format!("{member}.date"), &day)?,
             source: text(&format!("{member}.source"), source)?,
         }),
-        RawAudits::Unknown { detail } => Ok(AuditState::Unknown {
-            detail: text(&format!("{member}.detail"), detail)?,
-        }),
+        RawAudits::Unknown { detail } => {
+            Ok(AuditState::Unknown { detail: text(&format!("{member}.detail"), detail)? })
+        }
     }
 }
 
@@ -332,10 +300,7 @@ fn report(member: &str, raw: RawReport) -> Checked<AuditReport> {
     Ok(AuditReport {
         firm: text(&format!("{member}.firm"), raw.firm)?,
         title: text(&format!("{member}.title"), raw.title)?,
-        date: raw
-            .date
-            .map(|day| date(&format!("{member}.date"), &day))
-            .transpose()?,
+        date: raw.date.map(|day| date(&format!("{member}.date"), &day)).transpose()?,
         source: text(&format!("{member}.source"), raw.source)?,
     })
 }

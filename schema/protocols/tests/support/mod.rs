@@ -72,11 +72,7 @@ pub(crate) fn event(
     name: &'static str,
     data: impl IntoIterator<Item = u128>,
 ) -> Event {
-    Event {
-        contract,
-        name,
-        data: data.into_iter().map(Felt::from).collect(),
-    }
+    Event { contract, name, data: data.into_iter().map(Felt::from).collect() }
 }
 
 pub(crate) fn event_data(event: &Event, index: u32) -> EventData {
@@ -149,10 +145,7 @@ pub(crate) mod pool {
     }
 
     pub(crate) fn initialized(key: Key, tick: i128, ratio_low: u128, ratio_high: u128) -> Event {
-        let data = key
-            .into_iter()
-            .chain(signed(tick))
-            .chain([ratio_low, ratio_high]);
+        let data = key.into_iter().chain(signed(tick)).chain([ratio_low, ratio_high]);
         event(CORE, "PoolInitialized", data)
     }
 
@@ -163,11 +156,8 @@ pub(crate) mod pool {
         delta: (i128, i128),
     ) -> Event {
         let signs = [bounds.0, bounds.1, liquidity, delta.0, delta.1];
-        let data = [0x77]
-            .into_iter()
-            .chain(key)
-            .chain([9])
-            .chain(signs.into_iter().flat_map(signed));
+        let data =
+            [0x77].into_iter().chain(key).chain([9]).chain(signs.into_iter().flat_map(signed));
         event(CORE, "PositionUpdated", data)
     }
 
@@ -193,20 +183,12 @@ pub(crate) mod pool {
     }
 
     pub(crate) fn fees_collected(key: Key, delta: (i128, i128)) -> Event {
-        let data = key
-            .into_iter()
-            .chain([0; 6])
-            .chain(signed(delta.0))
-            .chain(signed(delta.1));
+        let data = key.into_iter().chain([0; 6]).chain(signed(delta.0)).chain(signed(delta.1));
         event(CORE, "PositionFeesCollected", data)
     }
 
     pub(crate) fn fees_accumulated(key: Key, amount0: u128, amount1: u128) -> Event {
-        event(
-            CORE,
-            "FeesAccumulated",
-            key.into_iter().chain([amount0, amount1]),
-        )
+        event(CORE, "FeesAccumulated", key.into_iter().chain([amount0, amount1]))
     }
 }
 
@@ -238,20 +220,13 @@ pub(crate) struct Chain {
 
 impl Default for Chain {
     fn default() -> Self {
-        Self {
-            next_number: 100,
-            next_seq: 2,
-        }
+        Self { next_number: 100, next_seq: 2 }
     }
 }
 
 impl Chain {
     pub(crate) fn block(&mut self, timestamp: u64, events: &[Event]) -> Block {
-        let data = events
-            .iter()
-            .zip(0..)
-            .map(|(event, index)| event_data(event, index))
-            .collect();
+        let data = events.iter().zip(0..).map(|(event, index)| event_data(event, index)).collect();
         self.block_of(timestamp, data)
     }
 
@@ -263,15 +238,8 @@ impl Chain {
         };
         self.next_number += 1;
         let applied_seq = self.seq();
-        let events = events
-            .into_iter()
-            .map(|event| self.positioned(event))
-            .collect();
-        Block {
-            block,
-            applied_seq,
-            events,
-        }
+        let events = events.into_iter().map(|event| self.positioned(event)).collect();
+        Block { block, applied_seq, events }
     }
 
     fn positioned(&mut self, event: EventData) -> (Seq, Hash32, EventData) {
@@ -296,10 +264,7 @@ pub(crate) struct Scene {
 
 impl Default for Scene {
     fn default() -> Self {
-        Self {
-            chain: Chain::default(),
-            fold: MetricFold::new(registry(), Seq(1)),
-        }
+        Self { chain: Chain::default(), fold: MetricFold::new(registry(), Seq(1)) }
     }
 }
 
@@ -313,8 +278,7 @@ impl Scene {
         timestamp: u64,
         events: &[Event],
     ) -> Result<BlockOutput, FoldError> {
-        self.fold
-            .apply(&self.chain.block(timestamp, events).input())
+        self.fold.apply(&self.chain.block(timestamp, events).input())
     }
 
     pub(crate) fn market(&self, protocol: &str, market: &str) -> MarketMetrics {
@@ -350,18 +314,10 @@ pub(crate) fn row(row: &MarketMetrics) -> String {
     [
         figure(row, "priceUsdc", row.price, |price| price.0.to_string()),
         figure(row, "tvlUsdc", row.tvl, |tvl| tvl.0.to_string()),
-        figure(row, "utilizationBps", row.utilization_bps, |bps| {
-            bps.0.to_string()
-        }),
-        figure(row, "turnoverBps", row.turnover_bps, |bps| {
-            bps.0.to_string()
-        }),
-        figure(row, "volatilityBps", row.volatility_bps, |bps| {
-            bps.0.to_string()
-        }),
-        figure(row, "liquidityClass", row.liquidity_class, |class| {
-            class.to_string()
-        }),
+        figure(row, "utilizationBps", row.utilization_bps, |bps| bps.0.to_string()),
+        figure(row, "turnoverBps", row.turnover_bps, |bps| bps.0.to_string()),
+        figure(row, "volatilityBps", row.volatility_bps, |bps| bps.0.to_string()),
+        figure(row, "liquidityClass", row.liquidity_class, |class| class.to_string()),
     ]
     .join(" ")
 }
@@ -369,9 +325,7 @@ pub(crate) fn row(row: &MarketMetrics) -> String {
 /// Inputs as `u v l a d`.
 pub(crate) fn inputs(inputs: &InputsAt) -> String {
     fn one<T: ToString>(input: &Result<T, obsqra_events::AbsentInput>) -> String {
-        input
-            .as_ref()
-            .map_or_else(|absent| absent.reason.clone(), ToString::to_string)
+        input.as_ref().map_or_else(|absent| absent.reason.clone(), ToString::to_string)
     }
     [
         one(&inputs.utilization_bps),

@@ -37,10 +37,7 @@ pub(super) fn inputs(protocol: Protocol, markets: &[Market], timestamp: u64) -> 
             .map(|u| u.min(10_000))
     };
     let v = weighted(|market| market.truth.volatility_bps).map(|v| v.min(10_000));
-    let l = values
-        .as_ref()
-        .zip(total)
-        .map(|(_, total)| liquidity_class(total));
+    let l = values.as_ref().zip(total).map(|(_, total)| liquidity_class(total));
     let a = protocol.audits.score(timestamp);
     let d = timestamp
         .checked_sub(protocol.deployed_at)
@@ -69,14 +66,7 @@ fn score(
     let audit = (100 - a?) / 5;
     let age = 10_u32.saturating_sub(d? / 100);
     let sum = utilization + volatility + liquidity + audit + age;
-    Some(ScoreTruth {
-        score: sum.clamp(5, 95),
-        utilization,
-        volatility,
-        liquidity,
-        audit,
-        age,
-    })
+    Some(ScoreTruth { score: sum.clamp(5, 95), utilization, volatility, liquidity, audit, age })
 }
 
 pub(super) fn bps(part: U256, whole: U256) -> Option<u32> {
@@ -85,10 +75,7 @@ pub(super) fn bps(part: U256, whole: U256) -> Option<u32> {
 
 pub(super) fn liquidity_class(value: U256) -> u32 {
     const MILLION: u64 = 1_000_000_000_000;
-    [1, 10, 50]
-        .iter()
-        .map(|millions| u32::from(value >= U256::from(millions * MILLION)))
-        .sum()
+    [1, 10, 50].iter().map(|millions| u32::from(value >= U256::from(millions * MILLION))).sum()
 }
 
 #[cfg(test)]

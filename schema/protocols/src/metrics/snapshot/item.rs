@@ -67,9 +67,7 @@ impl<'a> In<'a> {
 
     fn bytes<const N: usize>(&mut self) -> Taken<[u8; N]> {
         let bytes = self.0.bytes()?;
-        bytes
-            .try_into()
-            .or_else(|_| malformed("bytes of another width"))
+        bytes.try_into().or_else(|_| malformed("bytes of another width"))
     }
 
     /// A number without its leading zero bytes.
@@ -128,11 +126,7 @@ impl<T: Item> Item for Option<T> {
     }
 
     fn take(input: &mut In<'_>) -> Taken<Self> {
-        if bool::take(input)? {
-            T::take(input).map(Some)
-        } else {
-            Ok(None)
-        }
+        if bool::take(input)? { T::take(input).map(Some) } else { Ok(None) }
     }
 }
 
@@ -221,9 +215,7 @@ item_as!(Seq as u64, |v| v.0, |seq| Ok(Self(seq)));
 item_as!(UnixSeconds as u64, |v| v.0, |seconds| Ok(Self(seconds)));
 item_as!(BlockNumber as u64, |v| v.0, |number| Ok(Self(number)));
 item_as!(BranchEpoch as u64, |v| u64::from(v.0), |epoch| {
-    u32::try_from(epoch)
-        .map(Self)
-        .or_else(|_| malformed("epoch out of range"))
+    u32::try_from(epoch).map(Self).or_else(|_| malformed("epoch out of range"))
 });
 item_as!(BlockHash as Felt, |v| v.0, |felt| Ok(Self(felt)));
 item_as!(ContractAddress as Felt, |v| v.0, |felt| Ok(Self(felt)));
@@ -233,86 +225,47 @@ item_as!(ProtocolId as String, |v| v.as_str().to_owned(), |id| {
 item_as!(
     BlockRef as (BlockNumber, BranchEpoch, UnixSeconds),
     |v| (v.number, v.epoch, v.timestamp),
-    |(number, epoch, timestamp)| Ok(Self {
-        number,
-        epoch,
-        timestamp
-    })
+    |(number, epoch, timestamp)| Ok(Self { number, epoch, timestamp })
 );
 item_as!(
     FoldTip as (BlockRef, BlockHash, Seq, Seq),
     |v| (v.block, v.hash, v.applied_seq, v.last_seq),
-    |(block, hash, applied_seq, last_seq)| Ok(Self {
-        block,
-        hash,
-        applied_seq,
-        last_seq
-    })
+    |(block, hash, applied_seq, last_seq)| Ok(Self { block, hash, applied_seq, last_seq })
 );
 item_as!(
     Span as (BlockNumber, UnixSeconds, FoldTip, UnixSeconds),
     |v| (v.first_block, v.first_time, v.tip, v.now),
-    |(first_block, first_time, tip, now)| Ok(Self {
-        first_block,
-        first_time,
-        tip,
-        now
-    })
+    |(first_block, first_time, tip, now)| Ok(Self { first_block, first_time, tip, now })
 );
 item_as!(
     EventTally as (Seq, Seq, u64, Hash32),
     |v| (v.first, v.last, v.count, v.digest.to_hash()),
     |(first, last, count, digest)| {
-        Ok(Self {
-            first,
-            last,
-            count,
-            digest: SetDigest::from_hash(&digest),
-        })
+        Ok(Self { first, last, count, digest: SetDigest::from_hash(&digest) })
     }
 );
-item_as!(
-    SignedAmount as (U256, bool),
-    |v| (v.magnitude, v.negative),
-    |(magnitude, negative)| Ok(Self {
-        magnitude,
-        negative
-    })
-);
-item_as!(
-    I129 as (u128, bool),
-    |v| (v.magnitude(), v.is_negative()),
-    |(magnitude, negative)| Ok(Self::new(magnitude, negative))
-);
-item_as!(Volumes as (U512, U512), |v| (v.side0, v.side1), |(
-    side0,
-    side1,
-)| Ok(
-    Self { side0, side1 }
+item_as!(SignedAmount as (U256, bool), |v| (v.magnitude, v.negative), |(magnitude, negative)| Ok(
+    Self { magnitude, negative }
 ));
+item_as!(I129 as (u128, bool), |v| (v.magnitude(), v.is_negative()), |(magnitude, negative)| Ok(
+    Self::new(magnitude, negative)
+));
+item_as!(Volumes as (U512, U512), |v| (v.side0, v.side1), |(side0, side1)| Ok(Self {
+    side0,
+    side1
+}));
+item_as!(TokenPair as (ContractAddress, ContractAddress), |v| (v.token0, v.token1), |(
+    token0,
+    token1,
+)| Ok(Self {
+    token0,
+    token1
+}));
 item_as!(
-    TokenPair as (ContractAddress, ContractAddress),
-    |v| (v.token0, v.token1),
-    |(token0, token1)| Ok(Self { token0, token1 })
-);
-item_as!(
-    PoolKey
-        as (
-            ContractAddress,
-            ContractAddress,
-            u128,
-            u128,
-            ContractAddress
-        ),
+    PoolKey as (ContractAddress, ContractAddress, u128, u128, ContractAddress),
     |v| (v.token0, v.token1, v.fee, v.tick_spacing, v.extension),
     |(token0, token1, fee, tick_spacing, extension)| {
-        Ok(Self {
-            token0,
-            token1,
-            fee,
-            tick_spacing,
-            extension,
-        })
+        Ok(Self { token0, token1, fee, tick_spacing, extension })
     }
 );
 
@@ -339,11 +292,7 @@ impl Item for PoolState {
     fn put(&self, out: &mut Out) {
         match *self {
             Self::Reserves { reserve0, reserve1 } => (0u64, reserve0, reserve1).put(out),
-            Self::Concentrated {
-                sqrt_ratio,
-                tick,
-                liquidity,
-            } => {
+            Self::Concentrated { sqrt_ratio, tick, liquidity } => {
                 (1u64, sqrt_ratio, tick, liquidity).put(out);
             }
         }

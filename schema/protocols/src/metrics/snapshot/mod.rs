@@ -61,11 +61,8 @@ impl MetricFold {
         let mut out = Out::new();
         (version(), self.registry.hash(), self.registry_seq.0).put(&mut out);
         self.span.put(&mut out);
-        let tallies: Vec<_> = self
-            .tallies
-            .iter()
-            .map(|(id, tally)| (id.clone(), tally.clone()))
-            .collect();
+        let tallies: Vec<_> =
+            self.tallies.iter().map(|(id, tally)| (id.clone(), tally.clone())).collect();
         tallies.put(&mut out);
         let mut markets: Vec<_> = self.markets.iter().collect();
         markets.sort_by(|a, b| {
@@ -74,12 +71,7 @@ impl MetricFold {
         (markets.len() as u64).put(&mut out);
         for market in markets {
             let identity = &market.identity;
-            (
-                identity.protocol.clone(),
-                identity.reference,
-                market.state_seq,
-            )
-                .put(&mut out);
+            (identity.protocol.clone(), identity.reference, market.state_seq).put(&mut out);
             put_body(&market.body, &mut out);
         }
         out.into_bytes()
@@ -97,16 +89,11 @@ impl MetricFold {
         }
         let found = Hash32::take(&mut input)?;
         if found != registry.hash() {
-            return Err(SnapshotError::OtherRegistry {
-                expected: registry.hash(),
-                found,
-            });
+            return Err(SnapshotError::OtherRegistry { expected: registry.hash(), found });
         }
         let mut fold = Self::new(registry, Seq(u64::take(&mut input)?));
         fold.span = Item::take(&mut input)?;
-        fold.tallies = Vec::<(ProtocolId, EventTally)>::take(&mut input)?
-            .into_iter()
-            .collect();
+        fold.tallies = Vec::<(ProtocolId, EventTally)>::take(&mut input)?.into_iter().collect();
         for _ in 0..u64::take(&mut input)? {
             take_market(&mut fold, &mut input)?;
         }
@@ -155,11 +142,7 @@ fn put_body(body: &Body, out: &mut Out) {
             (2u64, pool.opened, pool.state).put(out);
             (pool.balance0, pool.balance1).put(out);
             pool.day.items().copied().collect::<Vec<_>>().put(out);
-            pool.hours
-                .items()
-                .map(|hour| (hour.hour, hour.volumes))
-                .collect::<Vec<_>>()
-                .put(out);
+            pool.hours.items().map(|hour| (hour.hour, hour.volumes)).collect::<Vec<_>>().put(out);
         }
     }
 }
@@ -189,14 +172,7 @@ fn take_body(side: Option<&UsdcSide>, input: &mut In<'_>) -> Taken<Body> {
                     hours.add(hour, &volumes, side);
                 }
             }
-            Ok(Body::Pool(Box::new(Pool {
-                opened,
-                state,
-                balance0,
-                balance1,
-                day,
-                hours,
-            })))
+            Ok(Body::Pool(Box::new(Pool { opened, state, balance0, balance1, day, hours })))
         }
         _ => malformed("unknown kind of market"),
     }
