@@ -147,15 +147,15 @@ async fn stretches<R: Role>(
 }
 
 enum Waker {
-    Bus(Wake),
-    Log(Listener),
+    Bus(Box<Wake>),
+    Log(Box<Listener>),
 }
 
 impl Waker {
     async fn new(on: WakesOn, context: &RoleContext) -> Result<Self, WorkError> {
         Ok(match on {
-            WakesOn::Facts(kinds) => Self::Bus(Wake::new(&context.stream, kinds)),
-            WakesOn::Log => Self::Log(Listener::new(&context.store, Signal::Log).await?),
+            WakesOn::Facts(kinds) => Self::Bus(Box::new(Wake::new(&context.stream, kinds))),
+            WakesOn::Log => Self::Log(Box::new(Listener::new(&context.store, Signal::Log).await?)),
         })
     }
 
