@@ -9,7 +9,7 @@ use crate::telemetry::LogFormat;
 
 /// Indexes Starknet into an append-only, hash-chained log, derives risk from it and serves it.
 ///
-/// Settings come from the command line, else from OBSQRA_<NAME> in the environment, else from a TOML file;
+/// Settings come from the command line, else from `OBSQRA_NAME` in the environment, else from a TOML file;
 /// the options of a development chain only from the command line.
 #[derive(Debug, Parser)]
 #[command(name = "obsqra", version, max_term_width = 100)]

@@ -30,7 +30,7 @@ async fn open(bus: &Bus) -> ChainStream {
 
 /// A message of a position; odd and even positions have subjects of their own.
 fn outgoing(seq: u64) -> Outgoing {
-    let protocol = ProtocolId::new(if seq % 2 == 0 { "even" } else { "odd" }).unwrap();
+    let protocol = ProtocolId::new(if seq.is_multiple_of(2) { "even" } else { "odd" }).unwrap();
     let message = Message {
         subject: Subject::event(&chain(), &protocol, Some("Swap")),
         id: format!("id:{seq}"),
