@@ -75,17 +75,19 @@ impl<R: HistoryRow> History<R> {
     /// Undoes what began or ended at a height. `touching` are the standing rows that do, all of them
     /// written.
     pub(super) fn revert(&mut self, touching: Vec<R>, number: i64, seq: i64) {
-        for row in touching {
-            let ranges = row.ranges();
+        // Of one key a row may begin here and the one before it end here: what began goes first, so that
+        // the row that is opened again is the one left standing, in whatever order they come.
+        let (began, ended): (Vec<R>, Vec<R>) =
+            touching.into_iter().partition(|row| row.ranges().from_block == number);
+        for row in began {
             self.close(&row, seq);
-            if ranges.from_block == number {
-                self.open.remove(&row.key());
-            }
-            if ranges.from_block < number && ranges.to_block == number {
-                let again = row.with_ranges(Ranges { to_block: OPEN, from_seq: seq, ..ranges });
-                self.open.insert(again.key(), again.clone());
-                self.insert(again);
-            }
+            self.open.remove(&row.key());
+        }
+        for row in ended {
+            self.close(&row, seq);
+            let again = row.with_ranges(Ranges { to_block: OPEN, from_seq: seq, ..row.ranges() });
+            self.open.insert(again.key(), again.clone());
+            self.insert(again);
         }
     }
 

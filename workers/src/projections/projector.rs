@@ -57,23 +57,27 @@ impl Role for Projector {
 
     async fn work(&mut self, lease: &LeaseKeeper) -> Result<Progress, WorkError> {
         let mut read = self.models.state().seq;
-        let mut entries = log::read_after(&self.store, read, BATCH).await?;
+        let entries = log::read_after(&self.store, read, BATCH).await?;
         if entries.is_empty() {
             return Ok(Progress::Idle);
         }
         let mut tx = self.store.begin().await?;
         lease::check(&mut tx, lease.fence()).await?;
         let mut applied = 0u64;
-        loop {
-            for entry in &entries {
+        for entry in &entries {
+            self.models.apply(&mut tx, entry).await?;
+            read = entry.seq;
+            applied += 1;
+        }
+        while !self.models.is_settled() {
+            for entry in &rest_of_block(&self.store, read).await? {
                 self.models.apply(&mut tx, entry).await?;
                 read = entry.seq;
                 applied += 1;
+                if self.models.is_settled() {
+                    break;
+                }
             }
-            if self.models.is_settled() {
-                break;
-            }
-            entries = rest_of_block(&self.store, read).await?;
         }
         self.models.write(&mut tx).await?;
         self.models.save_fold(&mut tx).await?;

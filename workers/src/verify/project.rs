@@ -63,8 +63,10 @@ pub async fn project(
     }
     folded.write(&mut tx).await?;
     let folded_hashes = state::load_hashes_in(&mut tx, chain).await?;
+    // Before the first batch nothing is stored, and nothing is to be.
     let wrong_hashes = folded_hashes
         .iter()
+        .filter(|_| live.seq > Seq::BEFORE_FIRST)
         .filter(|(read_model, hashes)| live_hashes.get(*read_model) != Some(*hashes))
         .map(|(read_model, _)| read_model.clone())
         .collect();
