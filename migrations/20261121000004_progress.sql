@@ -15,11 +15,13 @@ CREATE TABLE chain_tip (
     branch_epoch     integer NOT NULL,
     seq              bigint  NOT NULL,
     finalized_number bigint,
-    node_head        bigint
+    node_head        bigint,
+    node_seen_at     timestamptz
 );
 COMMENT ON TABLE chain_tip IS 'The newest canonical block of each chain, as the follower left it';
 COMMENT ON COLUMN chain_tip.branch_epoch IS 'reorganisations so far: the epoch of the next block applied';
 COMMENT ON COLUMN chain_tip.node_head IS 'head height last heard from a node';
+COMMENT ON COLUMN chain_tip.node_seen_at IS 'when it was last heard, to a few seconds';
 
 CREATE TABLE cursor_position (
     partition text   NOT NULL PRIMARY KEY,

@@ -87,6 +87,12 @@ COMMENT ON COLUMN market_metrics.absent IS 'array of {field, reason, detail} for
 CREATE INDEX market_metrics_open_idx ON market_metrics (chain_id, protocol, market)
     WHERE to_seq = 9223372036854775807 AND to_block = 9223372036854775807;
 
+-- What a revert of a block undoes: rows that begin or end at its height.
+CREATE INDEX market_metrics_from_idx ON market_metrics (chain_id, from_block)
+    WHERE to_seq = 9223372036854775807;
+CREATE INDEX market_metrics_to_idx ON market_metrics (chain_id, to_block)
+    WHERE to_seq = 9223372036854775807 AND to_block <> 9223372036854775807;
+
 CREATE TABLE risk_score (
     chain_id        text        NOT NULL,
     protocol        text        NOT NULL,
@@ -107,6 +113,10 @@ CREATE TABLE risk_score (
 COMMENT ON TABLE risk_score IS 'Risk scores, and where score is null the reasons for its absence; causes are in the log at entry_seq';
 COMMENT ON COLUMN risk_score.components IS 'utilization, volatility, liquidity, audit, age';
 COMMENT ON COLUMN risk_score.inputs IS 'utilization bps, volatility bps, liquidity class, audit score, age in days';
+CREATE INDEX risk_score_from_idx ON risk_score (chain_id, from_block)
+    WHERE to_seq = 9223372036854775807;
+CREATE INDEX risk_score_to_idx ON risk_score (chain_id, to_block)
+    WHERE to_seq = 9223372036854775807 AND to_block <> 9223372036854775807;
 CREATE INDEX risk_score_entry_idx ON risk_score (chain_id, entry_seq);
 
 ALTER TABLE projection_state OWNER TO obsqra_owner;

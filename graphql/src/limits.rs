@@ -17,8 +17,12 @@ pub(crate) const MAX_FILTER_VALUES: usize = 100;
 /// Deepest nesting of fields. The introspection query of the usual tools reaches exactly this.
 pub(crate) const MAX_DEPTH: usize = 15;
 
-/// Highest cost of an operation: each field costs 1, and a page 1 more for each row it may hold.
+/// Highest cost of an operation: each field costs 1, a page 1 more for each row it may hold, and the
+/// markets of a protocol [`MARKETS_COST`] more.
 pub(crate) const MAX_COST: usize = 2_000;
+
+/// Cost of reading all markets of a protocol: their number is not known before.
+pub(crate) const MARKETS_COST: usize = 100;
 
 /// Most directives of one field.
 pub(crate) const MAX_DIRECTIVES: usize = 10;
@@ -52,6 +56,9 @@ pub(crate) const POSITION_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Longest time to wait before the database is tried again.
 pub(crate) const MAX_RETRY_DELAY: Duration = Duration::from_secs(10);
+
+/// Longest time, in seconds, since the follower last heard from its node: beyond it the lag says nothing.
+pub(crate) const MAX_NODE_SILENCE: u64 = 60;
 
 /// How long a health check may take.
 pub(crate) const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);

@@ -8,7 +8,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use obsqra_events::{BlockApplied, Entry, EventData, Fact, Kind};
-use obsqra_protocols::{BlockInput, BlockOutput, METRICS_VERSION, MarketMetrics, MetricFold, Registry};
+use obsqra_protocols::{
+    BlockInput, BlockOutput, METRICS_VERSION, MarketMetrics, MetricFold, Registry,
+};
 use obsqra_store::key::AppliedBlock;
 use obsqra_store::snapshot::{self, Snapshot};
 use obsqra_store::{Store, Transaction, chain_tip, key, log};
@@ -136,10 +138,8 @@ impl ChainFold {
         if entry.draft.chain != self.chain || !concerns(entry.draft.kind) {
             return Ok(None);
         }
-        let fact = entry
-            .draft
-            .fact()
-            .map_err(|source| WorkError::Entry { seq: entry.seq, source })?;
+        let fact =
+            entry.draft.fact().map_err(|source| WorkError::Entry { seq: entry.seq, source })?;
         match (fact, entry.draft.block) {
             (Fact::Adopted(adopted), _) if adopted.what == obsqra_events::AdoptedWhat::Registry => {
                 self.adopt(&adopted.bytes, entry.seq).await
@@ -323,18 +323,14 @@ impl ChainFold {
             return Ok(());
         };
         let number = tip.block.number;
-        let due = self.last_snapshot.is_none_or(|last| {
-            number.0 >= last.0.saturating_add(SNAPSHOT_EVERY) || number < last
-        });
+        let due = self
+            .last_snapshot
+            .is_none_or(|last| number.0 >= last.0.saturating_add(SNAPSHOT_EVERY) || number < last);
         if !due || !self.is_settled() {
             return Ok(());
         }
-        let kept = Snapshot {
-            number,
-            epoch: tip.block.epoch,
-            seq: tip.last_seq,
-            state: fold.encode(),
-        };
+        let kept =
+            Snapshot { number, epoch: tip.block.epoch, seq: tip.last_seq, state: fold.encode() };
         let version = snapshot_version(registry, *registry_seq);
         snapshot::save(tx, &self.partition, &version, &kept).await?;
         self.last_snapshot = Some(number);

@@ -15,6 +15,16 @@ pub enum WorkError {
     /// The bus cannot be used.
     #[error(transparent)]
     Bus(#[from] BusError),
+    /// The stream holds messages of another log.
+    #[error(
+        "the NATS stream ends at position {stream}, but the log ends at {log}: it was filled from another log; delete the stream, and it is filled from this one"
+    )]
+    StreamAhead {
+        /// Where the stream ends.
+        stream: Seq,
+        /// Where the log ends.
+        log: Seq,
+    },
     /// An entry's payload cannot be read.
     #[error("log entry {seq}: {source}")]
     Entry {

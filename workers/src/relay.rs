@@ -10,7 +10,9 @@ use std::sync::Arc;
 use obsqra_bus::{ChainStream, MAX_BATCH, Outgoing, StreamPosition};
 use obsqra_events::{AdoptedWhat, Entry, Fact, Finality, Kind, Message, MessageContext};
 use obsqra_protocols::{Registry, decode};
-use obsqra_store::{LeaseKeeper, Store, StoreError, chain_tip, cursor, key, lease, log, relay_subject};
+use obsqra_store::{
+    LeaseKeeper, Store, StoreError, chain_tip, cursor, key, lease, log, relay_subject,
+};
 use obsqra_types::{ChainId, Partition, Seq};
 
 use crate::WorkError;
@@ -82,10 +84,8 @@ impl Relay {
             if entry.draft.chain != self.chain || entry.draft.kind == Kind::BlockAttested {
                 continue;
             }
-            let fact = entry
-                .draft
-                .fact()
-                .map_err(|source| WorkError::Entry { seq: entry.seq, source })?;
+            let fact =
+                entry.draft.fact().map_err(|source| WorkError::Entry { seq: entry.seq, source })?;
             self.learn(&fact, entry.seq)?;
             let context = self.context(entry, &fact);
             let Some(message) = Message::new(entry, &fact, &context) else {
@@ -134,7 +134,12 @@ impl Relay {
         context
     }
 
-    async fn commit(&mut self, lease: &LeaseKeeper, moved: &BTreeMap<String, Seq>, to: Seq) -> Result<(), WorkError> {
+    async fn commit(
+        &mut self,
+        lease: &LeaseKeeper,
+        moved: &BTreeMap<String, Seq>,
+        to: Seq,
+    ) -> Result<(), WorkError> {
         let mut tx = self.store.begin().await?;
         lease::check(&mut tx, lease.fence()).await?;
         cursor::advance(&mut tx, &self.partition(), to).await?;
@@ -149,8 +154,10 @@ impl Relay {
     /// Entries older than the stream keeps messages are not sent: of blocks that is so only where a
     /// stream is filled again. What was adopted is read in any case, since it tells what events are.
     fn is_kept(&self, entry: &Entry, now: chrono::DateTime<chrono::Utc>) -> bool {
-        let block_level =
-            matches!(entry.draft.kind, Kind::BlockApplied | Kind::BlockReverted | Kind::BlockFinalized);
+        let block_level = matches!(
+            entry.draft.kind,
+            Kind::BlockApplied | Kind::BlockReverted | Kind::BlockFinalized
+        );
         if entry.draft.kind == Kind::Adopted || block_level && entry.seq > self.published {
             return true;
         }
@@ -172,18 +179,22 @@ impl Role for Relay {
     async fn load(&mut self) -> Result<(), WorkError> {
         self.cursor = cursor::load(&self.store, &self.partition()).await?;
         self.tails = relay_subject::load(&self.store, &self.chain).await?;
+        self.stream.ensure().await?;
         self.position = self.stream.position().await?;
+        let head = log::head(&self.store).await?.seq;
+        if let Some(end) = self.position.seq.filter(|end| *end > head) {
+            return Err(WorkError::StreamAhead { stream: end, log: head });
+        }
         self.refill().await?;
         self.registry = None;
         let adopted =
-            key::adopted_as_of(&self.store, &self.chain, AdoptedWhat::Registry, self.cursor).await?;
+            key::adopted_as_of(&self.store, &self.chain, AdoptedWhat::Registry, self.cursor)
+                .await?;
         if let Some(adopted) = adopted
             && let Some(entry) = log::entry(&self.store, adopted.seq).await?
         {
-            let fact = entry
-                .draft
-                .fact()
-                .map_err(|source| WorkError::Entry { seq: entry.seq, source })?;
+            let fact =
+                entry.draft.fact().map_err(|source| WorkError::Entry { seq: entry.seq, source })?;
             self.learn(&fact, entry.seq)?;
         }
         Ok(())

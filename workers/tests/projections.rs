@@ -95,9 +95,8 @@ async fn rows_follow_the_chain_and_both_verifications_agree() {
         support::STRANGER
     );
     assert_eq!(database.number(&strangers).await, 0);
-    let markets = format!(
-        "SELECT count(*) FROM market_metrics WHERE to_seq = {OPEN} AND to_block = {OPEN}"
-    );
+    let markets =
+        format!("SELECT count(*) FROM market_metrics WHERE to_seq = {OPEN} AND to_block = {OPEN}");
     let every = "SELECT count(*) FROM (SELECT DISTINCT protocol, market FROM market_metrics) m";
     assert_eq!(database.number(&markets).await, database.number(every).await);
     assert!(database.number("SELECT count(*) FROM risk_score").await >= 3);
@@ -126,9 +125,8 @@ async fn a_revert_closes_rows_and_opens_those_before() {
         known = known.0
     );
     assert_eq!(database.number(&then).await, 12);
-    let scores = format!(
-        "SELECT count(*) FROM risk_score WHERE to_seq = {OPEN} AND from_block >= 8"
-    );
+    let scores =
+        format!("SELECT count(*) FROM risk_score WHERE to_seq = {OPEN} AND from_block >= 8");
     assert_eq!(database.number(&scores).await, 0, "scores of blocks that are gone");
     let one_each = format!(
         "SELECT count(*) FROM (SELECT protocol FROM risk_score \
@@ -346,13 +344,27 @@ async fn changed_rows_are_reported() {
     step(&store).await;
     check_verified(&store).await;
     for (model, tampering, repair) in [
-        ("block", "UPDATE block SET event_count = event_count + 1 WHERE from_block = 3",
-         "UPDATE block SET event_count = event_count - 1 WHERE from_block = 3"),
-        ("event", "UPDATE event SET decoded = '{}' WHERE from_seq = (SELECT min(from_seq) FROM event)",
-         ""),
-        ("market_metrics", "UPDATE market_metrics SET tvl_usdc = coalesce(tvl_usdc, 0) + 1 \
-          WHERE ctid = (SELECT min(ctid) FROM market_metrics)", ""),
-        ("risk_score", "DELETE FROM risk_score WHERE ctid = (SELECT min(ctid) FROM risk_score)", ""),
+        (
+            "block",
+            "UPDATE block SET event_count = event_count + 1 WHERE from_block = 3",
+            "UPDATE block SET event_count = event_count - 1 WHERE from_block = 3",
+        ),
+        (
+            "event",
+            "UPDATE event SET decoded = '{}' WHERE from_seq = (SELECT min(from_seq) FROM event)",
+            "",
+        ),
+        (
+            "market_metrics",
+            "UPDATE market_metrics SET tvl_usdc = coalesce(tvl_usdc, 0) + 1 \
+          WHERE ctid = (SELECT min(ctid) FROM market_metrics)",
+            "",
+        ),
+        (
+            "risk_score",
+            "DELETE FROM risk_score WHERE ctid = (SELECT min(ctid) FROM risk_score)",
+            "",
+        ),
     ] {
         database.execute(tampering).await;
         let report = verify::project(&store, &chain(), |_, _| {}).await.unwrap();
@@ -389,7 +401,13 @@ fn wrong_score(script: &Script, protocol: &ProtocolId) -> Keyed {
         block_hash: BlockHash(tip.hash),
         formula: "risk-v1.2".into(),
         score: 42,
-        components: RiskComponents { utilization: 1, volatility: 1, liquidity: 1, audit: 1, age: 1 },
+        components: RiskComponents {
+            utilization: 1,
+            volatility: 1,
+            liquidity: 1,
+            audit: 1,
+            age: 1,
+        },
         inputs: RiskInputs {
             utilization_bps: 1,
             volatility_bps: 1,

@@ -73,7 +73,8 @@ impl World {
     /// on its subject.
     async fn check_whole(&self) {
         let messages = self.messages().await;
-        let seqs: Vec<u64> = messages.iter().map(|message| message.position("Obsqra-Seq")).collect();
+        let seqs: Vec<u64> =
+            messages.iter().map(|message| message.position("Obsqra-Seq")).collect();
         assert_eq!(seqs, self.published_seqs().await);
         let mut tails: BTreeMap<&str, u64> = BTreeMap::new();
         for message in &messages {
@@ -222,7 +223,10 @@ async fn a_relay_that_lost_its_lease_after_publishing_leaves_the_rest_to_its_suc
     let mut relay = world.relay();
     let lease = hold(&world.store, relay.partition()).await;
     relay.load().await.unwrap();
-    world.database.execute("UPDATE lease SET epoch = epoch + 1 WHERE partition LIKE 'relay%'").await;
+    world
+        .database
+        .execute("UPDATE lease SET epoch = epoch + 1 WHERE partition LIKE 'relay%'")
+        .await;
     assert!(relay.work(&lease).await.is_err());
     let published = world.messages().await;
     assert!(!published.is_empty());

@@ -47,13 +47,14 @@ impl Session<'_> {
         let mut standing = standing;
         let mut fetched = std::pin::pin!(self.fetch(from, to));
         let mut batch = Batch::default();
+        let mut grew = false;
         let mut trouble = None;
         while let Some(block) = fetched.next().await {
             match block {
                 Ok(block) => batch.push(block),
-                // The node's chain became shorter: what was fetched stands or falls with its links.
-                Err(SourceError::NoBlock { .. }) => break,
-                // What lies below it is good and is kept: the next try begins where the trouble is.
+                // What lies below it is good and is kept: the next try begins where the trouble is. A
+                // block that is not there although the head was above it is trouble when there is
+                // nothing below it; else the node's chain may have become shorter in between.
                 Err(error) => {
                     trouble = Some(error);
                     break;
@@ -64,17 +65,23 @@ impl Session<'_> {
                     Appended::Extended(next) => next,
                     Appended::Forked { replaced } => return Ok(replaced),
                 };
+                grew = true;
             }
             if shutdown.is_cancelled() || self.lease.lost().is_cancelled() {
                 return Ok(true);
             }
         }
-        if !batch.blocks.is_empty()
-            && let Appended::Forked { replaced } = self.append(standing, batch).await?
-        {
-            return Ok(replaced);
+        if !batch.blocks.is_empty() {
+            if let Appended::Forked { replaced } = self.append(standing, batch).await? {
+                return Ok(replaced);
+            }
+            grew = true;
         }
-        trouble.map_or(Ok(true), |error| Err(error.into()))
+        match trouble {
+            Some(SourceError::NoBlock { .. }) if grew => Ok(true),
+            Some(error) => Err(error.into()),
+            None => Ok(grew),
+        }
     }
 
     fn is_full(&self, batch: &Batch) -> bool {

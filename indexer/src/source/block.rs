@@ -59,6 +59,10 @@ impl SourceBlock {
         block: BlockWithReceipts,
         extra: HeaderExtension,
     ) -> Result<Self, String> {
+        let timestamp = UnixSeconds(block.timestamp);
+        if timestamp.to_datetime().is_none() {
+            return Err(format!("timestamp {} is no date", block.timestamp));
+        }
         let events = events(&block)?;
         let transactions = block.transactions.len() as u64;
         let supplied = extra.supplied()?;
@@ -70,7 +74,7 @@ impl SourceBlock {
             number: BlockNumber(block.block_number),
             hash: BlockHash(block.block_hash),
             parent_hash: BlockHash(block.parent_hash),
-            timestamp: UnixSeconds(block.timestamp),
+            timestamp,
             new_root: block.new_root,
             sequencer: ContractAddress(block.sequencer_address),
             starknet_version: block.starknet_version,

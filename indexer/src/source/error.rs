@@ -69,9 +69,10 @@ impl SourceError {
     #[must_use]
     pub fn remedy(&self) -> Remedy {
         match self {
-            Self::Unreachable { .. } => Remedy::Wait(None),
+            // A node behind a load balancer may lag behind the one that told the head.
+            Self::Unreachable { .. } | Self::NoBlock { .. } => Remedy::Wait(None),
             Self::Busy { retry_after, .. } => Remedy::Wait(*retry_after),
-            Self::Unusable { .. } | Self::NoBlock { .. } => Remedy::RetryBounded,
+            Self::Unusable { .. } => Remedy::RetryBounded,
             Self::Address(_) => Remedy::None,
         }
     }

@@ -21,6 +21,8 @@ use crate::planner::BlockId;
 
 /// The largest answer read, in bytes. The largest blocks seen are below 10 MB.
 const MAX_ANSWER: usize = 64 << 20;
+/// Longest time to connect.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// JSON-RPC error of the specification: the block is not there.
 const BLOCK_NOT_FOUND: i64 = 24;
 /// JSON-RPC error of the specification: there are no blocks.
@@ -70,11 +72,13 @@ impl JsonRpcSource {
         }
         let port = options.url.port().map_or_else(String::new, |port| format!(":{port}"));
         let name = format!("{}://{host}{port}", options.url.scheme());
-        let http = reqwest::Client::builder()
-            .timeout(options.timeout)
-            .connect_timeout(Duration::from_secs(5))
-            .build()
-            .map_err(|error| SourceError::Address(error.to_string()))?;
+        let mut builder =
+            reqwest::Client::builder().timeout(options.timeout).connect_timeout(CONNECT_TIMEOUT);
+        if is_loopback(&options.url) {
+            // A proxy of the environment cannot reach this machine's own addresses.
+            builder = builder.no_proxy();
+        }
+        let http = builder.build().map_err(|error| SourceError::Address(error.to_string()))?;
         Ok(Self { http, url: options.url, name })
     }
 
@@ -110,10 +114,15 @@ impl JsonRpcSource {
     pub async fn head(&self) -> Result<Option<BlockId>, SourceError> {
         let what = "starknet_blockHashAndNumber";
         let found: Option<BlockHashAndNumber> = self.call_optional(what, what, json!([])).await?;
-        Ok(found.map(|head| BlockId {
-            number: BlockNumber(head.block_number),
-            hash: BlockHash(head.block_hash),
-        }))
+        found.map(|head| self.block_id(what, head.block_number, head.block_hash)).transpose()
+    }
+
+    /// A height beyond 63 bits fits no log, and is an answer that cannot be used.
+    fn block_id(&self, what: &str, number: u64, hash: Felt) -> Result<BlockId, SourceError> {
+        if i64::try_from(number).is_err() {
+            return Err(self.unusable(what, &format!("height {number} is out of range")));
+        }
+        Ok(BlockId { number: BlockNumber(number), hash: BlockHash(hash) })
     }
 
     /// The hash at a height; `None` above the node's head.
@@ -123,7 +132,12 @@ impl JsonRpcSource {
     pub async fn hash_at(&self, number: BlockNumber) -> Result<Option<BlockHash>, SourceError> {
         let what = format!("hash of block {number}");
         let id = json!({ "block_number": number.0 });
-        Ok(self.header(&what, id).await?.map(|id| id.hash))
+        match self.header(&what, id).await? {
+            Some(found) if found.number != number => {
+                Err(self.unusable(&what, &format!("it is block {}", found.number)))
+            }
+            found => Ok(found.map(|id| id.hash)),
+        }
     }
 
     /// The newest block accepted on L1; `None` when there is none.
@@ -139,10 +153,9 @@ impl JsonRpcSource {
             self.call_optional("starknet_getBlockWithTxHashes", what, json!([id])).await?;
         match found {
             None => Ok(None),
-            Some(MaybePreConfirmedBlockWithTxHashes::Block(block)) => Ok(Some(BlockId {
-                number: BlockNumber(block.block_number),
-                hash: BlockHash(block.block_hash),
-            })),
+            Some(MaybePreConfirmedBlockWithTxHashes::Block(block)) => {
+                self.block_id(what, block.block_number, block.block_hash).map(Some)
+            }
             Some(MaybePreConfirmedBlockWithTxHashes::PreConfirmedBlock(_)) => {
                 Err(self.unusable(what, &"a pre-confirmed block"))
             }
@@ -265,6 +278,15 @@ impl JsonRpcSource {
             what: what.to_owned(),
             problem: problem.to_string(),
         }
+    }
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        Some(url::Host::Domain(name)) => name == "localhost",
+        None => false,
     }
 }
 

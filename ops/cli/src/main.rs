@@ -48,6 +48,7 @@ fn main() -> ExitCode {
             return ExitCode::from(FAILED);
         }
     };
+    runtime.spawn(telemetry::upkeep());
     match runtime.block_on(commands::run(args.command, settings)) {
         Ok(code) => code,
         Err(problem) => {

@@ -10,7 +10,7 @@ use obsqra_bus::{Bus, ChainStream, StreamLimits};
 use obsqra_devnode::SEEDED_REGISTRY;
 use obsqra_events::AdoptedWhat;
 use obsqra_graphql::{Server, ServerOptions};
-use obsqra_indexer::source::{JsonRpcOptions, JsonRpcSource};
+use obsqra_indexer::source::{JsonRpcOptions, JsonRpcSource, Remedy};
 use obsqra_indexer::{Follower, FollowerOptions};
 use obsqra_protocols::{MAINNET_REGISTRY, METRICS_VERSION, Registry, risk};
 use obsqra_store::{Role, Store, key};
@@ -37,6 +37,8 @@ const FETCH_AHEAD: usize = 16;
 const ATTEMPTS: u32 = 8;
 /// Wait after a first failure of following.
 const FIRST_WAIT: Duration = Duration::from_millis(250);
+/// Time between two tries to hear a node's chain.
+const NODE_RETRY: Duration = Duration::from_secs(1);
 /// Longest time for one answer of a node.
 const NODE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Most database connections of the writing roles of a process.
@@ -175,14 +177,24 @@ pub(crate) async fn chain_of_node(
     if let Some(known) = known_chain(settings, store).await? {
         return Ok(Some(known));
     }
+    let mut unusable = 0;
     loop {
-        match source.chain_id().await {
+        let error = match source.chain_id().await {
             Ok(chain) => return Ok(Some(chain)),
-            Err(error) => tracing::warn!(%error, "waiting for the node"),
-        }
+            Err(error) => error,
+        };
+        let wait = match error.remedy() {
+            Remedy::Wait(asked) => asked.unwrap_or(NODE_RETRY).clamp(NODE_RETRY, NODE_TIMEOUT),
+            Remedy::RetryBounded if unusable + 1 < ATTEMPTS => {
+                unusable += 1;
+                NODE_RETRY
+            }
+            Remedy::RetryBounded | Remedy::None => return Err(error.into()),
+        };
+        tracing::warn!(%error, "waiting for the node");
         tokio::select! {
             () = stop.cancelled() => return Ok(None),
-            () = tokio::time::sleep(Duration::from_secs(1)) => {}
+            () = tokio::time::sleep(wait) => {}
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use clap::ValueEnum;
 use indicatif::ProgressBar;
@@ -20,6 +21,9 @@ pub(crate) enum LogFormat {
     Json,
 }
 
+/// Time between two upkeeps of the metrics.
+const UPKEEP: Duration = Duration::from_secs(5);
+
 static BAR: OnceLock<ProgressBar> = OnceLock::new();
 static METRICS: OnceLock<PrometheusHandle> = OnceLock::new();
 
@@ -37,6 +41,17 @@ pub(crate) fn start(format: LogFormat) {
     }
     if let Ok(handle) = PrometheusBuilder::new().install_recorder() {
         METRICS.get_or_init(|| handle);
+    }
+}
+
+/// Folds what histograms have gathered, from time to time: otherwise they grow until somebody asks for
+/// the metrics.
+pub(crate) async fn upkeep() {
+    loop {
+        tokio::time::sleep(UPKEEP).await;
+        if let Some(metrics) = METRICS.get() {
+            metrics.run_upkeep();
+        }
     }
 }
 

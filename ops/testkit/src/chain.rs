@@ -109,9 +109,7 @@ impl ChainWriter {
         });
         let mut drafts = vec![Draft::new(&self.chain, Some(at), &applied)];
         drafts.extend(
-            events
-                .into_iter()
-                .map(|event| Draft::new(&self.chain, Some(at), &Fact::Event(event))),
+            events.into_iter().map(|event| Draft::new(&self.chain, Some(at), &Fact::Event(event))),
         );
         Keyed { key: Key::Block { hash, parent, watched_events }, drafts }
     }
@@ -174,7 +172,12 @@ impl ChainWriter {
     ///
     /// # Errors
     /// As [`log::append`].
-    pub async fn replace(&self, blocks: u64, by: Keyed, epoch: u32) -> Result<AppendOutcome, StoreError> {
+    pub async fn replace(
+        &self,
+        blocks: u64,
+        by: Keyed,
+        epoch: u32,
+    ) -> Result<AppendOutcome, StoreError> {
         self.replace_all(blocks, vec![by], epoch).await
     }
 

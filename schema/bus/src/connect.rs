@@ -59,19 +59,16 @@ impl Bus {
             .request_timeout(Some(REQUEST_TIMEOUT))
             .connection_timeout(Duration::from_secs(5))
             .ping_interval(Duration::from_secs(5));
-        let address: ServerAddr = options
-            .url
-            .parse()
-            .map_err(|_| BusError::Connect("the address is none: expected nats://host:port".into()))?;
+        let address: ServerAddr = options.url.parse().map_err(|_| {
+            BusError::Connect("the address is none: expected nats://host:port".into())
+        })?;
         if let Some(token) = options.token {
             connect = connect.token(token.0);
         } else if let (Some(user), Some(password)) = (address.username(), address.password()) {
             connect = connect.user_and_password(user.to_owned(), password.to_owned());
         }
-        let client = connect
-            .connect(address)
-            .await
-            .map_err(|error| BusError::Connect(error.to_string()))?;
+        let client =
+            connect.connect(address).await.map_err(|error| BusError::Connect(error.to_string()))?;
         let jetstream = async_nats::jetstream::new(client.clone());
         Ok(Self { client, jetstream })
     }

@@ -69,10 +69,20 @@ impl ChainStream {
             name: format!("OBSQRA_{chain}"),
             limits,
         };
+        stream.ensure().await?;
+        Ok(stream)
+    }
+
+    /// Makes the stream where it is gone, or brings it to its settings.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub async fn ensure(&self) -> Result<(), BusError> {
+        let limits = self.limits;
         let config = Config {
-            name: stream.name.clone(),
-            description: Some(format!("copies of the log of {chain}")),
-            subjects: vec![chain_filter(chain)],
+            name: self.name.clone(),
+            description: Some(format!("copies of the log of {}", self.chain)),
+            subjects: vec![chain_filter(&self.chain)],
             storage: StorageType::File,
             discard: DiscardPolicy::Old,
             max_age: limits.max_age,
@@ -84,11 +94,12 @@ impl ChainStream {
             num_replicas: 1,
             ..Config::default()
         };
-        bus.jetstream
+        self.bus
+            .jetstream
             .create_or_update_stream(config)
             .await
-            .map_err(|error| stream.error(&error))?;
-        Ok(stream)
+            .map_err(|error| self.error(&error))?;
+        Ok(())
     }
 
     /// The longest time a message is kept.
@@ -102,12 +113,8 @@ impl ChainStream {
     /// # Errors
     /// When the stream is gone, the server does not answer, or its last message is not the relay's.
     pub async fn position(&self) -> Result<StreamPosition, BusError> {
-        let stream = self
-            .bus
-            .jetstream
-            .get_stream(&self.name)
-            .await
-            .map_err(|error| self.error(&error))?;
+        let stream =
+            self.bus.jetstream.get_stream(&self.name).await.map_err(|error| self.error(&error))?;
         let state = &stream.cached_info().state;
         if state.messages == 0 {
             return Ok(StreamPosition { stream_sequence: state.last_sequence, seq: None });

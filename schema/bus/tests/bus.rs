@@ -10,7 +10,9 @@
 
 use std::time::Duration;
 
-use obsqra_bus::{Bus, BusError, ChainStream, MAX_BATCH, Outgoing, StreamLimits, StreamPosition, Wake};
+use obsqra_bus::{
+    Bus, BusError, ChainStream, MAX_BATCH, Outgoing, StreamLimits, StreamPosition, Wake,
+};
 use obsqra_events::{BlockFinalized, Fact, Finality, Kind, Message, Subject};
 use obsqra_testkit::{TestNats, felt};
 use obsqra_types::{BlockHash, ChainId, ProtocolId, Seq};

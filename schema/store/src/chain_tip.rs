@@ -95,8 +95,11 @@ pub async fn note_node_head(
 ) -> Result<(), StoreError> {
     sqlx::query!(
         r#"
-        UPDATE chain_tip SET node_head = $2
-        WHERE chain_id = $1 AND node_head IS DISTINCT FROM $2
+        UPDATE chain_tip SET node_head = $2, node_seen_at = clock_timestamp()
+        WHERE chain_id = $1
+          AND (node_head IS DISTINCT FROM $2
+               OR node_seen_at IS NULL
+               OR node_seen_at < clock_timestamp() - interval '5 seconds')
         "#,
         chain.as_str(),
         row::to_i64(head.0, "block number")?,

@@ -15,7 +15,9 @@ pub enum StoreError {
     #[error("{0} is held by another process: this one stops writing to it")]
     LeaseLost(Partition),
     /// A fact with the same key and other bytes is in the log.
-    #[error("{subject} at block {block} is in the log at {seq} with other content: a fact must be a function of the log")]
+    #[error(
+        "{subject} at block {block} is in the log at {seq} with other content: a fact must be a function of the log"
+    )]
     KeyConflict {
         /// What the fact is about.
         subject: String,
@@ -51,9 +53,9 @@ impl StoreError {
         match self {
             Self::Database(sqlx::Error::Database(error)) => error.code().is_some_and(|code| {
                 // Connection exceptions, insufficient resources, operator intervention, deadlock and
-                // serialization failures.
+                // serialization failures, and sessions ended for standing idle.
                 ["08", "53", "57"].iter().any(|class| code.starts_with(class))
-                    || matches!(code.as_ref(), "40001" | "40P01" | "55P03")
+                    || matches!(code.as_ref(), "40001" | "40P01" | "55P03" | "25P03" | "25P04")
             }),
             Self::Database(
                 sqlx::Error::Io(_)

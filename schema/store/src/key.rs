@@ -223,7 +223,9 @@ pub(crate) async fn standing(tx: &mut Transaction, fact: &Keyed) -> Result<Stand
             let found = found.map(|found| (found.seq, found.content_hash));
             compare("block", block.number, draft, found)
         }
-        (Key::Derived { subject }, Some(block)) => derived_standing(tx, draft, subject, block).await,
+        (Key::Derived { subject }, Some(block)) => {
+            derived_standing(tx, draft, subject, block).await
+        }
         (Key::Adopted { what, .. }, _) => {
             let newest = sqlx::query!(
                 r#"
@@ -241,7 +243,9 @@ pub(crate) async fn standing(tx: &mut Transaction, fact: &Keyed) -> Result<Stand
             Ok(if same { Standing::Unchanged } else { Standing::New })
         }
         (Key::Plain, _) => Ok(Standing::New),
-        (Key::Block { .. } | Key::Derived { .. }, None) => Err(StoreError::Range("block reference")),
+        (Key::Block { .. } | Key::Derived { .. }, None) => {
+            Err(StoreError::Range("block reference"))
+        }
     }
 }
 
@@ -315,11 +319,7 @@ fn compare(
     }
 }
 
-pub(crate) async fn insert(
-    tx: &mut Transaction,
-    fact: &Keyed,
-    seq: Seq,
-) -> Result<(), StoreError> {
+pub(crate) async fn insert(tx: &mut Transaction, fact: &Keyed, seq: Seq) -> Result<(), StoreError> {
     let Some(draft) = fact.drafts.first() else {
         return Ok(());
     };

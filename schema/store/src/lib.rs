@@ -11,9 +11,9 @@ mod error;
 mod migrate;
 mod row;
 
-pub mod key;
 pub mod chain_tip;
 pub mod cursor;
+pub mod key;
 pub mod lease;
 mod lease_keeper;
 pub mod log;
@@ -27,7 +27,7 @@ pub use connect::{Role, Store, StoreOptions};
 pub use error::StoreError;
 pub use lease::{Fence, Lease};
 pub use lease_keeper::LeaseKeeper;
-pub use log::{AppendOutcome, Head, Keyed, Key};
+pub use log::{AppendOutcome, Head, Key, Keyed};
 pub use migrate::migrate;
 
 /// A transaction of the store.

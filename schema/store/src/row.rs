@@ -72,11 +72,9 @@ pub(crate) fn block_ref(
 ) -> Result<Option<BlockRef>, StoreError> {
     match (block_number, branch_epoch, occurred_at) {
         (None, None, None) => Ok(None),
-        (Some(n), Some(e), Some(t)) => Ok(Some(BlockRef {
-            number: number(n)?,
-            epoch: epoch(e)?,
-            timestamp: unix_seconds(t)?,
-        })),
+        (Some(n), Some(e), Some(t)) => {
+            Ok(Some(BlockRef { number: number(n)?, epoch: epoch(e)?, timestamp: unix_seconds(t)? }))
+        }
         _ => Err(StoreError::Range("block reference")),
     }
 }

@@ -13,13 +13,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use obsqra_events::{BlockFinalized, Draft, Entry, Fact, RiskAbsent, chain_hash};
 use obsqra_events::{AbsentInput, Causes};
+use obsqra_events::{BlockFinalized, Draft, Entry, Fact, RiskAbsent, chain_hash};
 use obsqra_store::log::{self, Verdict};
 use obsqra_store::projection::state::{self, ProjectionState};
 use obsqra_store::{Fence, Key, Keyed, Lease, Role, Store, StoreError, cursor, lease};
 use obsqra_testkit::{ChainWriter, TestDatabase, felt};
-use obsqra_types::{BlockHash, BlockNumber, BranchEpoch, ChainId, Hash32, Partition, ProtocolId, Seq};
+use obsqra_types::{
+    BlockHash, BlockNumber, BranchEpoch, ChainId, Hash32, Partition, ProtocolId, Seq,
+};
 use rand::Rng as _;
 use rand::SeedableRng as _;
 use rand_chacha::ChaCha8Rng;
@@ -195,7 +197,11 @@ async fn stretch(
 }
 
 /// Works through the log until it has seen the last block of the chain.
-async fn work_through(store: Store, partition: Partition, index: Option<u64>) -> Result<(), StoreError> {
+async fn work_through(
+    store: Store,
+    partition: Partition,
+    index: Option<u64>,
+) -> Result<(), StoreError> {
     let lease = hold(&store, partition.clone()).await;
     let last = (BlockNumber(BLOCKS), BranchEpoch(u32::try_from(BLOCKS / 16).unwrap()));
     loop {
@@ -205,8 +211,7 @@ async fn work_through(store: Store, partition: Partition, index: Option<u64>) ->
             tokio::task::yield_now().await;
             continue;
         }
-        let facts =
-            entries.iter().filter_map(|entry| absent(index?, entry)).collect::<Vec<_>>();
+        let facts = entries.iter().filter_map(|entry| absent(index?, entry)).collect::<Vec<_>>();
         stretch(&store, lease.fence(), &entries, facts).await?;
         lease.renew().await?;
         let seen = |entry: &Entry| {

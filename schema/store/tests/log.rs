@@ -223,8 +223,17 @@ async fn a_block_comes_back_under_a_later_branch_epoch() {
     let kinds: Vec<Kind> = entries.iter().map(|entry| entry.draft.kind).collect();
     use Kind::{BlockApplied, BlockReverted, Event};
     let expected = [
-        BlockApplied, BlockApplied, Event, Event, BlockReverted, BlockApplied, Event,
-        BlockReverted, BlockApplied, Event, Event,
+        BlockApplied,
+        BlockApplied,
+        Event,
+        Event,
+        BlockReverted,
+        BlockApplied,
+        Event,
+        BlockReverted,
+        BlockApplied,
+        Event,
+        Event,
     ];
     assert_eq!(kinds, expected);
     // What was known at each position stays readable.
@@ -311,9 +320,10 @@ async fn who_waits_for_a_lease_goes_at_a_shutdown() {
     let _held = lease(&store).await;
     let shutdown = CancellationToken::new();
     let (waits, until) = (store.clone(), shutdown.clone());
-    let waiting = tokio::spawn(async move {
-        LeaseKeeper::acquire(&waits, worker(), "other", TTL, &until).await
-    });
+    let waiting =
+        tokio::spawn(
+            async move { LeaseKeeper::acquire(&waits, worker(), "other", TTL, &until).await },
+        );
     shutdown.cancel();
     assert!(waiting.await.unwrap().unwrap().is_none());
 }
@@ -502,7 +512,9 @@ async fn nobody_but_the_writer_appends_and_nobody_changes() {
     let copy = "INSERT INTO log SELECT 16, kind, schema_version, chain_id, block_number, \
                 branch_epoch, occurred_at, recorded_at, payload, content_hash, hash \
                 FROM log WHERE seq = 1";
-    for sql in [copy, "UPDATE log_head SET seq = 0", "INSERT INTO lease VALUES ('x', 1, 'x', now())"] {
+    for sql in
+        [copy, "UPDATE log_head SET seq = 0", "INSERT INTO lease VALUES ('x', 1, 'x', now())"]
+    {
         let refused = database.try_execute(&format!("SET ROLE obsqra_reader; {sql}")).await;
         assert!(refused.expect_err(sql).contains("permission denied"), "{sql}");
     }

@@ -13,7 +13,7 @@ impl Bps {
     pub const ONE: Self = Self(10_000);
 }
 
-/// A ratio does not fit 32 bits of basis points.
+/// A ratio does not fit 31 bits of basis points.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("ratio exceeds the range of basis points")]
 pub struct InvalidBps;
@@ -22,7 +22,12 @@ impl TryFrom<U256> for Bps {
     type Error = InvalidBps;
 
     fn try_from(value: U256) -> Result<Self, InvalidBps> {
-        u32::try_from(value).map(Self).map_err(|_| InvalidBps)
+        // 31 bits: what a column and a GraphQL Int hold.
+        i32::try_from(value)
+            .ok()
+            .and_then(|value| u32::try_from(value).ok())
+            .map(Self)
+            .ok_or(InvalidBps)
     }
 }
 

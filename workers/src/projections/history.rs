@@ -34,7 +34,8 @@ impl<R: HistoryRow> History<R> {
     pub(super) fn load(open: Vec<R>, hashes: Option<&StateHashes>) -> Self {
         Self {
             open: open.into_iter().map(|row| (row.key(), row)).collect(),
-            canonical: hashes.map_or_else(SetDigest::default, |h| SetDigest::from_hash(&h.canonical)),
+            canonical: hashes
+                .map_or_else(SetDigest::default, |h| SetDigest::from_hash(&h.canonical)),
             full: hashes.map_or_else(SetDigest::default, |h| SetDigest::from_hash(&h.full)),
             ..Self::default()
         }

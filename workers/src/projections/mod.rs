@@ -6,5 +6,5 @@ mod models;
 mod projector;
 mod rows;
 
-pub use models::ReadModels;
+pub use models::{ReadModels, Step};
 pub use projector::Projector;

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use obsqra_events::{Entry, Fact, Kind};
 use obsqra_protocols::{MarketMetrics, Registry};
+use obsqra_store::projection::HistoryRow;
 use obsqra_store::projection::block::{self, BlockRow};
 use obsqra_store::projection::event::{self, EventRow};
 use obsqra_store::projection::market_metrics::{self, MarketMetricsRow};
 use obsqra_store::projection::risk_score::{self, RiskScoreRow};
-use obsqra_store::projection::HistoryRow;
 use obsqra_store::projection::state::{self, ProjectionState};
 use obsqra_store::{Store, Transaction, key};
 use obsqra_types::{BlockNumber, BlockRef, ChainId, Partition, Seq};
@@ -29,6 +29,15 @@ pub struct ReadModels {
     events: History<EventRow>,
     markets: History<MarketMetricsRow>,
     scores: History<RiskScoreRow>,
+}
+
+/// An entry that is folded and not written yet.
+#[derive(Debug)]
+pub struct Step {
+    entry: Entry,
+    folded: Option<Folded>,
+    /// The registry as of the entry.
+    registry: Option<Arc<Registry>>,
 }
 
 impl ReadModels {
@@ -84,26 +93,50 @@ impl ReadModels {
         self.fold.is_settled()
     }
 
-    /// Applies the next entry of the log.
+    /// Takes the next entry of the log into the fold. May read the log again, so it is done before a
+    /// transaction begins; [`ReadModels::write_step`] then writes what came of it.
     ///
     /// # Errors
     /// When the entry cannot be read or does not follow, or the database fails.
+    pub async fn fold(&mut self, entry: Entry) -> Result<Step, WorkError> {
+        let folded = self.fold.take(&entry).await?;
+        Ok(Step { folded, registry: self.fold.registry().map(Arc::clone), entry })
+    }
+
+    /// Applies the next entry of the log at once.
+    ///
+    /// # Errors
+    /// As [`ReadModels::fold`] and [`ReadModels::write_step`].
     pub async fn apply(&mut self, tx: &mut Transaction, entry: &Entry) -> Result<(), WorkError> {
+        let step = self.fold(entry.clone()).await?;
+        self.write_step(tx, &step).await
+    }
+
+    /// Changes the rows as an entry says.
+    ///
+    /// # Errors
+    /// When a value is out of range or the database fails.
+    pub async fn write_step(&mut self, tx: &mut Transaction, step: &Step) -> Result<(), WorkError> {
+        let Step { entry, folded, registry } = step;
         let seq = entry.seq;
-        match self.fold.take(entry).await? {
-            Some(Folded::Block(folded)) => self.block(&folded)?,
-            Some(Folded::Reverted(block)) => self.revert(tx, block, seq).await?,
-            Some(Folded::Reread(markets)) => self.reread(&markets, seq)?,
+        match folded {
+            Some(Folded::Block(folded)) => self.block(folded, registry.as_deref())?,
+            Some(Folded::Reverted(block)) => self.revert(tx, *block, seq).await?,
+            Some(Folded::Reread(markets)) => self.reread(markets, seq)?,
             None => self.other(entry)?,
         }
         self.state.seq = seq;
         Ok(())
     }
 
-    fn block(&mut self, folded: &FoldedBlock) -> Result<(), WorkError> {
+    fn block(
+        &mut self,
+        folded: &FoldedBlock,
+        registry: Option<&Registry>,
+    ) -> Result<(), WorkError> {
         self.blocks.put_point(rows::block(&self.chain, folded)?);
-        if let Some(registry) = self.fold.registry().map(Arc::clone) {
-            self.events_of(folded, &registry)?;
+        if let Some(registry) = registry {
+            self.events_of(folded, registry)?;
         }
         let number = rows::signed(folded.block.number.0, folded.applied_seq)?;
         for metrics in folded.output.iter().flat_map(|output| &output.changed_markets) {
@@ -130,9 +163,10 @@ impl ReadModels {
         let number = rows::signed(block.number.0, seq)?;
         for metrics in markets {
             let row = rows::market(&self.chain, number, seq, metrics)?;
-            let same = self.markets.standing(&row.key()).is_some_and(|standing| {
-                standing.with_ranges(row.ranges) == row
-            });
+            let same = self
+                .markets
+                .standing(&row.key())
+                .is_some_and(|standing| standing.with_ranges(row.ranges) == row);
             if !same {
                 self.markets.put(row);
             }
@@ -148,8 +182,7 @@ impl ReadModels {
         if !matches!(draft.kind, Kind::RiskScored | Kind::RiskAbsent | Kind::BlockFinalized) {
             return Ok(());
         }
-        let fact =
-            draft.fact().map_err(|source| WorkError::Entry { seq: entry.seq, source })?;
+        let fact = draft.fact().map_err(|source| WorkError::Entry { seq: entry.seq, source })?;
         match &fact {
             Fact::RiskScored(fact) => {
                 self.scores.put(rows::scored(&self.chain, block, entry.seq, fact)?);
@@ -192,8 +225,7 @@ impl ReadModels {
         let Some(below) = number.previous() else {
             return Ok(None);
         };
-        let found =
-            key::canonical_as_of(&self.store, &self.chain, (below, below), seq).await?;
+        let found = key::canonical_as_of(&self.store, &self.chain, (below, below), seq).await?;
         Ok(found.first().map(|block| (block.block, block.hash)))
     }
 

@@ -61,38 +61,38 @@ impl Role for Projector {
         if entries.is_empty() {
             return Ok(Progress::Idle);
         }
-        let mut tx = self.store.begin().await?;
-        lease::check(&mut tx, lease.fence()).await?;
-        let mut applied = 0u64;
-        for entry in &entries {
-            self.models.apply(&mut tx, entry).await?;
+        // Folded first: after a deep revert or with a new registry that reads much of the log again, and
+        // nothing slow happens inside a transaction.
+        let mut steps = Vec::with_capacity(entries.len());
+        for entry in entries {
             read = entry.seq;
-            applied += 1;
+            steps.push(self.models.fold(entry).await?);
         }
         while !self.models.is_settled() {
-            for entry in &rest_of_block(&self.store, read).await? {
-                self.models.apply(&mut tx, entry).await?;
+            for entry in rest_of_block(&self.store, read).await? {
                 read = entry.seq;
-                applied += 1;
+                steps.push(self.models.fold(entry).await?);
                 if self.models.is_settled() {
                     break;
                 }
             }
         }
+        let mut tx = self.store.begin().await?;
+        lease::check(&mut tx, lease.fence()).await?;
+        for step in &steps {
+            self.models.write_step(&mut tx, step).await?;
+        }
         self.models.write(&mut tx).await?;
         self.models.save_fold(&mut tx).await?;
         notify(&mut tx, Signal::Projection).await?;
         tx.commit().await.map_err(StoreError::from)?;
-        metrics::counter!("obsqra_projector_entries_total").increment(applied);
+        metrics::counter!("obsqra_projector_entries_total").increment(steps.len() as u64);
         Ok(Progress::Worked)
     }
 }
 
 /// A few entries more, until the block at hand is complete. They are there: a block is appended whole.
-async fn rest_of_block(
-    store: &Store,
-    read: Seq,
-) -> Result<Vec<obsqra_events::Entry>, WorkError> {
+async fn rest_of_block(store: &Store, read: Seq) -> Result<Vec<obsqra_events::Entry>, WorkError> {
     let entries = log::read_after(store, read, REST).await?;
     if entries.is_empty() {
         return Err(WorkError::Log { seq: read, problem: "the block's events are missing".into() });

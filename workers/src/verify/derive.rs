@@ -104,10 +104,8 @@ pub async fn derive(
 
 impl Comparison {
     fn note(&mut self, entry: &obsqra_events::Entry) -> Result<(), WorkError> {
-        let fact = entry
-            .draft
-            .fact()
-            .map_err(|source| WorkError::Entry { seq: entry.seq, source })?;
+        let fact =
+            entry.draft.fact().map_err(|source| WorkError::Entry { seq: entry.seq, source })?;
         let protocol = match fact {
             obsqra_events::Fact::RiskScored(fact) => fact.protocol,
             obsqra_events::Fact::RiskAbsent(fact) => fact.protocol,

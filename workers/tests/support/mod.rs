@@ -17,8 +17,8 @@ use obsqra_store::projection::state::{self, StateHashes};
 use obsqra_store::{Keyed, LeaseKeeper, Store};
 use obsqra_testkit::{ChainWriter, MadeBlock, felt};
 use obsqra_types::{
-    BlockHash, BlockNumber, BlockRef, BranchEpoch, ChainId, ContractAddress, EventIndex,
-    Partition, ProtocolId, TransactionHash, UnixSeconds,
+    BlockHash, BlockNumber, BlockRef, BranchEpoch, ChainId, ContractAddress, EventIndex, Partition,
+    ProtocolId, TransactionHash, UnixSeconds,
 };
 use obsqra_workers::WorkError;
 use obsqra_workers::jobs::score_risk::ScoreRisk;

@@ -11,6 +11,7 @@ use obsqra_types::Bps;
 use super::{RiskScore, height, int};
 use crate::context::RequestContext;
 use crate::error::ApiError;
+use crate::limits::MARKETS_COST;
 use crate::loaders::{ProtocolStates, Risk};
 
 /// A protocol as of a block.
@@ -48,6 +49,7 @@ impl Protocol {
     }
 
     /// Metrics of each of its markets, in byte order of their ids.
+    #[graphql(complexity = "MARKETS_COST + child_complexity")]
     async fn metrics(&self, ctx: &Context<'_>) -> Result<Vec<MarketMetrics>, ApiError> {
         let context = RequestContext::of(ctx)?;
         let markets = self.states.markets(&context.shared, context.pinned()?, &self.at).await?;

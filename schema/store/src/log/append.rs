@@ -114,9 +114,8 @@ async fn lock_head(tx: &mut Transaction) -> Result<(Head, DateTime<Utc>), StoreE
     let head = sqlx::query!("SELECT seq, hash, recorded_at FROM log_head FOR UPDATE")
         .fetch_one(&mut **tx)
         .await?;
-    let now = sqlx::query_scalar!(r#"SELECT clock_timestamp() AS "now!""#)
-        .fetch_one(&mut **tx)
-        .await?;
+    let now =
+        sqlx::query_scalar!(r#"SELECT clock_timestamp() AS "now!""#).fetch_one(&mut **tx).await?;
     let recorded_at = now.max(head.recorded_at);
     Ok((Head { seq: row::seq(head.seq)?, hash: row::hash32(&head.hash)? }, recorded_at))
 }
@@ -178,8 +177,7 @@ impl Rows {
         self.kind.push(draft.kind.code());
         self.schema_version.push(draft.version);
         self.chain_id.push(draft.chain.to_string());
-        self.block_number
-            .push(block.map(|b| row::to_i64(b.number.0, "block number")).transpose()?);
+        self.block_number.push(block.map(|b| row::to_i64(b.number.0, "block number")).transpose()?);
         self.branch_epoch.push(block.map(|b| row::to_i32(b.epoch.0, "branch epoch")).transpose()?);
         self.occurred_at.push(block.map(|b| row::timestamp(b.timestamp)).transpose()?);
         self.payload.push(draft.payload.clone());

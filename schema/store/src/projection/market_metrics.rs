@@ -141,8 +141,8 @@ pub async fn touching(
                asset_address, utilization_bps, turnover_bps, volatility_bps, liquidity_class,
                price_usdc::text, tvl_usdc::text, absent
         FROM market_metrics
-        WHERE chain_id = $1 AND (from_block = $2 OR to_block = $2)
-          AND to_seq = 9223372036854775807
+        WHERE chain_id = $1 AND to_seq = 9223372036854775807
+          AND (from_block = $2 OR (to_block = $2 AND to_block <> 9223372036854775807))
         "#,
         chain,
         number,

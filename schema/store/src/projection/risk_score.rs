@@ -139,8 +139,8 @@ pub async fn touching(
         SELECT chain_id, protocol, from_block, to_block, from_seq, to_seq, entry_seq, block_hash,
                occurred_at, formula, score, components, inputs, absent
         FROM risk_score
-        WHERE chain_id = $1 AND (from_block = $2 OR to_block = $2)
-          AND to_seq = 9223372036854775807
+        WHERE chain_id = $1 AND to_seq = 9223372036854775807
+          AND (from_block = $2 OR (to_block = $2 AND to_block <> 9223372036854775807))
         "#,
         chain,
         number,
@@ -158,8 +158,7 @@ pub async fn touching(
 /// When the database fails.
 pub async fn insert(tx: &mut Transaction, rows: &[RiskScoreRow]) -> Result<(), StoreError> {
     for row in rows {
-        let absent =
-            serde_json::to_value(&row.absent).map_err(|_| StoreError::Range("absent"))?;
+        let absent = serde_json::to_value(&row.absent).map_err(|_| StoreError::Range("absent"))?;
         sqlx::query!(
             r#"
             INSERT INTO risk_score (

@@ -43,10 +43,7 @@ pub async fn load(store: &Store, chain: &ChainId) -> Result<ProjectionState, Sto
 ///
 /// # Errors
 /// When the database fails.
-pub async fn load_in(
-    tx: &mut Transaction,
-    chain: &ChainId,
-) -> Result<ProjectionState, StoreError> {
+pub async fn load_in(tx: &mut Transaction, chain: &ChainId) -> Result<ProjectionState, StoreError> {
     let found = sqlx::query!(
         r#"
         SELECT seq, block_number, branch_epoch, block_hash, occurred_at, finalized_number

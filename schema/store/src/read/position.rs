@@ -73,6 +73,24 @@ pub async fn load(store: &Store, chain: &ChainId) -> Result<Option<Position>, St
     .transpose()
 }
 
+/// Seconds since a follower of the chain last heard from its node; `None` where none ever did.
+///
+/// # Errors
+/// When the database fails.
+pub async fn node_silent_for(store: &Store, chain: &ChainId) -> Result<Option<u64>, StoreError> {
+    let seconds = sqlx::query_scalar!(
+        r#"
+        SELECT floor(extract(epoch FROM clock_timestamp() - node_seen_at))::bigint
+        FROM chain_tip
+        WHERE chain_id = $1
+        "#,
+        chain.as_str(),
+    )
+    .fetch_optional(&store.pool)
+    .await?;
+    Ok(seconds.flatten().and_then(|seconds| u64::try_from(seconds).ok()))
+}
+
 #[cfg(test)]
 mod tests {
     use obsqra_types::Felt;
