@@ -261,13 +261,15 @@ async fn a_stream_that_was_deleted_is_filled_again() {
     world.script.grow(6).await;
     world.script.reorganise(2, 2).await;
     world.publish().await;
+    let mut relay = world.relay();
+    let lease = hold(&world.store, relay.partition()).await;
+    relay.load().await.unwrap();
     world.nats.delete_stream(STREAM).await;
     world.script.grow(1).await;
-    let lost = run_to_end(&mut world.relay(), &world.store).await;
-    assert!(lost.expect_err("no stream").is_transient());
-    // The role opens it anew when it starts.
-    world.stream = open(&world.nats).await;
-    world.publish().await;
+    assert!(relay.work(&lease).await.expect_err("no stream").is_transient());
+    // It makes the stream anew when it looks again.
+    relay.load().await.unwrap();
+    while relay.work(&lease).await.unwrap() == Progress::Worked {}
     world.check_whole().await;
 }
 
