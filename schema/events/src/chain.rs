@@ -1,8 +1,9 @@
 //! Facts of the chain lane: what was read from the chain, and what was adopted to read it.
 //!
 //! The header fields kept in [`BlockApplied`] are those that every source supplies, so that the same
-//! block has the same bytes through any source; what only some sources supply (counts and
-//! commitments) stands in [`BlockAttested`], which says how a block was checked.
+//! block has the same bytes through any source; what only some sources supply (the price of L2 gas,
+//! counts and commitments) stands in [`BlockAttested`], which says how a block was checked. Version 1 of
+//! `chain.block_applied` still had the price of L2 gas, which an Apibara DNA stream lacks.
 
 use obsqra_types::{BlockHash, ContractAddress, EventIndex, Felt, Hash32, TransactionHash};
 
@@ -83,8 +84,6 @@ pub struct BlockApplied {
     pub l1_gas: GasPrice,
     /// Price of L1 data gas.
     pub l1_data_gas: GasPrice,
-    /// Price of L2 gas; absent where the source does not know one.
-    pub l2_gas: Option<GasPrice>,
     /// How many watched events follow this entry.
     pub watched_events: u32,
     /// SHA-256 over 0x01 and the content hashes of those events, in order.
@@ -160,6 +159,8 @@ pub struct BlockAttested {
     pub verdict: Verdict,
     /// What was checked, in ascending order.
     pub checks: Vec<Check>,
+    /// Price of L2 gas, where the source supplies it. Entries of version 1 do not state it.
+    pub l2_gas: Option<GasPrice>,
     /// What the header supplied beyond [`BlockApplied`].
     pub supplied: Option<SuppliedCommitments>,
 }
@@ -216,14 +217,8 @@ impl Canonical for Adopted {
 impl Canonical for BlockApplied {
     fn write(&self, out: &mut Writer) {
         out.array(2).array(1).felt(&self.hash.0);
-        out.array(10).felt(&self.parent_hash.0).felt(&self.new_root).felt(&self.sequencer.0);
-        out.text(&self.starknet_version).uint(match self.da_mode {
-            DaMode::Calldata => 0,
-            DaMode::Blob => 1,
-        });
-        self.l1_gas.write(out);
-        self.l1_data_gas.write(out);
-        out.option(self.l2_gas.as_ref(), |out, price| price.write(out));
+        out.array(9);
+        self.write_header(out);
         out.uint(self.watched_events.into()).bytes(self.events_digest.as_bytes());
     }
 
@@ -231,7 +226,29 @@ impl Canonical for BlockApplied {
         input.array(2)?;
         input.array(1)?;
         let hash = BlockHash(input.felt()?);
-        input.array(10)?;
+        input.array(9)?;
+        let header = Self::read_header(hash, input)?;
+        Ok(Self {
+            watched_events: input.uint32("number of watched events")?,
+            events_digest: input.hash()?,
+            ..header
+        })
+    }
+}
+
+impl BlockApplied {
+    fn write_header(&self, out: &mut Writer) {
+        out.felt(&self.parent_hash.0).felt(&self.new_root).felt(&self.sequencer.0);
+        out.text(&self.starknet_version).uint(match self.da_mode {
+            DaMode::Calldata => 0,
+            DaMode::Blob => 1,
+        });
+        self.l1_gas.write(out);
+        self.l1_data_gas.write(out);
+    }
+
+    /// What stands before the watched events, which stay unset.
+    fn read_header(hash: BlockHash, input: &mut Reader<'_>) -> Result<Self, DecodeError> {
         Ok(Self {
             hash,
             parent_hash: BlockHash(input.felt()?),
@@ -245,10 +262,41 @@ impl Canonical for BlockApplied {
             },
             l1_gas: GasPrice::read(input)?,
             l1_data_gas: GasPrice::read(input)?,
-            l2_gas: input.option(GasPrice::read)?,
+            watched_events: 0,
+            events_digest: Hash32::ZERO,
+        })
+    }
+}
+
+/// Version 1 of [`BlockApplied`], with the price of L2 gas before the watched events.
+pub(crate) struct BlockAppliedV1 {
+    pub(crate) fact: BlockApplied,
+    l2_gas: Option<GasPrice>,
+}
+
+impl Canonical for BlockAppliedV1 {
+    fn write(&self, out: &mut Writer) {
+        let fact = &self.fact;
+        out.array(2).array(1).felt(&fact.hash.0);
+        out.array(10);
+        fact.write_header(out);
+        out.option(self.l2_gas.as_ref(), |out, price| price.write(out));
+        out.uint(fact.watched_events.into()).bytes(fact.events_digest.as_bytes());
+    }
+
+    fn read(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        input.array(2)?;
+        input.array(1)?;
+        let hash = BlockHash(input.felt()?);
+        input.array(10)?;
+        let header = BlockApplied::read_header(hash, input)?;
+        let l2_gas = input.option(GasPrice::read)?;
+        let fact = BlockApplied {
             watched_events: input.uint32("number of watched events")?,
             events_digest: input.hash()?,
-        })
+            ..header
+        };
+        Ok(Self { fact, l2_gas })
     }
 }
 
@@ -343,9 +391,10 @@ impl Canonical for SuppliedCommitments {
 impl Canonical for BlockAttested {
     fn write(&self, out: &mut Writer) {
         out.array(2).array(1).felt(&self.hash.0);
-        out.array(4).text(&self.source);
+        out.array(5).text(&self.source);
         self.verdict.write(out);
         out.list(&self.checks);
+        out.option(self.l2_gas.as_ref(), |out, price| price.write(out));
         out.option(self.supplied.as_ref(), |out, supplied| supplied.write(out));
     }
 
@@ -353,14 +402,43 @@ impl Canonical for BlockAttested {
         input.array(2)?;
         input.array(1)?;
         let hash = BlockHash(input.felt()?);
-        input.array(4)?;
+        input.array(5)?;
         Ok(Self {
             hash,
             source: input.text()?.to_owned(),
             verdict: Verdict::read(input)?,
             checks: input.list()?,
+            l2_gas: input.option(GasPrice::read)?,
             supplied: input.option(SuppliedCommitments::read)?,
         })
+    }
+}
+
+/// Version 1 of [`BlockAttested`], without the price of L2 gas.
+pub(crate) struct BlockAttestedV1(pub(crate) BlockAttested);
+
+impl Canonical for BlockAttestedV1 {
+    fn write(&self, out: &mut Writer) {
+        out.array(2).array(1).felt(&self.0.hash.0);
+        out.array(4).text(&self.0.source);
+        self.0.verdict.write(out);
+        out.list(&self.0.checks);
+        out.option(self.0.supplied.as_ref(), |out, supplied| supplied.write(out));
+    }
+
+    fn read(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        input.array(2)?;
+        input.array(1)?;
+        let hash = BlockHash(input.felt()?);
+        input.array(4)?;
+        Ok(Self(BlockAttested {
+            hash,
+            source: input.text()?.to_owned(),
+            verdict: Verdict::read(input)?,
+            checks: input.list()?,
+            l2_gas: None,
+            supplied: input.option(SuppliedCommitments::read)?,
+        }))
     }
 }
 

@@ -1,9 +1,10 @@
 //! A fact and its payload: the one place where kinds and layouts meet.
 
 use crate::cbor::{Canonical, DecodeError, Reader, Writer};
+use crate::chain::{BlockAppliedV1, BlockAttestedV1};
 use crate::{
-    Adopted, BlockApplied, BlockAttested, BlockFinalized, BlockReverted, EventData, Kind,
-    RiskAbsent, RiskScored,
+    Adopted, BlockApplied, BlockAttested, BlockFinalized, BlockReverted, BlockSupplemented,
+    EventData, Kind, Retracted, RiskAbsent, RiskScored, WatchCompleted, WatchWidened,
 };
 
 /// What an entry states.
@@ -21,10 +22,18 @@ pub enum Fact {
     BlockReverted(BlockReverted),
     /// See [`BlockFinalized`].
     BlockFinalized(BlockFinalized),
+    /// See [`WatchWidened`].
+    WatchWidened(WatchWidened),
+    /// See [`BlockSupplemented`].
+    BlockSupplemented(BlockSupplemented),
+    /// See [`WatchCompleted`].
+    WatchCompleted(WatchCompleted),
     /// See [`RiskScored`].
     RiskScored(RiskScored),
     /// See [`RiskAbsent`].
     RiskAbsent(RiskAbsent),
+    /// See [`Retracted`].
+    Retracted(Retracted),
 }
 
 /// An entry's payload cannot be read.
@@ -56,8 +65,12 @@ impl Fact {
             Self::BlockAttested(_) => Kind::BlockAttested,
             Self::BlockReverted(_) => Kind::BlockReverted,
             Self::BlockFinalized(_) => Kind::BlockFinalized,
+            Self::WatchWidened(_) => Kind::WatchWidened,
+            Self::BlockSupplemented(_) => Kind::BlockSupplemented,
+            Self::WatchCompleted(_) => Kind::WatchCompleted,
             Self::RiskScored(_) => Kind::RiskScored,
             Self::RiskAbsent(_) => Kind::RiskAbsent,
+            Self::Retracted(_) => Kind::Retracted,
         }
     }
 
@@ -72,36 +85,54 @@ impl Fact {
             Self::BlockAttested(fact) => fact.write(&mut out),
             Self::BlockReverted(fact) => fact.write(&mut out),
             Self::BlockFinalized(fact) => fact.write(&mut out),
+            Self::WatchWidened(fact) => fact.write(&mut out),
+            Self::BlockSupplemented(fact) => fact.write(&mut out),
+            Self::WatchCompleted(fact) => fact.write(&mut out),
             Self::RiskScored(fact) => fact.write(&mut out),
             Self::RiskAbsent(fact) => fact.write(&mut out),
+            Self::Retracted(fact) => fact.write(&mut out),
         }
         out.into_bytes()
     }
 
-    /// Reads a payload.
+    /// Reads a payload of this version or an earlier one.
     ///
     /// # Errors
     /// When the version is unknown, the bytes are not the kind's layout, or are not in the form that
-    /// [`Fact::encode`] writes.
+    /// the version's encoding writes.
     pub fn decode(kind: Kind, version: i16, payload: &[u8]) -> Result<Self, FactError> {
-        if version != kind.version() {
-            return Err(FactError::Version { kind, found: version, known: kind.version() });
-        }
-        let mut input = Reader::new(payload);
-        let fact = match kind {
-            Kind::Adopted => Self::Adopted(Adopted::read(&mut input)?),
-            Kind::BlockApplied => Self::BlockApplied(BlockApplied::read(&mut input)?),
-            Kind::Event => Self::Event(EventData::read(&mut input)?),
-            Kind::BlockAttested => Self::BlockAttested(BlockAttested::read(&mut input)?),
-            Kind::BlockReverted => Self::BlockReverted(BlockReverted::read(&mut input)?),
-            Kind::BlockFinalized => Self::BlockFinalized(BlockFinalized::read(&mut input)?),
-            Kind::RiskScored => Self::RiskScored(RiskScored::read(&mut input)?),
-            Kind::RiskAbsent => Self::RiskAbsent(RiskAbsent::read(&mut input)?),
+        let fact = match (kind, version) {
+            (Kind::BlockApplied, 1) => Self::BlockApplied(read::<BlockAppliedV1>(payload)?.fact),
+            (Kind::BlockAttested, 1) => Self::BlockAttested(read::<BlockAttestedV1>(payload)?.0),
+            (kind, version) if version != kind.version() => {
+                return Err(FactError::Version { kind, found: version, known: kind.version() });
+            }
+            (Kind::Adopted, _) => Self::Adopted(read(payload)?),
+            (Kind::BlockApplied, _) => Self::BlockApplied(read(payload)?),
+            (Kind::Event, _) => Self::Event(read(payload)?),
+            (Kind::BlockAttested, _) => Self::BlockAttested(read(payload)?),
+            (Kind::BlockReverted, _) => Self::BlockReverted(read(payload)?),
+            (Kind::BlockFinalized, _) => Self::BlockFinalized(read(payload)?),
+            (Kind::WatchWidened, _) => Self::WatchWidened(read(payload)?),
+            (Kind::BlockSupplemented, _) => Self::BlockSupplemented(read(payload)?),
+            (Kind::WatchCompleted, _) => Self::WatchCompleted(read(payload)?),
+            (Kind::RiskScored, _) => Self::RiskScored(read(payload)?),
+            (Kind::RiskAbsent, _) => Self::RiskAbsent(read(payload)?),
+            (Kind::Retracted, _) => Self::Retracted(read(payload)?),
         };
-        input.end()?;
-        if fact.encode() != payload {
-            return Err(DecodeError::NotCanonical.into());
-        }
         Ok(fact)
     }
+}
+
+/// Reads a whole payload, and refuses what its own encoding would not have written.
+fn read<T: Canonical>(payload: &[u8]) -> Result<T, DecodeError> {
+    let mut input = Reader::new(payload);
+    let fact = T::read(&mut input)?;
+    input.end()?;
+    let mut again = Writer::with_capacity(payload.len());
+    fact.write(&mut again);
+    if again.into_bytes() != payload {
+        return Err(DecodeError::NotCanonical);
+    }
+    Ok(fact)
 }

@@ -16,10 +16,18 @@ pub enum Kind {
     BlockReverted = 13,
     /// A block and all below it can no longer be reverted.
     BlockFinalized = 14,
+    /// Contracts are watched from here on that were not before.
+    WatchWidened = 15,
+    /// Events of added contracts in a block that was applied without them.
+    BlockSupplemented = 16,
+    /// Nothing is missing any more of what a widening asked for.
+    WatchCompleted = 17,
     /// A protocol's risk score as of a block.
     RiskScored = 30,
     /// A protocol has no risk score as of a block, and why.
     RiskAbsent = 31,
+    /// A derived fact no longer counts: its as-of block was reverted.
+    Retracted = 90,
 }
 
 /// Which writer an entry belongs to.
@@ -38,15 +46,19 @@ pub struct UnknownKind(pub i16);
 
 impl Kind {
     /// Every kind, by code.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 12] = [
         Self::Adopted,
         Self::BlockApplied,
         Self::Event,
         Self::BlockAttested,
         Self::BlockReverted,
         Self::BlockFinalized,
+        Self::WatchWidened,
+        Self::BlockSupplemented,
+        Self::WatchCompleted,
         Self::RiskScored,
         Self::RiskAbsent,
+        Self::Retracted,
     ];
 
     /// The number stored in the log.
@@ -65,22 +77,29 @@ impl Kind {
             Self::BlockAttested => "chain.block_attested",
             Self::BlockReverted => "chain.block_reverted",
             Self::BlockFinalized => "chain.block_finalized",
+            Self::WatchWidened => "chain.watch_widened",
+            Self::BlockSupplemented => "chain.block_supplemented",
+            Self::WatchCompleted => "chain.watch_completed",
             Self::RiskScored => "risk.scored",
             Self::RiskAbsent => "risk.absent",
+            Self::Retracted => "retracted",
         }
     }
 
-    /// The version of the payload's layout that this code writes.
+    /// The version of the payload's layout that this code writes. It reads the earlier ones too.
     #[must_use]
     pub fn version(self) -> i16 {
-        1
+        match self {
+            Self::BlockApplied | Self::BlockAttested => 2,
+            _ => 1,
+        }
     }
 
     /// The lane the kind belongs to.
     #[must_use]
     pub fn lane(self) -> Lane {
         match self {
-            Self::RiskScored | Self::RiskAbsent => Lane::Derived,
+            Self::RiskScored | Self::RiskAbsent | Self::Retracted => Lane::Derived,
             _ => Lane::Chain,
         }
     }

@@ -8,14 +8,21 @@
 mod cause;
 mod cbor;
 mod chain;
+mod checkpoint;
 pub mod commitments;
 mod derived;
 mod entry;
+mod events_digest;
+mod export;
 mod fact;
 mod kind;
+pub mod merkle;
 mod message;
+mod proof;
+mod retracted;
 mod set_digest;
 mod subject;
+mod watch;
 
 pub use cause::{Cause, Causes, MAX_CAUSES, TooManyCauses};
 pub use cbor::DecodeError;
@@ -23,10 +30,19 @@ pub use chain::{
     Adopted, AdoptedWhat, BlockApplied, BlockAttested, BlockFinalized, BlockReverted, Check,
     DaMode, EventData, GasPrice, SuppliedCommitments, Verdict,
 };
+pub use checkpoint::{
+    CHECKPOINT_INTERVAL, Checkpoint, CheckpointError, InvalidKey, KeyId, PublicKey,
+    SignedCheckpoint, SigningKey,
+};
 pub use derived::{AbsentInput, RiskAbsent, RiskComponents, RiskInputs, RiskScored};
 pub use entry::{Draft, Entry, EntryHash, chain_hash, content_hash};
+pub use events_digest::EventsDigest;
+pub use export::{export_checkpoint, export_end, export_entry, export_header};
 pub use fact::{Fact, FactError};
 pub use kind::{Kind, Lane, UnknownKind};
 pub use message::{Finality, Message, MessageContext};
+pub use proof::{Proof, ProofError};
+pub use retracted::Retracted;
 pub use set_digest::SetDigest;
-pub use subject::{Subject, chain_filter, derived_filter};
+pub use subject::{Subject, chain_filters, checkpoint_subject, derived_filter};
+pub use watch::{BlockSupplemented, WatchCompleted, WatchWidened};

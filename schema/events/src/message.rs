@@ -5,7 +5,7 @@ use obsqra_types::{ProtocolId, felt_hex};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::{Cause, Draft, Entry, Fact, Subject};
+use crate::{Cause, Draft, Entry, Fact, RiskScored, Subject};
 
 /// Whether a fact may still be retracted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
@@ -81,6 +81,10 @@ fn id(draft: &Draft, fact: &Fact) -> String {
         Fact::BlockFinalized(fact) => fact.hash.to_string(),
         Fact::RiskScored(fact) => fact.protocol.to_string(),
         Fact::RiskAbsent(fact) => fact.protocol.to_string(),
+        Fact::WatchWidened(fact) => fact.digest().to_string(),
+        Fact::BlockSupplemented(fact) => format!("{}.{}", fact.hash, fact.contracts),
+        Fact::WatchCompleted(fact) => fact.contracts.to_string(),
+        Fact::Retracted(fact) => format!("{}.{}", fact.kind.name(), fact.subject),
     };
     format!("{}:{}:{block}:{key}", draft.chain, draft.kind.name())
 }
@@ -126,7 +130,44 @@ fn data(fact: &Fact, context: &MessageContext) -> Value {
         Fact::BlockAttested(fact) => json!({ "blockHash": fact.hash.to_string() }),
         Fact::BlockReverted(fact) => json!({ "blockHash": fact.hash.to_string() }),
         Fact::BlockFinalized(fact) => json!({ "blockHash": fact.hash.to_string() }),
-        Fact::RiskScored(fact) => json!({
+        Fact::WatchWidened(fact) => json!({
+            "contracts": fact.contracts.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "firstBlock": fact.first.0,
+            "lastBlock": fact.last.0,
+        }),
+        Fact::BlockSupplemented(fact) => json!({
+            "blockHash": fact.hash.to_string(),
+            "contracts": fact.contracts.to_string(),
+            "watchedEvents": fact.watched_events,
+        }),
+        Fact::WatchCompleted(fact) => json!({
+            "contracts": fact.contracts.to_string(),
+            "blocks": fact.blocks.to_string(),
+            "events": fact.events.to_string(),
+        }),
+        Fact::RiskScored(fact) => scored(fact),
+        Fact::RiskAbsent(fact) => json!({
+            "protocol": fact.protocol.as_str(),
+            "blockHash": fact.block_hash.to_string(),
+            "formula": fact.formula,
+            "absent": fact.absent.iter().map(|absent| json!({
+                "field": absent.field, "reason": absent.reason, "detail": absent.detail,
+            })).collect::<Vec<_>>(),
+            "causes": causes(&fact.causes),
+        }),
+        Fact::Retracted(fact) => json!({
+            "kind": fact.kind.name(),
+            "subject": fact.subject,
+            "blockHash": fact.block_hash.to_string(),
+            "retractedSeq": fact.seq.to_string(),
+            "contentHash": fact.content_hash.to_string(),
+            "revertedSeq": fact.reverted_seq.to_string(),
+        }),
+    }
+}
+
+fn scored(fact: &RiskScored) -> Value {
+    json!({
             "protocol": fact.protocol.as_str(),
             "blockHash": fact.block_hash.to_string(),
             "formula": fact.formula,
@@ -146,17 +187,7 @@ fn data(fact: &Fact, context: &MessageContext) -> Value {
                 "ageDays": fact.inputs.age_days,
             },
             "causes": causes(&fact.causes),
-        }),
-        Fact::RiskAbsent(fact) => json!({
-            "protocol": fact.protocol.as_str(),
-            "blockHash": fact.block_hash.to_string(),
-            "formula": fact.formula,
-            "absent": fact.absent.iter().map(|absent| json!({
-                "field": absent.field, "reason": absent.reason, "detail": absent.detail,
-            })).collect::<Vec<_>>(),
-            "causes": causes(&fact.causes),
-        }),
-    }
+    })
 }
 
 fn causes(causes: &crate::Causes) -> Vec<Value> {

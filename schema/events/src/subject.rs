@@ -21,7 +21,13 @@ impl Subject {
             }
             Fact::RiskScored(fact) => format!("risk.{}.scored", fact.protocol),
             Fact::RiskAbsent(fact) => format!("risk.{}.absent", fact.protocol),
-            Fact::Adopted(_) | Fact::Event(_) | Fact::BlockAttested(_) => return None,
+            Fact::Retracted(fact) => format!("retracted.{}", fact.kind.name()),
+            Fact::Adopted(_)
+            | Fact::Event(_)
+            | Fact::BlockAttested(_)
+            | Fact::WatchWidened(_)
+            | Fact::BlockSupplemented(_)
+            | Fact::WatchCompleted(_) => return None,
         };
         Some(Self(format!("obsqra.v1.{chain}.{tail}")))
     }
@@ -46,10 +52,20 @@ impl fmt::Display for Subject {
     }
 }
 
-/// The filter for every message about a chain.
+/// Lanes of a chain whose messages are facts of the log, one at a position.
+const FACT_LANES: [&str; 4] = ["chain", "event", "risk", "retracted"];
+
+/// The filters for every message that is a fact of a chain. Checkpoints are none, and have a stream of
+/// their own: what relies on positions that only rise must not meet them.
 #[must_use]
-pub fn chain_filter(chain: &ChainId) -> String {
-    format!("obsqra.v1.{chain}.>")
+pub fn chain_filters(chain: &ChainId) -> Vec<String> {
+    FACT_LANES.iter().map(|lane| format!("obsqra.v1.{chain}.{lane}.>")).collect()
+}
+
+/// The subject of the checkpoints of the log that holds a chain.
+#[must_use]
+pub fn checkpoint_subject(chain: &ChainId) -> String {
+    format!("obsqra.v1.{chain}.log.checkpoint")
 }
 
 /// The filter for one kind of block-level fact, such as `chain.block_applied`.
@@ -58,6 +74,7 @@ pub fn derived_filter(chain: &ChainId, kind: Kind) -> String {
     match kind {
         Kind::RiskScored => format!("obsqra.v1.{chain}.risk.*.scored"),
         Kind::RiskAbsent => format!("obsqra.v1.{chain}.risk.*.absent"),
+        Kind::Retracted => format!("obsqra.v1.{chain}.retracted.>"),
         other => format!("obsqra.v1.{chain}.{}", other.name()),
     }
 }

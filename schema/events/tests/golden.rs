@@ -15,8 +15,9 @@ use std::path::PathBuf;
 
 use obsqra_events::{
     AbsentInput, Adopted, AdoptedWhat, BlockApplied, BlockAttested, BlockFinalized, BlockReverted,
-    Cause, Causes, Check, DaMode, Draft, EventData, Fact, GasPrice, Kind, RiskAbsent,
-    RiskComponents, RiskInputs, RiskScored, SuppliedCommitments, Verdict, chain_hash,
+    BlockSupplemented, Cause, Causes, Check, DaMode, Draft, EventData, Fact, GasPrice, Kind,
+    Retracted, RiskAbsent, RiskComponents, RiskInputs, RiskScored, SuppliedCommitments, Verdict,
+    WatchCompleted, WatchWidened, chain_hash, content_hash,
 };
 use obsqra_types::{
     BlockHash, BlockNumber, BlockRef, BranchEpoch, ChainId, ContractAddress, EventIndex, Felt,
@@ -69,7 +70,6 @@ fn applied() -> BlockApplied {
         da_mode: DaMode::Blob,
         l1_gas: price(22_082_418_100_301),
         l1_data_gas: price(22_085),
-        l2_gas: None,
         watched_events: 51,
         events_digest: Hash32([0x11; 32]),
     }
@@ -136,6 +136,33 @@ fn scored() -> RiskScored {
     }
 }
 
+fn absent() -> RiskAbsent {
+    RiskAbsent {
+        protocol: ProtocolId::new("ekubo").unwrap(),
+        block_hash: hash(),
+        formula: "risk-v1.2".into(),
+        absent: vec![AbsentInput {
+            field: "volatilityBps".into(),
+            reason: "insufficient_history".into(),
+            detail: Some("12 of 168 hours".into()),
+        }],
+        causes: causes(),
+    }
+}
+
+fn widened() -> WatchWidened {
+    WatchWidened {
+        contracts: vec![
+            ContractAddress(felt("0x5dd3d2f4429af886cd1a3b08289dbcea99a294197e9eb43b0e0325b4b")),
+            ContractAddress(felt(
+                "0x4c0a5193d58f74fbace4b74dcf65481e734ed1714121bdc571da345540efa05",
+            )),
+        ],
+        first: BlockNumber(300_000),
+        last: BlockNumber(350_000),
+    }
+}
+
 fn example(kind: Kind) -> (Option<BlockRef>, Fact) {
     match kind {
         Kind::Adopted => (
@@ -156,6 +183,7 @@ fn example(kind: Kind) -> (Option<BlockRef>, Fact) {
                 source: "json-rpc/0.10".into(),
                 verdict: Verdict::Unchecked("commitments are kept, not recomputed".into()),
                 checks: vec![Check::ParentLink, Check::TransactionCount, Check::EventCount],
+                l2_gas: Some(GasPrice { fri: 3_000_000_000, wei: 130_000 }),
                 supplied: Some(supplied()),
             }),
         ),
@@ -164,18 +192,34 @@ fn example(kind: Kind) -> (Option<BlockRef>, Fact) {
             (Some(block()), Fact::BlockFinalized(BlockFinalized { hash: hash() }))
         }
         Kind::RiskScored => (Some(block()), Fact::RiskScored(scored())),
-        Kind::RiskAbsent => (
+        Kind::RiskAbsent => (Some(block()), Fact::RiskAbsent(absent())),
+        Kind::WatchWidened => (None, Fact::WatchWidened(widened())),
+        Kind::BlockSupplemented => (
             Some(block()),
-            Fact::RiskAbsent(RiskAbsent {
-                protocol: ProtocolId::new("ekubo").unwrap(),
+            Fact::BlockSupplemented(BlockSupplemented {
+                hash: hash(),
+                contracts: widened().digest(),
+                watched_events: 3,
+                events_digest: Hash32([0x33; 32]),
+            }),
+        ),
+        Kind::WatchCompleted => (
+            None,
+            Fact::WatchCompleted(WatchCompleted {
+                contracts: widened().digest(),
+                blocks: 12,
+                events: 345,
+            }),
+        ),
+        Kind::Retracted => (
+            Some(block()),
+            Fact::Retracted(Retracted {
+                kind: Kind::RiskScored,
+                subject: "zklend".into(),
                 block_hash: hash(),
-                formula: "risk-v1.2".into(),
-                absent: vec![AbsentInput {
-                    field: "volatilityBps".into(),
-                    reason: "insufficient_history".into(),
-                    detail: Some("12 of 168 hours".into()),
-                }],
-                causes: causes(),
+                seq: Seq(70_001),
+                content_hash: Hash32([0x44; 32]),
+                reverted_seq: Seq(70_020),
             }),
         ),
     }
@@ -189,15 +233,43 @@ fn each_kind_has_its_golden_bytes() {
         let draft = Draft::new(&chain, block, &fact);
         let text =
             format!("payload {}\ncontent {}\n", hex::encode(&draft.payload), draft.content_hash);
-        let file = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-            .join("golden")
-            .join(format!("{}.txt", kind.name()));
+        let file =
+            PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("golden").join(match kind.version() {
+                1 => format!("{}.txt", kind.name()),
+                version => format!("{}.v{version}.txt", kind.name()),
+            });
         if std::env::var_os("OBSQRA_WRITE_GOLDEN").is_some() && !file.exists() {
             std::fs::write(&file, &text).unwrap();
         }
         let golden = std::fs::read_to_string(&file).expect("a golden file for each kind");
         assert_eq!(text, golden, "{}: the bytes of an entry changed", kind.name());
         assert_eq!(draft.fact(), Ok(fact), "{}", kind.name());
+    }
+}
+
+/// What logs of the first version hold is read as long as there are such logs.
+#[test]
+fn entries_of_earlier_versions_are_read() {
+    let attested = |fact| match fact {
+        Fact::BlockAttested(fact) => Fact::BlockAttested(BlockAttested { l2_gas: None, ..fact }),
+        other => other,
+    };
+    for kind in [Kind::BlockApplied, Kind::BlockAttested] {
+        let file = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+            .join("golden")
+            .join(format!("{}.txt", kind.name()));
+        let golden = std::fs::read_to_string(&file).unwrap();
+        let member = |name: &str| {
+            let line = golden.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+            hex::decode(line.trim()).unwrap()
+        };
+        let payload = member("payload ");
+        let (block, fact) = example(kind);
+        assert_eq!(Fact::decode(kind, 1, &payload), Ok(attested(fact)), "{}", kind.name());
+        let chain = ChainId::new("SN_MAIN").unwrap();
+        let hash = content_hash(kind, 1, &chain, block.as_ref(), &payload);
+        assert_eq!(hash.as_bytes().as_slice(), member("content "));
+        assert!(Fact::decode(kind, 2, &payload).is_err(), "the layouts of two versions differ");
     }
 }
 
@@ -247,7 +319,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
     #[test]
-    fn arbitrary_bytes_are_refused_or_canonical(kind in 0usize..8, bytes: Vec<u8>) {
+    fn arbitrary_bytes_are_refused_or_canonical(kind in 0usize..Kind::ALL.len(), bytes: Vec<u8>) {
         let kind = Kind::ALL[kind];
         if let Ok(fact) = Fact::decode(kind, kind.version(), &bytes) {
             prop_assert_eq!(fact.encode(), bytes);
@@ -256,7 +328,7 @@ proptest! {
 
     #[test]
     fn a_changed_payload_is_refused_or_another_fact(
-        kind in 0usize..8, at: prop::sample::Index, change in 1u8..,
+        kind in 0usize..Kind::ALL.len(), at: prop::sample::Index, change in 1u8..,
     ) {
         let kind = Kind::ALL[kind];
         let (_, fact) = example(kind);
@@ -271,7 +343,7 @@ proptest! {
 
     #[test]
     fn a_truncated_or_extended_payload_is_refused(
-        kind in 0usize..8, cut: prop::sample::Index, more in 0u8..,
+        kind in 0usize..Kind::ALL.len(), cut: prop::sample::Index, more in 0u8..,
     ) {
         let kind = Kind::ALL[kind];
         let mut payload = example(kind).1.encode();

@@ -45,6 +45,10 @@ pub enum Partition {
     Relay(ChainId),
     /// Derives one protocol's risk facts.
     RiskWorker(ChainId, ProtocolId),
+    /// Retracts derived facts of one chain whose block was reverted.
+    Retractor(ChainId),
+    /// Signs checkpoints of the whole log.
+    Checkpointer,
 }
 
 impl fmt::Display for Partition {
@@ -54,6 +58,8 @@ impl fmt::Display for Partition {
             Self::Projector(chain) => write!(f, "projector/{chain}"),
             Self::Relay(chain) => write!(f, "relay/{chain}"),
             Self::RiskWorker(chain, protocol) => write!(f, "risk/{chain}/{protocol}"),
+            Self::Retractor(chain) => write!(f, "retractor/{chain}"),
+            Self::Checkpointer => f.write_str("checkpointer"),
         }
     }
 }
