@@ -1,6 +1,6 @@
 //! What can go wrong at the database.
 
-use obsqra_types::{BlockNumber, Partition, Seq};
+use obsqra_types::{BlockNumber, BranchEpoch, Partition, Seq};
 
 /// An error of the store. Which of them may pass by itself, [`StoreError::is_transient`] tells.
 #[derive(Debug, thiserror::Error)]
@@ -14,6 +14,12 @@ pub enum StoreError {
     /// Another process holds the partition now.
     #[error("{0} is held by another process: this one stops writing to it")]
     LeaseLost(Partition),
+    /// The database found that entries do not follow from the last one of the log. Trying again does not
+    /// help: something else wrote the log's head, or this program computes hashes otherwise.
+    #[error(
+        "the log refuses entries that do not follow: {0}; run `obsqra log verify` and compare this program's version with the database's"
+    )]
+    AppendRefused(String),
     /// A fact with the same key and other bytes is in the log.
     #[error(
         "{subject} at block {block} is in the log at {seq} with other content: a fact must be a function of the log"
@@ -25,6 +31,18 @@ pub enum StoreError {
         block: BlockNumber,
         /// Where the earlier one stands.
         seq: Seq,
+    },
+    /// A fact is to be retracted whose block is part of the canonical chain.
+    #[error(
+        "{subject} at block {block} on branch {epoch} is to be retracted, but the block is canonical: a retraction must follow from the log; check it with `obsqra log verify` and `obsqra derive verify`"
+    )]
+    StillCanonical {
+        /// Kind and subject of the fact.
+        subject: String,
+        /// Its block.
+        block: BlockNumber,
+        /// The block's branch.
+        epoch: BranchEpoch,
     },
     /// A stored value is not what this program writes.
     #[error("log entry {seq}: {problem}")]

@@ -1,6 +1,11 @@
-//! Keys of blocks, derived facts and adopted bytes: what makes each appear in the log once.
+//! Keys of blocks, derived facts, retractions and adopted bytes: what makes each appear in the log once.
+//!
+//! Every question is asked under the head lock, so that its answer holds until the commit. A derived fact
+//! is written only while its as-of block is canonical, a retraction only while it is not.
 
-use obsqra_events::{AdoptedWhat, Draft};
+use std::collections::{BTreeMap, BTreeSet};
+
+use obsqra_events::{AdoptedWhat, Draft, Kind};
 use obsqra_types::{BlockHash, BlockNumber, BlockRef, BranchEpoch, ChainId, Hash32, Seq};
 
 use crate::{Key, Keyed, Store, StoreError, Transaction, row};
@@ -118,6 +123,38 @@ pub async fn canonical_as_of(
     .collect()
 }
 
+/// The canonical block's branch epoch at each of some heights; heights above the tip and those without a
+/// block are left out.
+///
+/// # Errors
+/// When the database fails.
+pub async fn canonical_epochs(
+    store: &Store,
+    chain: &ChainId,
+    heights: &BTreeSet<BlockNumber>,
+) -> Result<BTreeMap<BlockNumber, BranchEpoch>, StoreError> {
+    let heights: Vec<i64> = heights
+        .iter()
+        .map(|number| row::to_i64(number.0, "block number"))
+        .collect::<Result<_, _>>()?;
+    sqlx::query!(
+        r#"
+        SELECT k.block_number, max(k.branch_epoch) AS "branch_epoch!"
+        FROM block_key k
+        JOIN chain_tip t ON t.chain_id = k.chain_id AND t.block_number >= k.block_number
+        WHERE k.chain_id = $1 AND k.block_number = ANY($2)
+        GROUP BY k.block_number
+        "#,
+        chain.as_str(),
+        &heights,
+    )
+    .fetch_all(&store.pool)
+    .await?
+    .into_iter()
+    .map(|found| Ok((row::number(found.block_number)?, row::epoch(found.branch_epoch)?)))
+    .collect()
+}
+
 /// The newest block applied up to a position; `None` before the first. It is the canonical tip of that
 /// time where no block was reverted after it, which holds at every position between two transactions.
 ///
@@ -190,6 +227,31 @@ pub async fn adopted_as_of(
     .transpose()
 }
 
+/// Whether bytes were ever adopted.
+///
+/// # Errors
+/// When the database fails.
+pub async fn was_adopted(
+    store: &Store,
+    chain: &ChainId,
+    what: AdoptedWhat,
+    hash: &Hash32,
+) -> Result<bool, StoreError> {
+    let found = sqlx::query_scalar!(
+        r#"
+        SELECT EXISTS (
+            SELECT FROM adopted_key WHERE chain_id = $1 AND what = $2 AND bytes_hash = $3
+        ) AS "found!"
+        "#,
+        chain.as_str(),
+        what.name(),
+        hash.as_bytes().as_slice(),
+    )
+    .fetch_one(&store.pool)
+    .await?;
+    Ok(found)
+}
+
 /// The chains that the log holds something of.
 ///
 /// # Errors
@@ -226,6 +288,9 @@ pub(crate) async fn standing(tx: &mut Transaction, fact: &Keyed) -> Result<Stand
         (Key::Derived { subject }, Some(block)) => {
             derived_standing(tx, draft, subject, block).await
         }
+        (Key::Retracted { kind, subject }, Some(block)) => {
+            retracted_standing(tx, draft, &retracted_subject(*kind, subject), block).await
+        }
         (Key::Adopted { what, .. }, _) => {
             let newest = sqlx::query!(
                 r#"
@@ -243,7 +308,7 @@ pub(crate) async fn standing(tx: &mut Transaction, fact: &Keyed) -> Result<Stand
             Ok(if same { Standing::Unchanged } else { Standing::New })
         }
         (Key::Plain, _) => Ok(Standing::New),
-        (Key::Block { .. } | Key::Derived { .. }, None) => {
+        (Key::Block { .. } | Key::Derived { .. } | Key::Retracted { .. }, None) => {
             Err(StoreError::Range("block reference"))
         }
     }
@@ -255,51 +320,80 @@ async fn derived_standing(
     subject: &str,
     block: BlockRef,
 ) -> Result<Standing, StoreError> {
-    let found = sqlx::query!(
+    let place = derived_place(tx, draft, subject, block).await?;
+    match place.found {
+        Some(found) => compare(subject, block.number, draft, Some(found)),
+        None if place.is_canonical => Ok(Standing::New),
+        None => Ok(Standing::Superseded),
+    }
+}
+
+/// The other way round: only what stands on a branch that lost may be retracted.
+async fn retracted_standing(
+    tx: &mut Transaction,
+    draft: &Draft,
+    subject: &str,
+    block: BlockRef,
+) -> Result<Standing, StoreError> {
+    let place = derived_place(tx, draft, subject, block).await?;
+    match place.found {
+        Some(found) => compare(subject, block.number, draft, Some(found)),
+        None if place.is_canonical => Err(StoreError::StillCanonical {
+            subject: subject.to_owned(),
+            block: block.number,
+            epoch: block.epoch,
+        }),
+        None => Ok(Standing::New),
+    }
+}
+
+/// The subject of a retraction's key row.
+fn retracted_subject(kind: Kind, subject: &str) -> String {
+    format!("{}/{subject}", kind.name())
+}
+
+struct DerivedPlace {
+    /// Position and content hash of the fact that has the key already.
+    found: Option<(i64, Vec<u8>)>,
+    /// Whether its block is on the canonical chain: at or below the tip, with the highest epoch there.
+    is_canonical: bool,
+}
+
+/// Both in one statement, since it runs under the head lock for every derived fact.
+async fn derived_place(
+    tx: &mut Transaction,
+    draft: &Draft,
+    subject: &str,
+    block: BlockRef,
+) -> Result<DerivedPlace, StoreError> {
+    let epoch = row::to_i32(block.epoch.0, "branch epoch")?;
+    let place = sqlx::query!(
         r#"
-        SELECT seq, content_hash FROM derived_key
-        WHERE chain_id = $1 AND kind = $2 AND schema_version = $3 AND subject = $4
-          AND block_number = $5 AND branch_epoch = $6
+        SELECT d.seq AS "seq?", d.content_hash AS "content_hash?",
+               (
+                   SELECT max(k.branch_epoch)
+                   FROM block_key k
+                   JOIN chain_tip t ON t.chain_id = k.chain_id AND t.block_number >= k.block_number
+                   WHERE k.chain_id = $1 AND k.block_number = $5
+               ) AS newest_epoch
+        FROM (VALUES (true)) AS one (row)
+        LEFT JOIN derived_key d
+               ON d.chain_id = $1 AND d.kind = $2 AND d.schema_version = $3 AND d.subject = $4
+              AND d.block_number = $5 AND d.branch_epoch = $6
         "#,
         draft.chain.as_str(),
         draft.kind.code(),
         draft.version,
         subject,
         row::to_i64(block.number.0, "block number")?,
-        row::to_i32(block.epoch.0, "branch epoch")?,
-    )
-    .fetch_optional(&mut **tx)
-    .await?;
-    if let Some(found) = found {
-        return compare(subject, block.number, draft, Some((found.seq, found.content_hash)));
-    }
-    if is_canonical(tx, &draft.chain, block.number, block.epoch).await? {
-        Ok(Standing::New)
-    } else {
-        Ok(Standing::Superseded)
-    }
-}
-
-/// Whether the block is on the canonical chain: at or below the tip, with the highest epoch there.
-async fn is_canonical(
-    tx: &mut Transaction,
-    chain: &ChainId,
-    number: BlockNumber,
-    epoch: BranchEpoch,
-) -> Result<bool, StoreError> {
-    let newest = sqlx::query_scalar!(
-        r#"
-        SELECT max(k.branch_epoch)
-        FROM block_key k
-        JOIN chain_tip t ON t.chain_id = k.chain_id AND t.block_number >= k.block_number
-        WHERE k.chain_id = $1 AND k.block_number = $2
-        "#,
-        chain.as_str(),
-        row::to_i64(number.0, "block number")?,
+        epoch,
     )
     .fetch_one(&mut **tx)
     .await?;
-    Ok(newest == Some(row::to_i32(epoch.0, "branch epoch")?))
+    Ok(DerivedPlace {
+        found: place.seq.zip(place.content_hash),
+        is_canonical: place.newest_epoch == Some(epoch),
+    })
 }
 
 fn compare(
@@ -346,30 +440,44 @@ pub(crate) async fn insert(tx: &mut Transaction, fact: &Keyed, seq: Seq) -> Resu
             .await?;
         }
         (Key::Derived { subject }, Some(block)) => {
-            sqlx::query!(
-                r#"
-                INSERT INTO derived_key (
-                    chain_id, kind, schema_version, subject, block_number, branch_epoch,
-                    seq, content_hash
-                ) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
-                "#,
-                draft.chain.as_str(),
-                draft.kind.code(),
-                draft.version,
-                subject,
-                row::to_i64(block.number.0, "block number")?,
-                row::to_i32(block.epoch.0, "branch epoch")?,
-                row::to_i64(seq.0, "seq")?,
-                draft.content_hash.as_bytes().as_slice(),
-            )
-            .execute(&mut **tx)
-            .await?;
+            insert_derived(tx, draft, subject, (block, seq)).await?;
+        }
+        (Key::Retracted { kind, subject }, Some(block)) => {
+            let subject = retracted_subject(*kind, subject);
+            insert_derived(tx, draft, &subject, (block, seq)).await?;
         }
         (Key::Adopted { what, version, hash }, _) => {
             insert_adopted(tx, draft, seq, (what.name(), version, hash)).await?;
         }
-        (Key::Plain | Key::Block { .. } | Key::Derived { .. }, _) => {}
+        (Key::Plain | Key::Block { .. } | Key::Derived { .. } | Key::Retracted { .. }, _) => {}
     }
+    Ok(())
+}
+
+async fn insert_derived(
+    tx: &mut Transaction,
+    draft: &Draft,
+    subject: &str,
+    (block, seq): (BlockRef, Seq),
+) -> Result<(), StoreError> {
+    sqlx::query!(
+        r#"
+        INSERT INTO derived_key (
+            chain_id, kind, schema_version, subject, block_number, branch_epoch,
+            seq, content_hash
+        ) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+        "#,
+        draft.chain.as_str(),
+        draft.kind.code(),
+        draft.version,
+        subject,
+        row::to_i64(block.number.0, "block number")?,
+        row::to_i32(block.epoch.0, "branch epoch")?,
+        row::to_i64(seq.0, "seq")?,
+        draft.content_hash.as_bytes().as_slice(),
+    )
+    .execute(&mut **tx)
+    .await?;
     Ok(())
 }
 

@@ -77,6 +77,19 @@ impl Lease {
     /// # Errors
     /// [`StoreError::LeaseLost`] when another holder took the partition.
     pub async fn renew(&self) -> Result<(), StoreError> {
+        self.renew_by(&self.store.pool).await
+    }
+
+    /// The same as the last step of a long transaction, which holds the lease row: until it commits nothing
+    /// else can renew, and who waits for the partition must not find the lease run out at that moment.
+    ///
+    /// # Errors
+    /// As [`Lease::renew`].
+    pub async fn renew_in(&self, tx: &mut Transaction) -> Result<(), StoreError> {
+        self.renew_by(&mut **tx).await
+    }
+
+    async fn renew_by<'e>(&self, executor: impl sqlx::PgExecutor<'e>) -> Result<(), StoreError> {
         let renewed = sqlx::query!(
             r#"
             UPDATE lease SET expires_at = clock_timestamp() + make_interval(secs => $4)
@@ -87,7 +100,7 @@ impl Lease {
             self.holder,
             self.ttl.as_secs_f64(),
         )
-        .execute(&self.store.pool)
+        .execute(executor)
         .await?;
         match renewed.rows_affected() {
             0 => Err(StoreError::LeaseLost(self.fence.partition.clone())),
@@ -98,16 +111,20 @@ impl Lease {
     /// Gives the partition up, so that another process need not wait.
     ///
     /// # Errors
-    /// When the database fails; the lease then runs out by itself.
+    /// [`StoreError::LeaseLost`] when another holder took the partition before. When the database fails the
+    /// lease runs out by itself.
     pub async fn release(self) -> Result<(), StoreError> {
-        sqlx::query!(
+        let released = sqlx::query!(
             "UPDATE lease SET expires_at = clock_timestamp() WHERE partition = $1 AND epoch = $2",
             self.fence.partition.to_string(),
             self.fence.epoch.0,
         )
         .execute(&self.store.pool)
         .await?;
-        Ok(())
+        match released.rows_affected() {
+            0 => Err(StoreError::LeaseLost(self.fence.partition)),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use obsqra_types::Partition;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::{Fence, Lease, Store, StoreError};
+use crate::{Fence, Lease, Store, StoreError, Transaction};
 
 /// A lease under renewal. Its fence goes into every append, so that losing it between two renewals
 /// does no harm.
@@ -31,7 +31,13 @@ impl LeaseKeeper {
     ) -> Result<Option<Self>, StoreError> {
         let mut told = false;
         loop {
-            if let Some(lease) = Lease::acquire(store, partition.clone(), holder, ttl).await? {
+            // The row stays locked while a transaction of its holder is open: of one that is stopped inside
+            // it until the server ends the session. A shutdown does not wait for that.
+            let taken = tokio::select! {
+                () = shutdown.cancelled() => return Ok(None),
+                taken = Lease::acquire(store, partition.clone(), holder, ttl) => taken?,
+            };
+            if let Some(lease) = taken {
                 return Ok(Some(Self::keep(lease)));
             }
             if !told {
@@ -57,6 +63,14 @@ impl LeaseKeeper {
         self.lease.fence()
     }
 
+    /// Renews the lease as the last step of a long transaction; see [`Lease::renew_in`].
+    ///
+    /// # Errors
+    /// As [`Lease::renew`].
+    pub async fn renew_in(&self, tx: &mut Transaction) -> Result<(), StoreError> {
+        self.lease.renew_in(tx).await
+    }
+
     /// Is cancelled when the lease is lost.
     #[must_use]
     pub fn lost(&self) -> &CancellationToken {
@@ -66,7 +80,7 @@ impl LeaseKeeper {
     /// Gives the partition up.
     ///
     /// # Errors
-    /// When the database fails; the lease then runs out by itself.
+    /// As [`Lease::release`].
     pub async fn release(self) -> Result<(), StoreError> {
         self.lease.release().await
     }

@@ -12,6 +12,7 @@ mod migrate;
 mod row;
 
 pub mod chain_tip;
+pub mod checkpoint;
 pub mod cursor;
 pub mod key;
 pub mod lease;
@@ -21,7 +22,9 @@ pub mod notify;
 pub mod projection;
 pub mod read;
 pub mod relay_subject;
+pub mod retraction;
 pub mod snapshot;
+pub mod watch;
 
 pub use connect::{Role, Store, StoreOptions};
 pub use error::StoreError;

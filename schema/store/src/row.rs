@@ -32,6 +32,11 @@ pub(crate) fn count(value: i32) -> Result<u32, StoreError> {
     u32::try_from(value).map_err(|_| StoreError::Range("count"))
 }
 
+/// A total that never falls below zero.
+pub(crate) fn total(value: i64) -> Result<u64, StoreError> {
+    u64::try_from(value).map_err(|_| StoreError::Range("total"))
+}
+
 pub(crate) fn hash32(bytes: &[u8]) -> Result<Hash32, StoreError> {
     Hash32::try_from(bytes).map_err(|_| StoreError::Range("digest"))
 }

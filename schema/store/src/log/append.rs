@@ -1,12 +1,14 @@
 //! Appending. Facts arrive encoded and hashed; under the head lock they get their position, time and
 //! entry hash, and their key rows.
+//!
+//! This program may not insert into the log. It asks two functions of the database to, which check epoch,
+//! last entry, time and hashes again (`ops/docs/decisions/0012-append-function.md`).
 
 use chrono::{DateTime, Utc};
-use obsqra_events::{AdoptedWhat, Draft, EntryHash, chain_hash};
+use obsqra_events::{AdoptedWhat, Draft, EntryHash, Kind, chain_hash};
 use obsqra_types::{BlockHash, Hash32, RecordedAt, Seq};
 
-use crate::notify::{Signal, notify};
-use crate::{Fence, StoreError, Transaction, key, lease, row};
+use crate::{Fence, StoreError, Transaction, key, row};
 
 /// The last entry of the log.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -32,6 +34,13 @@ pub enum Key {
     /// A derived fact: kind, version, subject, as-of block.
     Derived {
         /// What the fact is about, such as a protocol id.
+        subject: String,
+    },
+    /// The retraction of a derived fact: its kind and subject, the block and branch of its as-of.
+    Retracted {
+        /// The kind of the retracted fact.
+        kind: Kind,
+        /// What the retracted fact is about.
         subject: String,
     },
     /// Adopted bytes: what they are, after the newest of the same sort.
@@ -70,6 +79,11 @@ pub struct AppendOutcome {
     pub superseded: usize,
 }
 
+/// SQLSTATE of the append functions: the partition is held with another epoch.
+const NOT_HELD: &str = "OB001";
+/// SQLSTATE of the append functions: the entries do not follow from the last one.
+const DOES_NOT_FOLLOW: &str = "OB002";
+
 /// Appends facts in their order, as the last step of a transaction that the caller then commits.
 ///
 /// Takes the lease row and then the head row, and holds both until the commit. A fact that is in the log
@@ -77,14 +91,15 @@ pub struct AppendOutcome {
 ///
 /// # Errors
 /// [`StoreError::LeaseLost`] when the fence no longer stands, [`StoreError::KeyConflict`] when a fact
-/// is in the log with other bytes. The transaction is then of no use and must be dropped.
+/// is in the log with other bytes, [`StoreError::StillCanonical`] when a fact of the canonical chain is to
+/// be retracted, [`StoreError::AppendRefused`] when the database finds that the entries do not follow from
+/// its last one. The transaction is then of no use and must be dropped.
 pub async fn append(
     tx: &mut Transaction,
     fence: &Fence,
     facts: Vec<Keyed>,
 ) -> Result<AppendOutcome, StoreError> {
-    lease::check(tx, fence).await?;
-    let (before, recorded_at) = lock_head(tx).await?;
+    let (before, recorded_at) = open(tx, fence).await?;
     let mut outcome = AppendOutcome { before, after: before, unchanged: 0, superseded: 0 };
     let mut rows = Rows::new(recorded_at);
     for fact in facts {
@@ -101,45 +116,41 @@ pub async fn append(
         }
     }
     if outcome.after.seq > outcome.before.seq {
-        rows.insert(tx).await?;
-        move_head(tx, outcome.after, recorded_at).await?;
-        notify(tx, Signal::Log).await?;
+        rows.append(tx, fence, before).await?;
     }
     Ok(outcome)
 }
 
-/// Locks the head; the time is the database's, and never before that of the last entry.
-async fn lock_head(tx: &mut Transaction) -> Result<(Head, DateTime<Utc>), StoreError> {
-    // The row is locked before the clock is read: GREATEST is evaluated on the locked version.
-    let head = sqlx::query!("SELECT seq, hash, recorded_at FROM log_head FOR UPDATE")
-        .fetch_one(&mut **tx)
-        .await?;
-    let now =
-        sqlx::query_scalar!(r#"SELECT clock_timestamp() AS "now!""#).fetch_one(&mut **tx).await?;
-    let recorded_at = now.max(head.recorded_at);
-    Ok((Head { seq: row::seq(head.seq)?, hash: row::hash32(&head.hash)? }, recorded_at))
-}
-
-async fn move_head(
-    tx: &mut Transaction,
-    head: Head,
-    recorded_at: DateTime<Utc>,
-) -> Result<(), StoreError> {
-    sqlx::query!(
-        "UPDATE log_head SET seq = $1, hash = $2, recorded_at = $3",
-        row::to_i64(head.seq.0, "seq")?,
-        head.hash.as_bytes().as_slice(),
-        recorded_at,
+/// Locks the lease and the head; the time is the database's, and never before that of the last entry.
+async fn open(tx: &mut Transaction, fence: &Fence) -> Result<(Head, DateTime<Utc>), StoreError> {
+    let opened = sqlx::query!(
+        r#"
+        SELECT head_seq AS "seq!", head_hash AS "hash!", opened_at AS "at!"
+        FROM log_open($1, $2)
+        "#,
+        fence.partition.to_string(),
+        fence.epoch.0,
     )
-    .execute(&mut **tx)
-    .await?;
-    Ok(())
+    .fetch_one(&mut **tx)
+    .await
+    .map_err(|error| refusal(error, fence))?;
+    Ok((Head { seq: row::seq(opened.seq)?, hash: row::hash32(&opened.hash)? }, opened.at))
 }
 
-/// Columns of the rows to insert.
+fn refusal(error: sqlx::Error, fence: &Fence) -> StoreError {
+    let Some(refused) = error.as_database_error() else {
+        return error.into();
+    };
+    match refused.code().as_deref() {
+        Some(NOT_HELD) => StoreError::LeaseLost(fence.partition.clone()),
+        Some(DOES_NOT_FOLLOW) => StoreError::AppendRefused(refused.message().to_owned()),
+        _ => error.into(),
+    }
+}
+
+/// Columns of the entries to append.
 struct Rows {
     recorded_at: DateTime<Utc>,
-    seq: Vec<i64>,
     kind: Vec<i16>,
     schema_version: Vec<i16>,
     chain_id: Vec<String>,
@@ -155,7 +166,6 @@ impl Rows {
     fn new(recorded_at: DateTime<Utc>) -> Self {
         Self {
             recorded_at,
-            seq: Vec::new(),
             kind: Vec::new(),
             schema_version: Vec::new(),
             chain_id: Vec::new(),
@@ -173,7 +183,6 @@ impl Rows {
         let recorded_at = RecordedAt(self.recorded_at.timestamp_micros());
         let hash = chain_hash(seq, recorded_at, &draft.content_hash, &previous.hash);
         let block = draft.block.as_ref();
-        self.seq.push(row::to_i64(seq.0, "seq")?);
         self.kind.push(draft.kind.code());
         self.schema_version.push(draft.version);
         self.chain_id.push(draft.chain.to_string());
@@ -186,24 +195,23 @@ impl Rows {
         Ok(Head { seq, hash })
     }
 
-    async fn insert(self, tx: &mut Transaction) -> Result<(), StoreError> {
+    async fn append(
+        self,
+        tx: &mut Transaction,
+        fence: &Fence,
+        previous: Head,
+    ) -> Result<(), StoreError> {
         sqlx::query!(
             r#"
-            INSERT INTO log (
-                seq, kind, schema_version, chain_id, block_number, branch_epoch,
-                occurred_at, recorded_at, payload, content_hash, hash
-            )
-            SELECT u.seq, u.kind, u.schema_version, u.chain_id, u.block_number, u.branch_epoch,
-                   u.occurred_at, $11, u.payload, u.content_hash, u.hash
-            FROM unnest(
-                $1::bigint[], $2::smallint[], $3::smallint[], $4::text[], $5::bigint[],
-                $6::integer[], $7::timestamptz[], $8::bytea[], $9::bytea[], $10::bytea[]
-            ) AS u (
-                seq, kind, schema_version, chain_id, block_number, branch_epoch,
-                occurred_at, payload, content_hash, hash
-            )
+            SELECT log_append(
+                $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14
+            ) AS "appended: ()"
             "#,
-            &self.seq,
+            fence.partition.to_string(),
+            fence.epoch.0,
+            row::to_i64(previous.seq.0, "seq")?,
+            previous.hash.as_bytes().as_slice(),
+            self.recorded_at,
             &self.kind,
             &self.schema_version,
             &self.chain_id,
@@ -213,10 +221,10 @@ impl Rows {
             &self.payload,
             &self.content_hash,
             &self.hash,
-            self.recorded_at,
         )
         .execute(&mut **tx)
-        .await?;
+        .await
+        .map_err(|error| refusal(error, fence))?;
         Ok(())
     }
 }

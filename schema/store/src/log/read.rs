@@ -3,7 +3,7 @@
 
 use chrono::{DateTime, Utc};
 use obsqra_events::{Draft, Entry, Kind};
-use obsqra_types::Seq;
+use obsqra_types::{ChainId, Seq};
 
 use crate::{Head, Store, StoreError, row};
 
@@ -67,15 +67,6 @@ pub async fn head(store: &Store) -> Result<Head, StoreError> {
 /// # Errors
 /// When the database fails or an entry cannot be read.
 pub async fn read_after(store: &Store, after: Seq, limit: u32) -> Result<Vec<Entry>, StoreError> {
-    read_each(store, after, limit).await?.into_iter().collect()
-}
-
-/// As [`read_after`], with what cannot be read in its place.
-pub(super) async fn read_each(
-    store: &Store,
-    after: Seq,
-    limit: u32,
-) -> Result<Vec<Result<Entry, StoreError>>, StoreError> {
     let rows = sqlx::query_as!(
         LogRow,
         r#"
@@ -91,7 +82,41 @@ pub(super) async fn read_each(
     )
     .fetch_all(&store.pool)
     .await?;
-    Ok(rows.into_iter().map(Entry::try_from).collect())
+    rows.into_iter().map(Entry::try_from).collect()
+}
+
+/// Up to `limit` entries of a chain that revert a block, after a position and up to another, in order.
+/// They are found over an index of their own, whatever else the log holds in between.
+///
+/// # Errors
+/// When the database fails or an entry cannot be read.
+pub async fn reverts_after(
+    store: &Store,
+    chain: &ChainId,
+    (after, up_to): (Seq, Seq),
+    limit: u32,
+) -> Result<Vec<Entry>, StoreError> {
+    // The kind stands in the text, as in the index's condition: a parameter would not match it.
+    sqlx::query_as!(
+        LogRow,
+        r#"
+        SELECT seq, kind, schema_version, chain_id, block_number, branch_epoch,
+               occurred_at, recorded_at, payload, content_hash, hash
+        FROM log
+        WHERE kind = 13 AND chain_id = $1 AND seq > $2 AND seq <= $3
+        ORDER BY seq
+        LIMIT $4
+        "#,
+        chain.as_str(),
+        row::to_i64(after.0, "seq")?,
+        row::to_i64(up_to.0, "seq")?,
+        i64::from(limit),
+    )
+    .fetch_all(&store.pool)
+    .await?
+    .into_iter()
+    .map(Entry::try_from)
+    .collect()
 }
 
 /// The first entry beyond the head, which no append leaves there; `None` in an honest log. Head and

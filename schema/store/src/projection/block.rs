@@ -1,9 +1,10 @@
 //! Canonical blocks.
 
 use chrono::{DateTime, Utc};
+use obsqra_types::{BlockHash, BlockNumber, ChainId};
 
 use super::{HistoryRow, OPEN, Ranges, RowBytes};
-use crate::{StoreError, Transaction};
+use crate::{Store, StoreError, Transaction, row};
 
 /// A block of the canonical chain. Its height is `ranges.from_block`.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -45,6 +46,32 @@ impl HistoryRow for BlockRow {
     }
 }
 
+/// The blocks that stand from a height on, lowest first: one a height, where the read models are
+/// consistent.
+///
+/// # Errors
+/// When the database fails.
+pub async fn standing_from(
+    store: &Store,
+    chain: &ChainId,
+    from: BlockNumber,
+) -> Result<Vec<(BlockNumber, BlockHash)>, StoreError> {
+    sqlx::query!(
+        r#"
+        SELECT from_block, block_hash FROM block
+        WHERE chain_id = $1 AND from_block >= $2 AND to_seq = 9223372036854775807
+        ORDER BY from_block
+        "#,
+        chain.as_str(),
+        row::to_i64(from.0, "block number")?,
+    )
+    .fetch_all(&store.pool)
+    .await?
+    .into_iter()
+    .map(|found| Ok((row::number(found.from_block)?, row::block_hash(&found.block_hash)?)))
+    .collect()
+}
+
 /// Inserts rows.
 ///
 /// # Errors
@@ -77,43 +104,56 @@ pub async fn insert(tx: &mut Transaction, rows: &[BlockRow]) -> Result<(), Store
     Ok(())
 }
 
-/// Closes the standing row at a height because its block was reverted, and returns it as it was.
+/// Closes the standing rows at some heights because their blocks were reverted, each height given with the
+/// position that reverted it, and returns them as they were, with that position.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn close_at(
+pub async fn close_reverted(
     tx: &mut Transaction,
     chain: &str,
-    number: i64,
-    to_seq: i64,
-) -> Result<Vec<BlockRow>, StoreError> {
+    reverted: &[(i64, i64)],
+) -> Result<Vec<(BlockRow, i64)>, StoreError> {
+    let numbers: Vec<i64> = reverted.iter().map(|(number, _)| *number).collect();
+    let seqs: Vec<i64> = reverted.iter().map(|(_, seq)| *seq).collect();
+    // No join, whose plan would depend on statistics that a young table does not have: one range of the
+    // index by height.
     let closed = sqlx::query!(
         r#"
-        UPDATE block SET to_seq = $3
-        WHERE chain_id = $1 AND from_block = $2 AND to_seq = 9223372036854775807
-        RETURNING to_block, from_seq, branch_epoch, block_hash, parent_hash, occurred_at, event_count
+        UPDATE block
+        SET to_seq = ($3::bigint[])[array_position($2::bigint[], from_block)]
+        WHERE chain_id = $1 AND from_block BETWEEN $4 AND $5 AND from_block = ANY($2)
+          AND to_seq = 9223372036854775807
+        RETURNING from_block, to_block, from_seq, to_seq, branch_epoch, block_hash,
+                  parent_hash, occurred_at, event_count
         "#,
         chain,
-        number,
-        to_seq,
+        &numbers,
+        &seqs,
+        numbers.iter().min(),
+        numbers.iter().max(),
     )
     .fetch_all(&mut **tx)
     .await?;
     Ok(closed
         .into_iter()
-        .map(|row| BlockRow {
-            chain_id: chain.to_owned(),
-            ranges: Ranges {
-                from_block: number,
-                to_block: row.to_block,
-                from_seq: row.from_seq,
+        .map(|closed| {
+            let ranges = Ranges {
+                from_block: closed.from_block,
+                to_block: closed.to_block,
+                from_seq: closed.from_seq,
                 to_seq: OPEN,
-            },
-            branch_epoch: row.branch_epoch,
-            block_hash: row.block_hash,
-            parent_hash: row.parent_hash,
-            occurred_at: row.occurred_at,
-            event_count: row.event_count,
+            };
+            let row = BlockRow {
+                chain_id: chain.to_owned(),
+                ranges,
+                branch_epoch: closed.branch_epoch,
+                block_hash: closed.block_hash,
+                parent_hash: closed.parent_hash,
+                occurred_at: closed.occurred_at,
+                event_count: closed.event_count,
+            };
+            (row, closed.to_seq)
         })
         .collect())
 }

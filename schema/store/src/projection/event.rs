@@ -109,51 +109,63 @@ pub async fn insert(tx: &mut Transaction, rows: &[EventRow]) -> Result<(), Store
     Ok(())
 }
 
-/// Closes the standing rows at a height because their block was reverted, and returns them as they
-/// were.
+/// Closes the standing rows at some heights because their blocks were reverted, each height given with the
+/// position that reverted it, and returns them as they were, with that position.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn close_at(
+pub async fn close_reverted(
     tx: &mut Transaction,
     chain: &str,
-    number: i64,
-    to_seq: i64,
-) -> Result<Vec<EventRow>, StoreError> {
+    reverted: &[(i64, i64)],
+) -> Result<Vec<(EventRow, i64)>, StoreError> {
+    let numbers: Vec<i64> = reverted.iter().map(|(number, _)| *number).collect();
+    let seqs: Vec<i64> = reverted.iter().map(|(_, seq)| *seq).collect();
+    // No join, whose plan would depend on statistics that a young table does not have: one range of the
+    // index by height.
     let closed = sqlx::query!(
         r#"
-        UPDATE event SET to_seq = $3
-        WHERE chain_id = $1 AND from_block = $2 AND to_seq = 9223372036854775807
-        RETURNING to_block, from_seq, branch_epoch, block_hash, occurred_at, protocol, name,
-                  contract, transaction_hash, event_index, keys, data, decoded
+        UPDATE event
+        SET to_seq = ($3::bigint[])[array_position($2::bigint[], from_block)]
+        WHERE chain_id = $1 AND from_block BETWEEN $4 AND $5 AND from_block = ANY($2)
+          AND to_seq = 9223372036854775807
+        RETURNING from_block, to_block, from_seq, to_seq, branch_epoch, block_hash,
+                  occurred_at, protocol, name, contract, transaction_hash,
+                  event_index, keys, data, decoded
         "#,
         chain,
-        number,
-        to_seq,
+        &numbers,
+        &seqs,
+        numbers.iter().min(),
+        numbers.iter().max(),
     )
     .fetch_all(&mut **tx)
     .await?;
     Ok(closed
         .into_iter()
-        .map(|row| EventRow {
-            chain_id: chain.to_owned(),
-            ranges: Ranges {
-                from_block: number,
-                to_block: row.to_block,
-                from_seq: row.from_seq,
+        .map(|closed| {
+            let ranges = Ranges {
+                from_block: closed.from_block,
+                to_block: closed.to_block,
+                from_seq: closed.from_seq,
                 to_seq: OPEN,
-            },
-            branch_epoch: row.branch_epoch,
-            block_hash: row.block_hash,
-            occurred_at: row.occurred_at,
-            protocol: row.protocol,
-            name: row.name,
-            contract: row.contract,
-            transaction_hash: row.transaction_hash,
-            event_index: row.event_index,
-            keys: row.keys.concat(),
-            data: row.data.concat(),
-            decoded: row.decoded,
+            };
+            let row = EventRow {
+                chain_id: chain.to_owned(),
+                ranges,
+                branch_epoch: closed.branch_epoch,
+                block_hash: closed.block_hash,
+                occurred_at: closed.occurred_at,
+                protocol: closed.protocol,
+                name: closed.name,
+                contract: closed.contract,
+                transaction_hash: closed.transaction_hash,
+                event_index: closed.event_index,
+                keys: closed.keys.concat(),
+                data: closed.data.concat(),
+                decoded: closed.decoded,
+            };
+            (row, closed.to_seq)
         })
         .collect())
 }

@@ -125,14 +125,15 @@ pub async fn open(store: &Store, chain: &str) -> Result<Vec<MarketMetricsRow>, S
     .collect()
 }
 
-/// Standing rows that begin or end at a height: what a revert of its block undoes.
+/// Standing rows that begin or end at a height from `lowest` to `highest`: what reverts of the blocks there
+/// undo.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn touching(
     tx: &mut Transaction,
     chain: &str,
-    number: i64,
+    (lowest, highest): (i64, i64),
 ) -> Result<Vec<MarketMetricsRow>, StoreError> {
     sqlx::query_as!(
         MetricsRow,
@@ -142,10 +143,14 @@ pub async fn touching(
                price_usdc::text, tvl_usdc::text, absent
         FROM market_metrics
         WHERE chain_id = $1 AND to_seq = 9223372036854775807
-          AND (from_block = $2 OR (to_block = $2 AND to_block <> 9223372036854775807))
+          AND (
+              from_block BETWEEN $2 AND $3
+              OR (to_block BETWEEN $2 AND $3 AND to_block <> 9223372036854775807)
+          )
         "#,
         chain,
-        number,
+        lowest,
+        highest,
     )
     .fetch_all(&mut **tx)
     .await?

@@ -124,14 +124,15 @@ pub async fn open(store: &Store, chain: &str) -> Result<Vec<RiskScoreRow>, Store
     .collect()
 }
 
-/// Standing rows that begin or end at a height: what a revert of its block undoes.
+/// Standing rows that begin or end at a height from `lowest` to `highest`: what reverts of the blocks there
+/// undo.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn touching(
     tx: &mut Transaction,
     chain: &str,
-    number: i64,
+    (lowest, highest): (i64, i64),
 ) -> Result<Vec<RiskScoreRow>, StoreError> {
     sqlx::query_as!(
         ScoreRow,
@@ -140,10 +141,14 @@ pub async fn touching(
                occurred_at, formula, score, components, inputs, absent
         FROM risk_score
         WHERE chain_id = $1 AND to_seq = 9223372036854775807
-          AND (from_block = $2 OR (to_block = $2 AND to_block <> 9223372036854775807))
+          AND (
+              from_block BETWEEN $2 AND $3
+              OR (to_block BETWEEN $2 AND $3 AND to_block <> 9223372036854775807)
+          )
         "#,
         chain,
-        number,
+        lowest,
+        highest,
     )
     .fetch_all(&mut **tx)
     .await?
@@ -152,39 +157,61 @@ pub async fn touching(
     .collect()
 }
 
-/// Inserts a row. Scores come one at a time, since their lists of integers do not go through `unnest`.
+/// Inserts rows. Lists of integers go as text: `unnest` would take lists of lists apart.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn insert(tx: &mut Transaction, rows: &[RiskScoreRow]) -> Result<(), StoreError> {
-    for row in rows {
-        let absent = serde_json::to_value(&row.absent).map_err(|_| StoreError::Range("absent"))?;
-        sqlx::query!(
-            r#"
-            INSERT INTO risk_score (
-                chain_id, protocol, from_block, to_block, from_seq, to_seq, entry_seq,
-                block_hash, occurred_at, formula, score, components, inputs, absent
-            ) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
-            "#,
-            row.chain_id,
-            row.protocol,
-            row.ranges.from_block,
-            row.ranges.to_block,
-            row.ranges.from_seq,
-            row.ranges.to_seq,
-            row.entry_seq,
-            row.block_hash,
-            row.occurred_at,
-            row.formula,
-            row.score,
-            row.components.as_deref(),
-            row.inputs.as_deref(),
-            absent,
+    let absent: Vec<serde_json::Value> = rows
+        .iter()
+        .map(|row| serde_json::to_value(&row.absent))
+        .collect::<Result<_, _>>()
+        .map_err(|_| StoreError::Range("absent"))?;
+    let lists = |list: fn(&RiskScoreRow) -> &Option<Vec<i32>>| {
+        rows.iter().map(|row| list(row).as_deref().map(array_literal)).collect::<Vec<_>>()
+    };
+    sqlx::query!(
+        r#"
+        INSERT INTO risk_score (
+            chain_id, protocol, from_block, to_block, from_seq, to_seq, entry_seq,
+            block_hash, occurred_at, formula, score, components, inputs, absent
         )
-        .execute(&mut **tx)
-        .await?;
-    }
+        SELECT u.chain_id, u.protocol, u.from_block, u.to_block, u.from_seq, u.to_seq, u.entry_seq,
+               u.block_hash, u.occurred_at, u.formula, u.score, u.components::integer[],
+               u.inputs::integer[], u.absent
+        FROM unnest(
+            $1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[],
+            $7::bigint[], $8::bytea[], $9::timestamptz[], $10::text[], $11::smallint[],
+            $12::text[], $13::text[], $14::jsonb[]
+        ) AS u (
+            chain_id, protocol, from_block, to_block, from_seq, to_seq, entry_seq,
+            block_hash, occurred_at, formula, score, components, inputs, absent
+        )
+        "#,
+        &rows.iter().map(|row| row.chain_id.clone()).collect::<Vec<_>>(),
+        &rows.iter().map(|row| row.protocol.clone()).collect::<Vec<_>>(),
+        &rows.iter().map(|row| row.ranges.from_block).collect::<Vec<_>>(),
+        &rows.iter().map(|row| row.ranges.to_block).collect::<Vec<_>>(),
+        &rows.iter().map(|row| row.ranges.from_seq).collect::<Vec<_>>(),
+        &rows.iter().map(|row| row.ranges.to_seq).collect::<Vec<_>>(),
+        &rows.iter().map(|row| row.entry_seq).collect::<Vec<_>>(),
+        &rows.iter().map(|row| row.block_hash.clone()).collect::<Vec<_>>(),
+        &rows.iter().map(|row| row.occurred_at).collect::<Vec<_>>(),
+        &rows.iter().map(|row| row.formula.clone()).collect::<Vec<_>>(),
+        &rows.iter().map(|row| row.score).collect::<Vec<_>>() as &[Option<i16>],
+        &lists(|row| &row.components) as &[Option<String>],
+        &lists(|row| &row.inputs) as &[Option<String>],
+        &absent,
+    )
+    .execute(&mut **tx)
+    .await?;
     Ok(())
+}
+
+/// A list as the database spells it: `{1,2,3}`.
+fn array_literal(list: &[i32]) -> String {
+    let numbers: Vec<String> = list.iter().map(i32::to_string).collect();
+    format!("{{{}}}", numbers.join(","))
 }
 
 /// Closes rows, each given with the position that replaces it.
