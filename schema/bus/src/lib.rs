@@ -1,15 +1,17 @@
-//! The only code that names NATS: the stream of each chain, publishing to it, and being woken by it.
+//! The only code that names NATS: the streams of each chain, publishing to them, and being woken.
 //!
 //! The log is the only truth. The bus carries copies of facts and wakes workers; whoever needs order or
 //! completeness reads the log from a cursor. Publishing is at least once: a message id names the fact,
 //! and `Obsqra-Seq` its position.
 
+mod checkpoints;
 mod connect;
 mod error;
 mod publish;
 mod stream;
 mod wake;
 
+pub use checkpoints::CheckpointStream;
 pub use connect::{Bus, BusOptions, Secret};
 pub use error::BusError;
 pub use publish::{MAX_BATCH, Outgoing};

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use async_nats::jetstream::stream::{Config, DiscardPolicy, StorageType};
-use obsqra_events::chain_filter;
+use obsqra_events::chain_filters;
 use obsqra_types::{ChainId, Seq};
 
 use crate::{Bus, BusError};
@@ -82,7 +82,7 @@ impl ChainStream {
         let config = Config {
             name: self.name.clone(),
             description: Some(format!("copies of the log of {}", self.chain)),
-            subjects: vec![chain_filter(&self.chain)],
+            subjects: chain_filters(&self.chain),
             storage: StorageType::File,
             discard: DiscardPolicy::Old,
             max_age: limits.max_age,
