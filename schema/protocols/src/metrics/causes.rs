@@ -24,7 +24,9 @@ impl EventTally {
 
     pub(crate) fn add(&mut self, seq: Seq, content_hash: &Hash32) {
         self.digest.add_entry(seq, content_hash);
-        self.last = seq;
+        // Events that a block gained later stand further up in the log than those of blocks above it.
+        self.first = self.first.min(seq);
+        self.last = self.last.max(seq);
         self.count += 1;
     }
 

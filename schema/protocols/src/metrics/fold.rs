@@ -68,7 +68,7 @@ pub enum FoldError {
         /// Block handed over.
         found: BlockNumber,
     },
-    /// Positions do not rise along the log.
+    /// Positions do not rise from block to block and above their block, or events are out of order.
     #[error("block {block}: entry {found} does not stand after entry {last}")]
     SeqNotRising {
         /// Block handed over.
@@ -196,19 +196,11 @@ impl MetricFold {
 
     fn next_span(&self, input: &BlockInput<'_>) -> Result<Span, FoldError> {
         let block = input.block.number;
-        let mut last = self.span.map_or(Seq::BEFORE_FIRST, |span| span.tip.last_seq);
         if let Some(span) = self.span.filter(|span| block.previous() != Some(span.tip.block.number))
         {
             return Err(FoldError::NotConsecutive { tip: span.tip.block.number, found: block });
         }
-        for found in
-            std::iter::once(input.applied_seq).chain(input.events.iter().map(|event| event.0))
-        {
-            if found <= last {
-                return Err(FoldError::SeqNotRising { block, last, found });
-            }
-            last = found;
-        }
+        let last = self.positions_rise(input)?;
         let timestamp = input.block.timestamp;
         Ok(Span {
             first_block: self.span.map_or(block, |span| span.first_block),
@@ -221,6 +213,29 @@ impl MetricFold {
             },
             now: self.span.map_or(timestamp, |span| span.now.max(timestamp)),
         })
+    }
+
+    /// Blocks stand in the log in their order, and a block's events above it; events that it gained later
+    /// stand anywhere above. Within a block their own order counts. The highest position comes back.
+    fn positions_rise(&self, input: &BlockInput<'_>) -> Result<Seq, FoldError> {
+        let (block, applied) = (input.block.number, input.applied_seq);
+        let rising = |last: Seq, found: Seq| match found > last {
+            true => Ok(()),
+            false => Err(FoldError::SeqNotRising { block, last, found }),
+        };
+        rising(self.span.map_or(Seq::BEFORE_FIRST, |span| span.tip.applied_seq), applied)?;
+        let mut highest = applied;
+        let mut before = None;
+        for (seq, _, event) in input.events {
+            rising(applied, *seq)?;
+            if before.is_some_and(|(index, _)| event.index <= index) {
+                let last = before.map_or(applied, |(_, seq)| seq);
+                return Err(FoldError::SeqNotRising { block, last, found: *seq });
+            }
+            before = Some((event.index, *seq));
+            highest = highest.max(*seq);
+        }
+        Ok(highest)
     }
 
     fn now(&self) -> u64 {
