@@ -1,91 +1,128 @@
-//! A Starknet node over JSON-RPC. Answers are parsed into the types of the `starknet` crates; the
-//! transport is our own, because an answer's size is bounded here, a rate limit may come inside an
-//! HTTP 200, and an error must name node and block.
+//! A Starknet node over JSON-RPC.
+//!
+//! Which edition of the specification it speaks is asked once a session, in
+//! [`JsonRpcSource::open`]; what differs between editions is decided by that alone, never by how an
+//! answer happens to look. Blocks are parsed into lean types of our own ([`body`]), requests are
+//! built from the types of the `starknet` crates. A pre-confirmed block is never given out.
 
+mod body;
+mod felt;
+mod finality;
+mod range;
+mod transport;
+
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use obsqra_types::{BlockHash, BlockNumber, ChainId, Felt};
-use reqwest::header::RETRY_AFTER;
+use obsqra_types::{BlockHash, BlockNumber, ChainId};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::value::RawValue;
 use serde_json::{Value, json};
-use starknet::core::types::{
-    BlockHashAndNumber, BlockWithReceipts, MaybePreConfirmedBlockWithTxHashes,
-};
 use url::Url;
 
-use super::block::HeaderExtension;
-use super::{SourceBlock, SourceError};
+use self::body::BlockBody;
+use self::felt::HexFelt;
+use self::finality::FinalitySearch;
+use self::transport::{Said, Transport};
+use super::address::{Address, Socket};
+use super::{SourceBlock, SourceError, Spec};
 use crate::planner::BlockId;
 
-/// The largest answer read, in bytes. The largest blocks seen are below 10 MB.
-const MAX_ANSWER: usize = 64 << 20;
-/// Longest time to connect.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// JSON-RPC error of the specification: the block is not there.
 const BLOCK_NOT_FOUND: i64 = 24;
 /// JSON-RPC error of the specification: there are no blocks.
 const NO_BLOCKS: i64 = 32;
-/// What nodes and gateways answer, inside an HTTP 200, when they limit the rate.
-const RATE_LIMIT_CODES: [i64; 3] = [429, -32_005, -32_029];
+/// A block's status once it can no longer be reverted.
+const ACCEPTED_ON_L1: &str = "ACCEPTED_ON_L1";
 
 /// How to reach a node.
 #[derive(Clone, Debug)]
 pub struct JsonRpcOptions {
     /// Address; it may hold a key in its path or query and is never printed whole.
     pub url: Url,
-    /// How long one answer may take.
+    /// How long one answer may take, from connecting to its last byte.
     pub timeout: Duration,
 }
 
 /// A node.
 #[derive(Clone, Debug)]
 pub struct JsonRpcSource {
-    http: reqwest::Client,
-    url: Url,
-    name: String,
+    transport: Transport,
+    socket: Option<Address>,
+    // Shared by all clones: what one session learned holds for everything that asks in it.
+    spec: Arc<Mutex<Option<Spec>>>,
 }
 
-#[derive(Deserialize)]
-struct Answer<'a> {
-    #[serde(borrow)]
-    result: Option<&'a RawValue>,
-    error: Option<RpcError>,
+/// What a node says about itself.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Identity {
+    /// The chain it serves.
+    pub chain: ChainId,
+    /// The edition of the specification that it answers by.
+    pub spec: Spec,
 }
 
-#[derive(Deserialize)]
-struct RpcError {
-    code: i64,
-    message: String,
+/// A block without its transactions. A pre-confirmed one has no hash.
+#[derive(Debug, Deserialize)]
+struct HeaderBody {
+    block_hash: Option<HexFelt>,
+    block_number: Option<u64>,
+    status: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct HeadBody {
+    block_hash: HexFelt,
+    block_number: u64,
+}
+
+struct Header {
+    id: BlockId,
+    accepted_on_l1: bool,
 }
 
 impl JsonRpcSource {
-    /// Prepares to talk to a node; nothing is sent yet.
+    /// Prepares to talk to a node; nothing is sent yet. New heads are told at the same address, see
+    /// [`Self::with_socket`].
     ///
     /// # Errors
     /// When the address is not of HTTP.
     pub fn new(options: JsonRpcOptions) -> Result<Self, SourceError> {
-        let host = options.url.host_str().unwrap_or_default();
-        if !matches!(options.url.scheme(), "http" | "https") || host.is_empty() {
-            return Err(SourceError::Address(format!("{}:…", options.url.scheme())));
-        }
-        let port = options.url.port().map_or_else(String::new, |port| format!(":{port}"));
-        let name = format!("{}://{host}{port}", options.url.scheme());
-        let mut builder =
-            reqwest::Client::builder().timeout(options.timeout).connect_timeout(CONNECT_TIMEOUT);
-        if is_loopback(&options.url) {
-            // A proxy of the environment cannot reach this machine's own addresses.
-            builder = builder.no_proxy();
-        }
-        let http = builder.build().map_err(|error| SourceError::Address(error.to_string()))?;
-        Ok(Self { http, url: options.url, name })
+        let transport = Transport::new(options)?;
+        let socket = transport.address().socket(&Socket::Derived)?;
+        Ok(Self { transport, socket, spec: Arc::default() })
+    }
+
+    /// The same node with another place for new heads.
+    ///
+    /// # Errors
+    /// When the address is not of a WebSocket.
+    pub fn with_socket(self, socket: &Socket) -> Result<Self, SourceError> {
+        let socket = self.transport.address().socket(socket)?;
+        Ok(Self { socket, ..self })
     }
 
     /// The node's address without what may be secret.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.name
+        self.transport.address().name()
+    }
+
+    /// Where the node tells of new heads; `None` where that is off.
+    pub(super) fn socket(&self) -> Option<&Address> {
+        self.socket.as_ref()
+    }
+
+    /// Asks the node for its chain and its edition of the specification, which holds for what is asked
+    /// from then on.
+    ///
+    /// # Errors
+    /// [`SourceError::UnknownSpec`] for an edition that is not understood; else when an answer is
+    /// unusable.
+    pub async fn open(&self) -> Result<Identity, SourceError> {
+        let spec = self.ask_spec().await?;
+        let chain = self.chain_id().await?;
+        Ok(Identity { chain, spec })
     }
 
     /// The chain the node serves.
@@ -94,17 +131,38 @@ impl JsonRpcSource {
     /// When the answer is unusable.
     pub async fn chain_id(&self) -> Result<ChainId, SourceError> {
         let what = "starknet_chainId";
-        let felt: Felt = self.call(what, what, json!([])).await?;
+        let HexFelt(felt) = self.call(what, what, json!([])).await?;
         ChainId::from_felt(&felt).map_err(|error| self.unusable(what, &error))
     }
 
-    /// The specification the node answers by, such as `0.10.0`.
+    /// The edition of the specification that the node answers by; asked for when that was not
+    /// learned yet.
     ///
     /// # Errors
-    /// When the answer is unusable.
-    pub async fn spec_version(&self) -> Result<String, SourceError> {
+    /// As [`Self::open`].
+    pub async fn spec(&self) -> Result<Spec, SourceError> {
+        match self.known_spec() {
+            Some(spec) => Ok(spec),
+            None => self.ask_spec().await,
+        }
+    }
+
+    /// The edition that was learned last.
+    #[must_use]
+    pub fn known_spec(&self) -> Option<Spec> {
+        *self.spec.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn ask_spec(&self) -> Result<Spec, SourceError> {
         let what = "starknet_specVersion";
-        self.call(what, what, json!([])).await
+        let version: String = self.call(what, what, json!([])).await?;
+        let spec = Spec::parse(&version);
+        *self.spec.lock().unwrap_or_else(PoisonError::into_inner) = spec;
+        spec.ok_or_else(|| SourceError::UnknownSpec {
+            node: self.name().to_owned(),
+            found: self.transport.address().clean(&version),
+            known: Spec::known(),
+        })
     }
 
     /// The newest block; `None` for a node that has none yet.
@@ -113,16 +171,16 @@ impl JsonRpcSource {
     /// When the answer is unusable.
     pub async fn head(&self) -> Result<Option<BlockId>, SourceError> {
         let what = "starknet_blockHashAndNumber";
-        let found: Option<BlockHashAndNumber> = self.call_optional(what, what, json!([])).await?;
+        let found: Option<HeadBody> = self.call_optional(what, what, json!([])).await?;
         found.map(|head| self.block_id(what, head.block_number, head.block_hash)).transpose()
     }
 
     /// A height beyond 63 bits fits no log, and is an answer that cannot be used.
-    fn block_id(&self, what: &str, number: u64, hash: Felt) -> Result<BlockId, SourceError> {
+    fn block_id(&self, what: &str, number: u64, hash: HexFelt) -> Result<BlockId, SourceError> {
         if i64::try_from(number).is_err() {
             return Err(self.unusable(what, &format!("height {number} is out of range")));
         }
-        Ok(BlockId { number: BlockNumber(number), hash: BlockHash(hash) })
+        Ok(BlockId { number: BlockNumber(number), hash: BlockHash(hash.0) })
     }
 
     /// The hash at a height; `None` above the node's head.
@@ -130,36 +188,65 @@ impl JsonRpcSource {
     /// # Errors
     /// When the answer is unusable.
     pub async fn hash_at(&self, number: BlockNumber) -> Result<Option<BlockHash>, SourceError> {
-        let what = format!("hash of block {number}");
-        let id = json!({ "block_number": number.0 });
-        match self.header(&what, id).await? {
-            Some(found) if found.number != number => {
-                Err(self.unusable(&what, &format!("it is block {}", found.number)))
-            }
-            found => Ok(found.map(|id| id.hash)),
-        }
+        Ok(self.header_at(number).await?.map(|header| header.id.hash))
     }
 
-    /// The newest block accepted on L1; `None` when there is none.
+    /// The newest block accepted on L1 above `known`; `None` when there is none. Where the
+    /// specification has no tag for it, blocks up to `head` are searched by their status, at most
+    /// 64 of them, and what is found may be followed by more.
     ///
     /// # Errors
-    /// When the answer is unusable.
-    pub async fn finalized(&self) -> Result<Option<BlockId>, SourceError> {
-        self.header("newest block accepted on L1", json!("l1_accepted")).await
+    /// When an answer is unusable.
+    pub async fn finalized(
+        &self,
+        known: Option<BlockNumber>,
+        head: BlockNumber,
+    ) -> Result<Option<BlockId>, SourceError> {
+        let found = if self.spec().await?.has_l1_accepted_tag() {
+            let tagged = self.header("newest block accepted on L1", json!("l1_accepted")).await?;
+            tagged.map(|header| header.id)
+        } else {
+            self.search_finalized(known, head).await?
+        };
+        Ok(found.filter(|found| known.is_none_or(|known| found.number > known)))
     }
 
-    async fn header(&self, what: &str, id: Value) -> Result<Option<BlockId>, SourceError> {
-        let found: Option<MaybePreConfirmedBlockWithTxHashes> =
-            self.call_optional("starknet_getBlockWithTxHashes", what, json!([id])).await?;
-        match found {
-            None => Ok(None),
-            Some(MaybePreConfirmedBlockWithTxHashes::Block(block)) => {
-                self.block_id(what, block.block_number, block.block_hash).map(Some)
-            }
-            Some(MaybePreConfirmedBlockWithTxHashes::PreConfirmedBlock(_)) => {
-                Err(self.unusable(what, &"a pre-confirmed block"))
-            }
+    async fn search_finalized(
+        &self,
+        known: Option<BlockNumber>,
+        head: BlockNumber,
+    ) -> Result<Option<BlockId>, SourceError> {
+        let mut search = FinalitySearch::new(known, head);
+        let mut newest = None;
+        while let Some(height) = search.next() {
+            let header = self.header_at(height).await?.filter(|header| header.accepted_on_l1);
+            search.learn(height, header.is_some());
+            newest = header.map(|header| header.id).or(newest);
         }
+        Ok(newest)
+    }
+
+    async fn header_at(&self, number: BlockNumber) -> Result<Option<Header>, SourceError> {
+        let what = format!("hash of block {number}");
+        match self.header(&what, json!({ "block_number": number.0 })).await? {
+            Some(found) if found.id.number != number => {
+                Err(self.unusable(&what, &format!("it is block {}", found.id.number)))
+            }
+            found => Ok(found),
+        }
+    }
+
+    async fn header(&self, what: &str, id: Value) -> Result<Option<Header>, SourceError> {
+        let found: Option<HeaderBody> =
+            self.call_optional("starknet_getBlockWithTxHashes", what, json!([id])).await?;
+        let Some(body) = found else {
+            return Ok(None);
+        };
+        let (Some(hash), Some(number)) = (body.block_hash, body.block_number) else {
+            return Err(self.unusable(what, &"a pre-confirmed block"));
+        };
+        let accepted_on_l1 = body.status.as_deref() == Some(ACCEPTED_ON_L1);
+        Ok(Some(Header { id: self.block_id(what, number, hash)?, accepted_on_l1 }))
     }
 
     /// A whole block.
@@ -169,19 +256,16 @@ impl JsonRpcSource {
     pub async fn block(&self, number: BlockNumber) -> Result<SourceBlock, SourceError> {
         let what = format!("block {number}");
         let params = json!([{ "block_number": number.0 }]);
-        let body = self.post("starknet_getBlockWithReceipts", &what, params).await?;
-        let result = self
-            .result(&what, &body)?
-            .ok_or_else(|| SourceError::NoBlock { node: self.name.clone(), number })?;
-        let block: BlockWithReceipts =
-            serde_json::from_str(result.get()).map_err(|error| self.unusable(&what, &error))?;
-        let extension: HeaderExtension =
-            serde_json::from_str(result.get()).map_err(|error| self.unusable(&what, &error))?;
-        if block.block_number != number.0 {
-            let other = format!("it is block {}", block.block_number);
-            return Err(self.unusable(&what, &other));
+        let body: BlockBody = self
+            .call_optional("starknet_getBlockWithReceipts", &what, params)
+            .await?
+            .ok_or_else(|| SourceError::NoBlock { node: self.name().to_owned(), number })?;
+        match body.block_number {
+            Some(other) if other != number.0 => {
+                Err(self.unusable(&what, &format!("it is block {other}")))
+            }
+            _ => body.assemble().map_err(|problem| self.unusable(&what, &problem)),
         }
-        SourceBlock::assemble(block, extension).map_err(|problem| self.unusable(&what, &problem))
     }
 
     async fn call<T: DeserializeOwned>(
@@ -195,103 +279,21 @@ impl JsonRpcSource {
             .ok_or_else(|| self.unusable(what, &"no result"))
     }
 
+    /// `None` for a block that is not there.
     async fn call_optional<T: DeserializeOwned>(
         &self,
         method: &str,
         what: &str,
         params: Value,
     ) -> Result<Option<T>, SourceError> {
-        let body = self.post(method, what, params).await?;
-        self.result(what, &body)?
-            .map(|result| {
-                serde_json::from_str(result.get()).map_err(|error| self.unusable(what, &error))
-            })
-            .transpose()
-    }
-
-    fn result<'a>(&self, what: &str, body: &'a [u8]) -> Result<Option<&'a RawValue>, SourceError> {
-        let answer: Answer<'a> =
-            serde_json::from_slice(body).map_err(|error| self.unusable(what, &error))?;
-        match (answer.result, answer.error) {
-            (_, Some(error)) if [BLOCK_NOT_FOUND, NO_BLOCKS].contains(&error.code) => Ok(None),
-            (_, Some(error)) if RATE_LIMIT_CODES.contains(&error.code) => Err(SourceError::Busy {
-                node: self.name.clone(),
-                what: what.to_owned(),
-                status: error.message,
-                retry_after: None,
-            }),
-            (_, Some(error)) => {
-                let problem = format!("error {}: {}", error.code, error.message);
-                Err(self.unusable(what, &problem))
-            }
-            (Some(result), None) => Ok(Some(result)),
-            (None, None) => Err(self.unusable(what, &"neither result nor error")),
+        match self.transport.ask(method, what, params).await? {
+            Said::Result(result) => Ok(Some(result)),
+            Said::Error(error) if [BLOCK_NOT_FOUND, NO_BLOCKS].contains(&error.code) => Ok(None),
+            Said::Error(error) => Err(self.unusable(what, &error)),
         }
-    }
-
-    async fn post(&self, method: &str, what: &str, params: Value) -> Result<Vec<u8>, SourceError> {
-        let request = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
-        let mut response = self
-            .http
-            .post(self.url.clone())
-            .json(&request)
-            .send()
-            .await
-            .map_err(|error| self.unreachable(what, error))?;
-        let status = response.status();
-        if status.as_u16() == 429 || status.is_server_error() {
-            return Err(SourceError::Busy {
-                node: self.name.clone(),
-                what: what.to_owned(),
-                status: format!("HTTP {}", status.as_u16()),
-                retry_after: retry_after(&response),
-            });
-        }
-        if !status.is_success() {
-            return Err(self.unusable(what, &format!("HTTP {}", status.as_u16())));
-        }
-        let mut body = Vec::new();
-        while let Some(chunk) =
-            response.chunk().await.map_err(|error| self.unreachable(what, error))?
-        {
-            if body.len() + chunk.len() > MAX_ANSWER {
-                return Err(self.unusable(what, &format!("longer than {MAX_ANSWER} bytes")));
-            }
-            body.extend_from_slice(&chunk);
-        }
-        Ok(body)
-    }
-
-    fn unreachable(&self, what: &str, error: reqwest::Error) -> SourceError {
-        // The address may hold a key: it is taken out of the error's text.
-        let error = error.without_url();
-        let mut problem = error.to_string();
-        if let Some(source) = std::error::Error::source(&error) {
-            problem = format!("{problem}: {source}");
-        }
-        SourceError::Unreachable { node: self.name.clone(), what: what.to_owned(), problem }
     }
 
     fn unusable(&self, what: &str, problem: &dyn std::fmt::Display) -> SourceError {
-        SourceError::Unusable {
-            node: self.name.clone(),
-            what: what.to_owned(),
-            problem: problem.to_string(),
-        }
+        self.transport.unusable(what, problem)
     }
-}
-
-fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(url::Host::Ipv4(address)) => address.is_loopback(),
-        Some(url::Host::Ipv6(address)) => address.is_loopback(),
-        Some(url::Host::Domain(name)) => name == "localhost",
-        None => false,
-    }
-}
-
-/// `Retry-After` in seconds; the form with a date is not used by nodes and is passed over.
-fn retry_after(response: &reqwest::Response) -> Option<Duration> {
-    let value = response.headers().get(RETRY_AFTER)?.to_str().ok()?;
-    value.trim().parse().ok().map(Duration::from_secs)
 }
