@@ -1,19 +1,31 @@
 //! What goes wrong on purpose: faults that tests inject and scripts list.
 //!
 //! A fault waits for calls within its scope and is used up by them, the oldest first. Faults change what a
-//! client sees, never the chain; a competing chain is made with `DevNode::reorg`.
+//! client sees, never the chain; a competing chain is made with `DevNode::reorg`. A fault of the WebSocket
+//! waits for notices of `starknet_subscribeNewHeads` and is not used up by calls.
+
+mod spoil;
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
 use serde::Deserialize;
 
-/// Longest hang, in milliseconds.
+/// Longest hang or drip, in milliseconds.
 pub const MAX_HANG_MILLIS: u64 = 120_000;
+
+/// Longest padding, in bytes.
+pub const MAX_PADDING_BYTES: u64 = 128 * 1024 * 1024;
+
+/// Most pieces of a drip.
+pub const MAX_DRIP_PIECES: u32 = 10_000;
+
+/// The method under whose name a notice of a new block waits for faults.
+pub const NEW_HEADS_NOTICE: &str = "starknet_subscriptionNewHeads";
 
 /// One thing that goes wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Fault {
     /// `starknet_chainId` answers with this name.
     WrongChainId(String),
@@ -24,30 +36,91 @@ pub enum Fault {
     },
     /// HTTP 500 with a text body.
     ServerError,
+    /// HTTP 503 with a text body.
+    ServiceUnavailable,
     /// HTTP 200 with a JSON-RPC error of code 429.
     RateLimitedInBody,
     /// HTTP 200 with a body that is no JSON.
     GarbageBody,
+    /// HTTP 200 with a page of HTML that says so in its content type.
+    HtmlBody,
+    /// HTTP 200 with nothing in it.
+    EmptyBody,
+    /// HTTP 200 with the body `{}`.
+    EmptyObject,
+    /// The result is `null`.
+    NullResult,
+    /// The body ends in the middle, and its length says that this is all.
+    TruncatedJson,
     /// The connection ends in the middle of the body.
     TruncatedBody,
+    /// The connection ends after the headers.
+    ClosedBeforeBody,
+    /// The connection is reset in place of an answer.
+    ConnectionReset,
     /// The answer comes after this time, at most two minutes.
     Hang {
         /// How long, in milliseconds.
         millis: u64,
     },
+    /// The body comes in pieces, with a pause before each; at most two minutes in all.
+    SlowDrip {
+        /// How many pieces, at most [`MAX_DRIP_PIECES`].
+        pieces: u32,
+        /// The pause, in milliseconds.
+        pause_millis: u64,
+    },
     /// The block names another parent.
     WrongParentHash,
+    /// The block has another hash than the one it has.
+    WrongHash,
+    /// Every second answer, the first one included, gives the block another hash.
+    AlternatingHash,
+    /// The answer is about the block that lies so many above the one asked for, or below it.
+    NeighbourBlock {
+        /// How far above; negative is below.
+        above: i64,
+    },
+    /// The node says that it has no such block.
+    BlockMissing,
     /// A transaction of the block has a type that nobody knows.
     UnknownTransactionType,
     /// The block has a member that nobody knows; a client should not mind.
     UnknownField,
+    /// An event has a member that nobody knows; a client should not mind.
+    UnknownEventMember,
     /// The receipts of the block have no list of events.
     MissingEvents,
+    /// The last event of the block is left out.
+    LostEvent,
+    /// The first event of the block stands there twice.
+    DuplicateEvent,
+    /// A key of the first event is the field's prime, one more than a felt can be. Some client libraries
+    /// reduce it and find nothing wrong.
+    FeltOutOfRange,
+    /// The header has no counts and commitments, as before spec 0.10.
+    MissingCommitments,
+    /// The first event's data is longer by so many bytes of JSON.
+    LongEventData {
+        /// How much longer, in bytes; at most [`MAX_PADDING_BYTES`].
+        bytes: u64,
+    },
+    /// The block has a member of so many bytes that nobody knows; a client should not mind.
+    Padding {
+        /// How long, in bytes; at most [`MAX_PADDING_BYTES`].
+        bytes: u64,
+    },
     /// `starknet_blockNumber` and `starknet_blockHashAndNumber` answer with an older block.
     HeadBackwards {
         /// How many blocks older.
         blocks: u64,
     },
+    /// The WebSocket ends in place of a notice.
+    WebSocketDrop,
+    /// The WebSocket stays open, and no notice comes from now on.
+    WebSocketSilence,
+    /// A frame that is no JSON comes in place of a notice.
+    WebSocketGarbage,
 }
 
 /// Which calls a fault waits for.
@@ -95,19 +168,32 @@ pub struct ScriptedFault {
 /// The faults that still wait.
 #[derive(Debug, Default)]
 pub struct Faults {
-    waiting: Mutex<VecDeque<ScriptedFault>>,
+    waiting: Mutex<VecDeque<Waiting>>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    scripted: ScriptedFault,
+    left: u32,
+}
+
+impl Waiting {
+    fn new(scripted: ScriptedFault) -> Self {
+        Self { left: scripted.scope.times, scripted }
+    }
 }
 
 impl Faults {
     /// Faults of a script, in its order.
     pub(crate) fn scripted(faults: Vec<ScriptedFault>) -> Self {
-        Self { waiting: Mutex::new(faults.into()) }
+        let meant = faults.into_iter().filter(|scripted| scripted.scope.times > 0);
+        Self { waiting: Mutex::new(meant.map(Waiting::new).collect()) }
     }
 
     /// Adds a fault behind those that wait.
     pub fn inject(&self, fault: Fault, scope: FaultScope) {
         if scope.times > 0 {
-            self.lock().push_back(ScriptedFault { fault, scope });
+            self.lock().push_back(Waiting::new(ScriptedFault { fault, scope }));
         }
     }
 
@@ -118,23 +204,27 @@ impl Faults {
 
     /// How many calls are still to be spoiled.
     pub fn pending(&self) -> u64 {
-        self.lock().iter().map(|waiting| u64::from(waiting.scope.times)).sum()
+        self.lock().iter().map(|waiting| u64::from(waiting.left)).sum()
     }
 
     /// Takes the first fault that waits for such a call.
     pub(crate) fn take(&self, method: &str, height: Option<u64>) -> Option<Fault> {
         let mut waiting = self.lock();
-        let index = waiting.iter().position(|entry| entry.applies_to(method, height))?;
+        let index = waiting.iter().position(|entry| entry.scripted.applies_to(method, height))?;
         let entry = waiting.get_mut(index)?;
-        entry.scope.times = entry.scope.times.saturating_sub(1);
-        let fault = entry.fault.clone();
-        if entry.scope.times == 0 {
+        let taken = entry.scripted.scope.times - entry.left;
+        entry.left = entry.left.saturating_sub(1);
+        let fault = entry.scripted.fault.clone();
+        if entry.left == 0 {
             waiting.remove(index);
         }
-        Some(fault)
+        match fault {
+            Fault::AlternatingHash if taken % 2 == 1 => None,
+            other => Some(other),
+        }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<ScriptedFault>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, VecDeque<Waiting>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -155,76 +245,41 @@ impl Fault {
             Self::HeadBackwards { .. } => {
                 matches!(method, "starknet_blockNumber" | "starknet_blockHashAndNumber")
             }
-            Self::WrongParentHash | Self::UnknownField => {
-                method.starts_with("starknet_getBlockWith")
-            }
+            Self::WrongParentHash
+            | Self::WrongHash
+            | Self::AlternatingHash
+            | Self::NeighbourBlock { .. }
+            | Self::BlockMissing
+            | Self::MissingCommitments
+            | Self::Padding { .. }
+            | Self::UnknownField => method.starts_with("starknet_getBlockWith"),
             Self::UnknownTransactionType => {
                 matches!(method, "starknet_getBlockWithReceipts" | "starknet_getBlockWithTxs")
             }
-            Self::MissingEvents => method == "starknet_getBlockWithReceipts",
+            Self::MissingEvents
+            | Self::LostEvent
+            | Self::DuplicateEvent
+            | Self::FeltOutOfRange
+            | Self::UnknownEventMember
+            | Self::LongEventData { .. } => method == "starknet_getBlockWithReceipts",
+            Self::WebSocketDrop | Self::WebSocketSilence | Self::WebSocketGarbage => {
+                method == NEW_HEADS_NOTICE
+            }
             Self::TooManyRequests { .. }
             | Self::ServerError
+            | Self::ServiceUnavailable
             | Self::RateLimitedInBody
             | Self::GarbageBody
+            | Self::HtmlBody
+            | Self::EmptyBody
+            | Self::EmptyObject
+            | Self::NullResult
+            | Self::TruncatedJson
             | Self::TruncatedBody
-            | Self::Hang { .. } => true,
+            | Self::ClosedBeforeBody
+            | Self::ConnectionReset
+            | Self::SlowDrip { .. }
+            | Self::Hang { .. } => method != NEW_HEADS_NOTICE,
         }
     }
-
-    /// Changes the body of a block as the fault says; other faults leave it alone.
-    pub(crate) fn spoil_block(&self, body: Vec<u8>) -> Vec<u8> {
-        match self {
-            Self::WrongParentHash => with_other_parent(&body),
-            Self::UnknownTransactionType => replace(
-                &body,
-                b"{\"type\":\"INVOKE\"",
-                b"{\"type\":\"CONJURE\"",
-                Occurrences::First,
-            ),
-            Self::UnknownField => replace(
-                &body,
-                b"{\"status\":",
-                b"{\"unheard_of\":{\"of\":[1]},\"status\":",
-                Occurrences::First,
-            ),
-            Self::MissingEvents => {
-                replace(&body, b"\"events\":[", b"\"left_out\":[", Occurrences::All)
-            }
-            _ => body,
-        }
-    }
-}
-
-/// Puts another hash in the place of the parent's.
-fn with_other_parent(body: &[u8]) -> Vec<u8> {
-    const MEMBER: &[u8] = b"\"parent_hash\":\"";
-    let found =
-        body.windows(MEMBER.len()).position(|window| window == MEMBER).map(|at| at + MEMBER.len());
-    let Some((before, value)) = found.and_then(|at| body.split_at_checked(at)) else {
-        return body.to_vec();
-    };
-    let length = value.iter().position(|byte| *byte == b'"').unwrap_or(0);
-    [before, b"0xbad", value.get(length..).unwrap_or_default()].concat()
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Occurrences {
-    First,
-    All,
-}
-
-fn replace(body: &[u8], from: &[u8], to: &[u8], which: Occurrences) -> Vec<u8> {
-    let mut out = Vec::with_capacity(body.len() + to.len());
-    let mut rest = body;
-    while let Some(at) = rest.windows(from.len()).position(|window| window == from) {
-        let (before, after) = rest.split_at(at);
-        out.extend_from_slice(before);
-        out.extend_from_slice(to);
-        rest = after.get(from.len()..).unwrap_or_default();
-        if which == Occurrences::First {
-            break;
-        }
-    }
-    out.extend_from_slice(rest);
-    out
 }

@@ -1,29 +1,34 @@
-//! The node: a chain under production behind an HTTP server.
+//! The node: a chain under production behind a server.
 //!
-//! The server answers as soon as block 0 is sealed. Up to `blocks` blocks follow as fast as they can be
-//! sealed, then one after the other at `blocks_per_second`. Whoever changes the chain holds it, so
-//! production, `push_blocks` and `reorg` never mix.
+//! The server answers as soon as block 0 is there. Up to `blocks` blocks follow as fast as they can be
+//! made, then one after the other at `blocks_per_second`. Whoever changes the chain holds it, so
+//! production, `push_blocks`, `reorg` and `switch_to` never mix.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-use crate::chain::ledger::{Head, Ledger, Served};
+use crate::chain::block::Origin;
+use crate::chain::ledger::{Head, Ledger};
 use crate::chain::producer::Chain;
+use crate::chain::store::Tail;
+use crate::dna::{self, DnaFaults, DnaSettings};
 use crate::faults::{Faults, ScriptedFault};
 use crate::recorded::RecordedError;
-use crate::rpc::{Context, Server, router};
+use crate::rpc::{Context, Server};
 use crate::seeded::BlockTruth;
+use crate::serving::{Bound, Serving, bind};
+use crate::spec::{FeltSpelling, LastPage, Spec, Style};
+use crate::twin::Following;
 
 /// Time that running answers get to finish when the node stops.
-const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Fastest pace after the first blocks.
 const MAX_BLOCKS_PER_SECOND: f64 = 1_000.0;
@@ -37,6 +42,13 @@ pub enum Source {
     Seeded {
         /// Its seed.
         seed: u64,
+    },
+    /// Blocks for load, made on the fly; nothing in them is true to a protocol.
+    Light {
+        /// Its seed.
+        seed: u64,
+        /// Events in each block.
+        events_per_block: u32,
     },
 }
 
@@ -55,6 +67,18 @@ pub struct DevNodeOptions {
     pub l1_lag: u64,
     /// Faults to begin with.
     pub faults: Vec<ScriptedFault>,
+    /// The specification it answers by.
+    pub spec: Spec,
+    /// Whether the last page of events has a `continuation_token` of null in place of none.
+    pub null_tokens: bool,
+    /// Whether felts are written with leading zeros, 64 digits long.
+    pub padded_felts: bool,
+    /// How many blocks older than its newest one the node's head is.
+    pub lag: u64,
+    /// Address of the DNA stream; port 0 takes a free one, `None` serves none.
+    pub dna_listen: Option<SocketAddr>,
+    /// How the DNA stream is served.
+    pub dna: DnaSettings,
 }
 
 impl DevNodeOptions {
@@ -67,6 +91,22 @@ impl DevNodeOptions {
             blocks_per_second: 1.0,
             l1_lag: 50,
             faults: Vec::new(),
+            spec: Spec::default(),
+            null_tokens: false,
+            padded_felts: false,
+            lag: 0,
+            dna_listen: None,
+            dna: DnaSettings::default(),
+        }
+    }
+
+    /// A light chain, all of its blocks at once.
+    pub fn light(seed: u64, events_per_block: u32, blocks: u64) -> Self {
+        Self {
+            source: Source::Light { seed, events_per_block },
+            blocks,
+            blocks_per_second: 0.0,
+            ..Self::seeded(0)
         }
     }
 
@@ -79,6 +119,13 @@ impl DevNodeOptions {
             ..Self::seeded(0)
         }
     }
+}
+
+/// How a node writes, from its options.
+pub(crate) fn style(spec: Spec, null_tokens: bool, padded_felts: bool) -> Style {
+    let felts = if padded_felts { FeltSpelling::Padded } else { FeltSpelling::Short };
+    let last_page = if null_tokens { LastPage::NullToken } else { LastPage::NoToken };
+    Style { spec, felts, last_page }
 }
 
 /// Why a node does not start or does not do as asked.
@@ -119,6 +166,16 @@ pub enum DevNodeError {
         /// Blocks there are.
         blocks: u64,
     },
+    /// A branch does not fit on the chain.
+    #[error(
+        "the branch from height {from} on does not fit: block {} is another one than below the branch; \
+         prepare it again, or switch back first",
+        from.saturating_sub(1)
+    )]
+    ForeignBranch {
+        /// Height of the branch's first block.
+        from: u64,
+    },
     /// A task of the node ended in a panic.
     #[error("a task of the development node failed: {0}")]
     Task(#[from] tokio::task::JoinError),
@@ -127,47 +184,82 @@ pub enum DevNodeError {
 /// A running node.
 #[derive(Debug)]
 pub struct DevNode {
-    shared: Arc<Shared>,
-    address: SocketAddr,
-    tasks: Vec<JoinHandle<()>>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) serving: Serving,
+    tasks: Mutex<Vec<JoinHandle<()>>>,
+    dna_address: Option<SocketAddr>,
+    dna_faults: Arc<DnaFaults>,
 }
 
 #[derive(Debug)]
-struct Shared {
+pub(crate) struct Shared {
     chain: Mutex<Chain>,
-    server: Arc<Server>,
+    pub(crate) server: Arc<Server>,
     head: watch::Sender<Option<Head>>,
+    pub(crate) following: Mutex<Option<Following>>,
 }
 
 impl DevNode {
     /// Binds the address, makes block 0 and starts to serve and to produce.
     pub async fn start(options: DevNodeOptions) -> Result<Self, DevNodeError> {
         let pace = pace(options.blocks_per_second)?;
-        let listen = options.listen;
-        let listener = TcpListener::bind(listen)
-            .await
-            .map_err(|source| DevNodeError::Listen { listen, source })?;
-        let address =
-            listener.local_addr().map_err(|source| DevNodeError::Listen { listen, source })?;
+        let bound = bind(options.listen).await?;
         let chain = open(options.source).await?;
-        let server = Arc::new(Server {
-            context: Context { ledger: Ledger::new(options.l1_lag), chain_id: chain.chain_id() },
-            faults: Arc::new(Faults::scripted(options.faults)),
-            stop: CancellationToken::new(),
-        });
-        let shared =
-            Arc::new(Shared { chain: Mutex::new(chain), server, head: watch::Sender::new(None) });
+        let ledger = Ledger::new(chain.empty_store(), options.l1_lag, options.lag);
+        let style = style(options.spec, options.null_tokens, options.padded_felts);
+        let shared = Shared::new(chain, ledger, style, options.faults);
         Shared::extend(&shared, 1).await?;
-        let tasks = vec![
-            tokio::spawn(serve(listener, Arc::clone(&shared.server))),
-            tokio::spawn(produce(Arc::clone(&shared), options.blocks, pace)),
-        ];
-        Ok(Self { shared, address, tasks })
+        let mut node = Self::over(shared, bound);
+        if let Some(listen) = options.dna_listen {
+            let serving = dna::Serving {
+                server: Arc::clone(&node.shared.server),
+                heads: node.shared.head.subscribe(),
+                faults: Arc::clone(&node.dna_faults),
+                settings: options.dna,
+            };
+            let (address, task) = dna::serve(listen, serving).await?;
+            node.dna_address = Some(address);
+            node.keep(task);
+        }
+        node.keep(tokio::spawn(produce(Arc::clone(&node.shared), options.blocks, pace)));
+        Ok(node)
+    }
+
+    /// Serves a chain that has a block already.
+    pub(crate) fn over(shared: Arc<Shared>, bound: Bound) -> Self {
+        let serving = Serving::start(bound, Arc::clone(&shared.server));
+        Self {
+            shared,
+            serving,
+            tasks: Mutex::default(),
+            dna_address: None,
+            dna_faults: Arc::default(),
+        }
+    }
+
+    /// Waits for a task when the node stops.
+    pub(crate) fn keep(&self, task: JoinHandle<()>) {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).push(task);
     }
 
     /// Where the node answers.
     pub fn url(&self) -> String {
-        format!("http://{}/", self.address)
+        format!("http://{}/", self.serving.address())
+    }
+
+    /// Where the node answers over a WebSocket.
+    pub fn ws_url(&self) -> String {
+        format!("ws://{}/ws", self.serving.address())
+    }
+
+    /// Where the DNA stream is served, if it is.
+    pub fn dna_url(&self) -> Option<String> {
+        self.dna_address.map(|address| format!("http://{address}"))
+    }
+
+    /// Faults of the DNA stream to inject.
+    pub fn dna_faults(&self) -> &DnaFaults {
+        &self.dna_faults
     }
 
     /// The chain's name.
@@ -188,17 +280,54 @@ impl DevNode {
         debug_assert!(reached.is_ok());
     }
 
+    /// Waits until so many blocks are there, shown or not, or all that a recording has.
+    pub(crate) async fn wait_for_blocks(&self, count: u64) {
+        let ledger = &self.shared.server.context.ledger;
+        let length = self.shared.source_chain().length();
+        let wanted = length.map_or(count, |length| length.min(count));
+        let reached = self.shared.heads().wait_for(|_| ledger.length() >= wanted).await.is_ok();
+        // The sender lives as long as `self`, so waiting cannot fail.
+        debug_assert!(reached);
+    }
+
     /// Makes so many blocks at once and waits for them. Fewer than asked for only at a recording's end.
+    /// A node that follows another one goes its own way from then on.
     pub async fn push_blocks(&self, count: u64) -> Result<Option<Head>, DevNodeError> {
+        Shared::stop_following(&self.shared).await?;
         Shared::extend(&self.shared, count).await?;
         Ok(self.head())
     }
 
-    /// Replaces the top `depth` blocks by `new_len` others with other hashes.
-    pub async fn reorg(&self, depth: u64, new_len: u64) -> Result<Option<Head>, DevNodeError> {
-        let shared = Arc::clone(&self.shared);
-        tokio::task::spawn_blocking(move || shared.reorg(depth, new_len)).await??;
-        Ok(self.head())
+    /// From now on this block and those below it are accepted on L1, whatever the lag says.
+    pub fn finalize(&self, number: u64) {
+        self.shared.server.context.ledger.finalize(number);
+        self.shared.tell_head();
+    }
+
+    /// From now on the node's head is so many blocks older than its newest one.
+    pub fn set_lag(&self, blocks: u64) {
+        self.shared.server.context.ledger.set_lag(blocks);
+        self.shared.tell_head();
+    }
+
+    /// How often a method was called.
+    pub fn calls(&self, method: &str) -> u64 {
+        self.shared.server.calls.of(method)
+    }
+
+    /// Waits until a method was called so often. A method that the node does not know never is.
+    pub async fn wait_for_calls(&self, method: &str, count: u64) {
+        self.shared.server.calls.wait_for(method, count).await;
+    }
+
+    /// How many blocks stand in memory: of a light chain a few, else all of them.
+    pub fn blocks_in_memory(&self) -> usize {
+        self.shared.server.context.ledger.held()
+    }
+
+    /// WebSockets that are open.
+    pub fn open_websockets(&self) -> usize {
+        self.shared.server.open_websockets()
     }
 
     /// Faults to inject.
@@ -214,8 +343,8 @@ impl DevNode {
     /// The height on its own chain of a recorded block.
     pub fn recorded_number(&self, number: u64) -> Option<u64> {
         match self.shared.server.context.ledger.by_number(number)?.block.origin {
-            crate::chain::block::Origin::Recorded { number } => Some(number),
-            crate::chain::block::Origin::Seeded => None,
+            Origin::Recorded { number } => Some(number),
+            Origin::Seeded | Origin::Light => None,
         }
     }
 
@@ -225,15 +354,27 @@ impl DevNode {
     }
 
     /// Stops: no new block, no new connection; running answers get five seconds.
-    pub async fn stop(mut self) {
+    pub async fn stop(self) {
+        self.end().await;
+    }
+
+    /// The same for a node that others still hold.
+    pub(crate) async fn end(&self) {
         self.shared.server.stop.cancel();
-        for mut task in std::mem::take(&mut self.tasks) {
-            match tokio::time::timeout(STOP_TIMEOUT, &mut task).await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => tracing::error!(%error, "a task of the development node failed"),
-                Err(_) => task.abort(),
-            }
+        self.serving.close().await;
+        let tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
+        for task in tasks {
+            end_task(task).await;
         }
+    }
+}
+
+/// Waits a bounded time for a task that was told to stop.
+pub(crate) async fn end_task(mut task: JoinHandle<()>) {
+    match tokio::time::timeout(STOP_TIMEOUT, &mut task).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::error!(%error, "a task of the development node failed"),
+        Err(_) => task.abort(),
     }
 }
 
@@ -245,55 +386,59 @@ impl Drop for DevNode {
 }
 
 impl Shared {
-    fn chain(&self) -> MutexGuard<'_, Chain> {
+    pub(crate) fn new(
+        chain: Chain,
+        ledger: Ledger,
+        style: Style,
+        faults: Vec<ScriptedFault>,
+    ) -> Arc<Self> {
+        let (head, heads) = watch::channel(ledger.head());
+        let context = Context { ledger, chain_id: chain.chain_id(), style };
+        let server = Arc::new(Server::new(context, faults, heads));
+        Arc::new(Self { chain: Mutex::new(chain), server, head, following: Mutex::default() })
+    }
+
+    /// Holds the chain.
+    pub(crate) fn chain(&self) -> MutexGuard<'_, Chain> {
         self.chain.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Seals and serves so many more blocks; how many there were.
+    pub(crate) fn heads(&self) -> watch::Receiver<Option<Head>> {
+        self.head.subscribe()
+    }
+
+    /// Makes and serves so many more blocks; how many there were.
     async fn extend(shared: &Arc<Self>, count: u64) -> Result<u64, DevNodeError> {
         let shared = Arc::clone(shared);
         Ok(tokio::task::spawn_blocking(move || {
             let mut chain = shared.chain();
+            let first = chain.next_number();
+            // Sealed blocks are shown one by one, light ones cost nothing.
+            let at_a_time = if chain.is_light() { count } else { 1 };
             let mut made = 0;
             while made < count && !shared.server.stop.is_cancelled() {
-                let Some(produced) = chain.next_block() else {
+                let from = chain.next_number();
+                let blocks = chain.next_blocks(at_a_time);
+                if chain.next_number() == from {
                     break;
-                };
-                let number = produced.block.number;
-                shared.publish(number, vec![Served::new(produced)]);
-                made += 1;
+                }
+                shared.publish(from, blocks);
+                made = chain.next_number() - first;
             }
             made
         })
         .await?)
     }
 
-    fn publish(&self, from: u64, blocks: Vec<Arc<Served>>) {
-        let ledger = &self.server.context.ledger;
-        ledger.replace_from(from, blocks);
-        self.head.send_replace(ledger.head());
+    /// Puts blocks in place of everything from a height on, which comes back.
+    pub(crate) fn publish(&self, from: u64, blocks: Tail) -> Tail {
+        let replaced = self.server.context.ledger.replace_from(from, blocks);
+        self.tell_head();
+        replaced
     }
 
-    fn reorg(&self, depth: u64, new_len: u64) -> Result<(), DevNodeError> {
-        let mut chain = self.chain();
-        let ledger = &self.server.context.ledger;
-        let blocks = ledger.head().map_or(0, |head| head.number + 1);
-        let refused = DevNodeError::ReorgDepth { depth, blocks };
-        if depth == 0 || depth >= blocks {
-            return Err(refused);
-        }
-        let from = blocks - depth;
-        let wanted = from.saturating_add(new_len);
-        if let Some(length) = chain.length().filter(|length| wanted > *length) {
-            return Err(DevNodeError::RecordingEnds { length, wanted });
-        }
-        let Some(parent) = ledger.by_number(from - 1) else {
-            return Err(refused);
-        };
-        chain.fork_at(from, parent.block.hash);
-        let others = (0..new_len).map_while(|_| chain.next_block()).map(Served::new).collect();
-        self.publish(from, others);
-        Ok(())
+    pub(crate) fn tell_head(&self) {
+        self.head.send_replace(self.server.context.ledger.head());
     }
 }
 
@@ -308,22 +453,14 @@ fn pace(blocks_per_second: f64) -> Result<Option<Duration>, DevNodeError> {
 async fn open(source: Source) -> Result<Chain, DevNodeError> {
     match source {
         Source::Seeded { seed } => Ok(Chain::seeded(seed)),
+        Source::Light { seed, events_per_block } => Ok(Chain::light(seed, events_per_block)),
         Source::Recorded(path) => {
             Ok(tokio::task::spawn_blocking(move || Chain::recorded(&path)).await??)
         }
     }
 }
 
-async fn serve(listener: TcpListener, server: Arc<Server>) {
-    let stop = server.stop.clone();
-    let served =
-        axum::serve(listener, router(server)).with_graceful_shutdown(stop.cancelled_owned()).await;
-    if let Err(error) = served {
-        tracing::error!(%error, "the development node no longer answers");
-    }
-}
-
-/// Blocks sealed at a time before others may take the chain.
+/// Blocks made at a time before others may take the chain.
 const BURST: u64 = 8;
 
 async fn produce(shared: Arc<Shared>, blocks: u64, pace: Option<Duration>) {
@@ -340,7 +477,8 @@ async fn produce_until_stopped(
     let stop = &shared.server.stop;
     let mut missing = blocks.saturating_sub(1);
     while missing > 0 && !stop.is_cancelled() {
-        let made = Shared::extend(shared, missing.min(BURST)).await?;
+        let burst = if shared.chain().is_light() { missing } else { missing.min(BURST) };
+        let made = Shared::extend(shared, burst).await?;
         if made == 0 {
             return Ok(());
         }

@@ -7,6 +7,8 @@
     reason = "a test fails by panicking, and a table of cases is long"
 )]
 
+mod support;
+
 use std::net::SocketAddr;
 
 use obsqra_devnode::{
@@ -21,33 +23,7 @@ use starknet::core::types::{
 use starknet::providers::jsonrpc::HttpTransport;
 use starknet::providers::{JsonRpcClient, Provider, ProviderError};
 
-async fn node(blocks: u64) -> DevNode {
-    let options =
-        DevNodeOptions { blocks, blocks_per_second: 0.0, l1_lag: 4, ..DevNodeOptions::seeded(1) };
-    let node = DevNode::start(options).await.expect("it starts");
-    node.wait_for_height(blocks - 1).await;
-    node
-}
-
-fn client(node: &DevNode) -> JsonRpcClient<HttpTransport> {
-    JsonRpcClient::new(HttpTransport::new(url::Url::parse(&node.url()).expect("a URL")))
-}
-
-async fn post(node: &DevNode, body: &str) -> (u16, String) {
-    let request =
-        reqwest::Client::new().post(node.url()).header("content-type", "application/json");
-    let response = request.body(body.to_owned()).send().await.expect("an answer");
-    (response.status().as_u16(), response.text().await.expect("a body"))
-}
-
-async fn call(node: &DevNode, method: &str, params: Value) -> Value {
-    let request = json!({ "jsonrpc": "2.0", "id": 7, "method": method, "params": params });
-    let (status, body) = post(node, &request.to_string()).await;
-    assert_eq!(status, 200);
-    let answer: Value = serde_json::from_str(&body).expect("JSON");
-    assert_eq!((&answer["jsonrpc"], &answer["id"]), (&json!("2.0"), &json!(7)));
-    answer
-}
+use support::{call, client, node, post};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_method_parses_with_the_client() {

@@ -38,6 +38,8 @@ pub enum Origin {
     },
     /// The generator.
     Seeded,
+    /// The generator of load: nothing of it is true to any protocol.
+    Light,
 }
 
 /// A block before sealing.
@@ -83,7 +85,8 @@ pub struct GasPrices {
     pub l2: GasPrice,
 }
 
-/// A block with all header fields of spec 0.10.
+/// A block with all header fields of spec 0.10; those of a light block that commit to something are 0 and
+/// never served.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SealedBlock {
     /// Height.

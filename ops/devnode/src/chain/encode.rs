@@ -1,4 +1,4 @@
-//! Sealed blocks as JSON of spec 0.10.
+//! Sealed blocks as JSON, in the style of a node.
 //!
 //! A block's finality is the only thing about it that changes after sealing, and both of its words have
 //! the same length and differ in the last digit. So a body is encoded once, the places of that digit are
@@ -9,6 +9,7 @@ use starknet_types_core::felt::Felt;
 
 use super::block::{Event, Origin, SealedBlock, Transaction};
 use super::seal::{SEQUENCER_ADDRESS, STARKNET_VERSION, made_up_names};
+use crate::spec::{BodyStyle, Commitments, FeltSpelling, Spec, Style};
 
 /// Whether a block is accepted on L1 yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,9 +40,11 @@ pub(crate) struct Body {
 
 impl Body {
     /// Encodes a block.
-    pub(crate) fn encode(block: &SealedBlock, detail: Detail) -> Self {
-        let mut out = Writer { bytes: Vec::with_capacity(4_096), finality_digits: Vec::new() };
-        write_header(&mut out, block);
+    pub(crate) fn encode(block: &SealedBlock, detail: Detail, style: BodyStyle) -> Self {
+        let mut out = Writer::new(style.felts, 4_096);
+        out.finality("{\"status\":");
+        out.raw(",");
+        write_header(&mut out, block, style.commitments);
         write_marks(&mut out, block.origin);
         out.raw(",\"transactions\":[");
         for (index, transaction) in block.transactions.iter().enumerate() {
@@ -72,6 +75,15 @@ impl Body {
     }
 }
 
+/// A block's header as subscribers are told of it: no status and no transactions.
+pub(crate) fn header(block: &SealedBlock, style: BodyStyle) -> Vec<u8> {
+    let mut out = Writer::new(style.felts, 2_048);
+    out.raw("{");
+    write_header(&mut out, block, style.commitments);
+    out.raw("}");
+    out.bytes
+}
+
 #[derive(Clone, Copy)]
 enum HashMember {
     Included,
@@ -81,9 +93,14 @@ enum HashMember {
 struct Writer {
     bytes: Vec<u8>,
     finality_digits: Vec<usize>,
+    felts: FeltSpelling,
 }
 
 impl Writer {
+    fn new(felts: FeltSpelling, capacity: usize) -> Self {
+        Self { bytes: Vec::with_capacity(capacity), finality_digits: Vec::new(), felts }
+    }
+
     fn raw(&mut self, text: &str) {
         self.bytes.extend_from_slice(text.as_bytes());
     }
@@ -96,7 +113,7 @@ impl Writer {
 
     fn felt(&mut self, felt: &Felt) {
         self.bytes.push(b'"');
-        push_hex(&mut self.bytes, felt);
+        push_hex(&mut self.bytes, felt, self.felts);
         self.bytes.push(b'"');
     }
 
@@ -132,34 +149,40 @@ impl Writer {
     }
 }
 
-/// A felt as `0x` and hex digits without leading zeros.
-pub(crate) fn push_hex(out: &mut Vec<u8>, felt: &Felt) {
+/// A felt as `0x` and hex digits.
+fn push_hex(out: &mut Vec<u8>, felt: &Felt, spelling: FeltSpelling) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    out.extend_from_slice(b"0x");
-    let mut seen = false;
-    for byte in felt.to_bytes_be() {
-        for nibble in [byte >> 4, byte & 0x0f] {
-            seen |= nibble != 0;
-            if seen {
-                out.extend(DIGITS.get(usize::from(nibble)));
-            }
+    let bytes = felt.to_bytes_be();
+    let mut digits = [b'0'; 64];
+    for (pair, byte) in digits.chunks_exact_mut(2).zip(bytes) {
+        if let [high, low] = pair {
+            *high = DIGITS[usize::from(byte >> 4)];
+            *low = DIGITS[usize::from(byte & 0x0f)];
         }
     }
-    if !seen {
-        out.push(b'0');
-    }
+    let zeros = match spelling {
+        FeltSpelling::Padded => 0,
+        // The last digit stays, so that zero is 0x0.
+        FeltSpelling::Short => digits.iter().position(|digit| *digit != b'0').unwrap_or(63),
+    };
+    out.extend_from_slice(b"0x");
+    out.extend_from_slice(digits.get(zeros..).unwrap_or_default());
 }
 
-/// The same as text.
+/// A felt as text without leading zeros.
 pub(crate) fn hex(felt: &Felt) -> String {
+    spelled(felt, FeltSpelling::Short)
+}
+
+/// A felt as text.
+pub(crate) fn spelled(felt: &Felt, spelling: FeltSpelling) -> String {
     let mut bytes = Vec::with_capacity(66);
-    push_hex(&mut bytes, felt);
+    push_hex(&mut bytes, felt, spelling);
     bytes.into_iter().map(char::from).collect()
 }
 
-fn write_header(out: &mut Writer, block: &SealedBlock) {
-    out.finality("{\"status\":");
-    out.felt_member(",\"block_hash\":", &block.hash);
+fn write_header(out: &mut Writer, block: &SealedBlock, commitments: Commitments) {
+    out.felt_member("\"block_hash\":", &block.hash);
     out.felt_member(",\"parent_hash\":", &block.parent_hash);
     out.number_member(",\"block_number\":", block.number);
     out.felt_member(",\"new_root\":", &block.new_root);
@@ -170,7 +193,17 @@ fn write_header(out: &mut Writer, block: &SealedBlock) {
     write_price(out, ",\"l2_gas_price\":", block.gas_prices.l2);
     out.raw(",\"l1_da_mode\":\"BLOB\",\"starknet_version\":\"");
     out.raw(STARKNET_VERSION);
-    out.felt_member("\",\"transaction_commitment\":", &block.transaction_commitment);
+    out.raw("\"");
+    match (commitments, block.origin) {
+        // A light block has none, whatever the specification.
+        (_, Origin::Light) | (Commitments::LeftOut, _) => {}
+        (Commitments::Included, _) => write_commitments(out, block),
+    }
+}
+
+/// The members that came with spec 0.10.
+fn write_commitments(out: &mut Writer, block: &SealedBlock) {
+    out.felt_member(",\"transaction_commitment\":", &block.transaction_commitment);
     out.felt_member(",\"event_commitment\":", &block.event_commitment);
     out.felt_member(",\"receipt_commitment\":", &block.receipt_commitment);
     out.felt_member(",\"state_diff_commitment\":", &block.state_diff_commitment);
@@ -193,6 +226,7 @@ fn write_marks(out: &mut Writer, origin: Origin) {
             out.number_member(",\"obsqra\":{\"source\":\"recorded\",\"recorded_number\":", number);
         }
         Origin::Seeded => out.raw(",\"obsqra\":{\"source\":\"seeded\",\"recorded_number\":null"),
+        Origin::Light => out.raw(",\"obsqra\":{\"source\":\"light\",\"recorded_number\":null"),
     }
     out.raw(",\"made_up\":[");
     for (index, name) in made_up_names(origin).enumerate() {
@@ -264,17 +298,20 @@ pub(crate) struct EventPlace {
     pub(crate) event_index: usize,
 }
 
-/// An event as `starknet_getEvents` answers it.
-pub(crate) fn emitted_event(event: &Event, place: EventPlace) -> Vec<u8> {
-    let mut out = Writer { bytes: Vec::with_capacity(512), finality_digits: Vec::new() };
+/// An event as `starknet_getEvents` answers it: since spec 0.10 with its place in the block.
+pub(crate) fn emitted_event(event: &Event, place: EventPlace, style: Style) -> Vec<u8> {
+    let mut out = Writer::new(style.felts, 512);
     out.raw("{");
     write_event_members(&mut out, event);
     out.felt_member(",\"block_hash\":", &place.block_hash);
     out.number_member(",\"block_number\":", place.block_number);
     out.felt_member(",\"transaction_hash\":", &place.transaction_hash);
-    out.raw(&format!(
-        ",\"transaction_index\":{},\"event_index\":{}}}",
-        place.transaction_index, place.event_index
-    ));
+    if style.spec >= Spec::V0_10 {
+        out.raw(&format!(
+            ",\"transaction_index\":{},\"event_index\":{}",
+            place.transaction_index, place.event_index
+        ));
+    }
+    out.raw("}");
     out.bytes
 }

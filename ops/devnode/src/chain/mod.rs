@@ -5,4 +5,7 @@ pub(crate) mod encode;
 pub(crate) mod felts;
 pub(crate) mod ledger;
 pub(crate) mod producer;
+pub(crate) mod replaced;
 pub(crate) mod seal;
+pub(crate) mod served;
+pub(crate) mod store;

@@ -1,13 +1,20 @@
-//! Yields sealed blocks in height order, from a recording or from the generator, and goes back to make
-//! a competing chain.
+//! Yields blocks in height order, from a recording or from a generator, and goes back to make a competing
+//! chain.
+//!
+//! Branches are numbered over a chain and all its clones, so that two nodes that began as one never make the
+//! same competing block unless they are given the same branch.
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use starknet_types_core::felt::Felt;
 
 use super::block::{BlockDraft, SealedBlock};
 use super::seal::{Position, Sealer};
+use super::served::Served;
+use super::store::{Kept, Store, Tail};
+use crate::light::{LIGHT_CHAIN_ID, LightChain};
 use crate::recorded::{self, RecordedError};
 use crate::seeded::{BlockTruth, SeededChain};
 
@@ -32,13 +39,14 @@ pub struct Chain {
     content: Content,
     sealer: Sealer,
     next: Position,
-    branches: u32,
+    branches: Arc<AtomicU32>,
 }
 
 #[derive(Debug, Clone)]
 enum Content {
     Recorded(Arc<[BlockDraft]>),
     Seeded(Box<SeededChain>),
+    Light(LightChain),
 }
 
 impl Chain {
@@ -52,9 +60,15 @@ impl Chain {
         Self::over(Content::Seeded(Box::new(SeededChain::new(seed))), SEEDED_CHAIN_ID)
     }
 
+    /// The light chain of a seed with so many events a block.
+    pub fn light(seed: u64, events_per_block: u32) -> Self {
+        let chain = LightChain::new(seed, events_per_block);
+        Self::over(Content::Light(chain), LIGHT_CHAIN_ID)
+    }
+
     fn over(content: Content, chain_id: &'static str) -> Self {
         let next = Position { number: 0, parent_hash: Felt::ZERO, branch: 0 };
-        Self { content, sealer: Sealer::new(chain_id), next, branches: 0 }
+        Self { content, sealer: Sealer::new(chain_id), next, branches: Arc::default() }
     }
 
     /// The chain's name.
@@ -66,11 +80,42 @@ impl Chain {
     pub fn length(&self) -> Option<u64> {
         match &self.content {
             Content::Recorded(drafts) => u64::try_from(drafts.len()).ok(),
-            Content::Seeded(_) => None,
+            Content::Seeded(_) | Content::Light(_) => None,
         }
     }
 
-    /// Seals the next block; `None` at the end of a recording.
+    /// A store for the blocks of this chain, with nothing in it.
+    pub(crate) fn empty_store(&self) -> Store {
+        match &self.content {
+            Content::Recorded(_) | Content::Seeded(_) => Store::Kept(Kept::default()),
+            Content::Light(chain) => Store::light(chain.clone()),
+        }
+    }
+
+    /// Whether blocks cost nothing until somebody asks for them.
+    pub(crate) fn is_light(&self) -> bool {
+        matches!(self.content, Content::Light(_))
+    }
+
+    /// Height of the next block.
+    pub(crate) fn next_number(&self) -> u64 {
+        self.next.number
+    }
+
+    /// The next blocks: fewer than asked for only at a recording's end.
+    pub(crate) fn next_blocks(&mut self, count: u64) -> Tail {
+        if let Content::Light(chain) = &self.content {
+            let chain = chain.clone();
+            self.next.number = self.next.number.saturating_add(count);
+            if let Some(top) = self.next.number.checked_sub(1) {
+                self.next.parent_hash = chain.hash_at(top);
+            }
+            return Tail::Light { chain, length: self.next.number };
+        }
+        Tail::Kept((0..count).map_while(|_| self.next_block()).map(Served::new).collect())
+    }
+
+    /// Makes the next block; `None` at the end of a recording.
     pub fn next_block(&mut self) -> Option<ProducedBlock> {
         let (draft, truth) = match &mut self.content {
             Content::Recorded(drafts) => {
@@ -80,19 +125,29 @@ impl Chain {
                 let made = chain.next_block();
                 (made.draft, Some(made.truth))
             }
+            Content::Light(chain) => {
+                let block = chain.block(self.next.number);
+                return Some(self.step_over(block, None));
+            }
         };
         let block = self.sealer.seal(draft, self.next);
+        Some(self.step_over(block, truth))
+    }
+
+    fn step_over(&mut self, block: SealedBlock, truth: Option<BlockTruth>) -> ProducedBlock {
         self.next.number += 1;
         self.next.parent_hash = block.hash;
-        Some(ProducedBlock { block, truth })
+        ProducedBlock { block, truth }
     }
 
     /// Goes back: the next block is a competing one at this height, on the block below it.
     pub fn fork_at(&mut self, number: u64, parent_hash: Felt) {
-        self.branches += 1;
-        self.next = Position { number, parent_hash, branch: self.branches };
-        if let Content::Seeded(chain) = &mut self.content {
-            chain.fork_at(number, self.branches);
+        let branch = self.branches.fetch_add(1, Ordering::Relaxed) + 1;
+        self.next = Position { number, parent_hash, branch };
+        match &mut self.content {
+            Content::Recorded(_) => {}
+            Content::Seeded(chain) => chain.fork_at(number, branch),
+            Content::Light(chain) => *chain = chain.forked(number, branch),
         }
     }
 }

@@ -167,7 +167,7 @@ fn receipt_fields(transaction: &Transaction) -> ReceiptFields<'static> {
 }
 
 /// Prices that move a little with the height, as a real chain's do.
-fn gas_prices(number: u64) -> GasPrices {
+pub(crate) fn gas_prices(number: u64) -> GasPrices {
     let step = u128::from(number % 1_000);
     GasPrices {
         l1: GasPrice {
@@ -223,7 +223,7 @@ pub(crate) fn made_up_names(origin: Origin) -> impl Iterator<Item = &'static str
     ];
     let seeded: &[&str] = match origin {
         Origin::Recorded { .. } => &[],
-        Origin::Seeded => {
+        Origin::Seeded | Origin::Light => {
             &["timestamp", "transactions.receipt.transaction_hash", "transactions.receipt.events"]
         }
     };

@@ -17,6 +17,9 @@ impl RpcError {
     pub(crate) const INVALID_CONTINUATION_TOKEN: Self =
         Self::of(33, "The supplied continuation token is invalid or unknown");
     pub(crate) const TOO_MANY_KEYS: Self = Self::of(34, "Too many keys provided in a filter");
+    pub(crate) const INVALID_SUBSCRIPTION_ID: Self = Self::of(66, "Invalid subscription id");
+    pub(crate) const TOO_MANY_BLOCKS_BACK: Self =
+        Self::of(68, "Cannot go back more than 1024 blocks");
     pub(crate) const PARSE_ERROR: Self = Self::of(-32_700, "Parse error");
     pub(crate) const METHOD_NOT_FOUND: Self = Self::of(-32_601, "Method not found");
     pub(crate) const RATE_LIMITED: Self = Self::of(429, "Too many requests");

@@ -11,6 +11,7 @@ use super::params::{BlockId, block_id, felt};
 use crate::chain::block::Event;
 use crate::chain::encode::{EventPlace, emitted_event};
 use crate::chain::ledger::{Ledger, Served};
+use crate::spec::{LastPage, Spec, Style};
 
 /// Largest page.
 pub(crate) const MAX_CHUNK_SIZE: u64 = 1_024;
@@ -61,9 +62,13 @@ fn hash_start(hash: &Felt) -> u64 {
 }
 
 /// Answers a query.
-pub(crate) fn get_events(ledger: &Ledger, filter: &Value) -> Result<Vec<u8>, RpcError> {
-    let query = Query::read(ledger, filter)?;
-    let mut page = Page { out: b"{\"events\":[".to_vec(), count: 0, size: query.chunk_size };
+pub(crate) fn get_events(
+    ledger: &Ledger,
+    style: Style,
+    filter: &Value,
+) -> Result<Vec<u8>, RpcError> {
+    let query = Query::read(ledger, style.spec, filter)?;
+    let mut page = Page { out: b"{\"events\":[".to_vec(), count: 0, size: query.chunk_size, style };
     let first = query.start.map_or(query.from, |cursor| cursor.block);
     for number in first..=query.to {
         let Some(served) = ledger.by_number(number) else {
@@ -79,7 +84,7 @@ pub(crate) fn get_events(ledger: &Ledger, filter: &Value) -> Result<Vec<u8>, Rpc
 }
 
 impl Query {
-    fn read(ledger: &Ledger, filter: &Value) -> Result<Self, RpcError> {
+    fn read(ledger: &Ledger, spec: Spec, filter: &Value) -> Result<Self, RpcError> {
         const MEMBERS: [&str; 6] =
             ["from_block", "to_block", "address", "keys", "chunk_size", "continuation_token"];
         let members =
@@ -92,9 +97,9 @@ impl Query {
         let member = |name: &str| members.get(name).filter(|value| !value.is_null());
         let head = ledger.head().ok_or(RpcError::NO_BLOCKS)?.number;
         let chunk_size = chunk_size(member("chunk_size"))?;
-        let to = range_end(ledger, member("to_block"), head)?.min(head);
+        let to = range_end(ledger, spec, member("to_block"), head)?.min(head);
         let from = match member("from_block") {
-            Some(id) => range_end(ledger, Some(id), head)?,
+            Some(id) => range_end(ledger, spec, Some(id), head)?,
             None => 0,
         };
         let start = member("continuation_token").map(|token| cursor(ledger, token)).transpose()?;
@@ -104,7 +109,7 @@ impl Query {
         Ok(Self {
             from,
             to,
-            addresses: addresses(member("address"))?,
+            addresses: addresses(spec, member("address"))?,
             keys: keys(member("keys"))?,
             chunk_size,
             start,
@@ -127,6 +132,7 @@ struct Page {
     out: Vec<u8>,
     count: usize,
     size: usize,
+    style: Style,
 }
 
 impl Page {
@@ -156,7 +162,7 @@ impl Page {
                     transaction_index,
                     event_index,
                 };
-                self.out.extend(emitted_event(event, place));
+                self.out.extend(emitted_event(event, place, self.style));
             }
         }
         None
@@ -164,10 +170,12 @@ impl Page {
 
     fn finish(mut self, next: Option<Cursor>) -> Vec<u8> {
         self.out.push(b']');
-        if let Some(next) = next {
-            self.out
-                .extend(format!(",\"continuation_token\":\"{}\"", next.to_token()).into_bytes());
-        }
+        let token = match (next, self.style.last_page) {
+            (Some(next), _) => format!(",\"continuation_token\":\"{}\"", next.to_token()),
+            (None, LastPage::NullToken) => ",\"continuation_token\":null".to_owned(),
+            (None, LastPage::NoToken) => String::new(),
+        };
+        self.out.extend(token.into_bytes());
         self.out.push(b'}');
         self.out
     }
@@ -184,8 +192,8 @@ fn chunk_size(value: Option<&Value>) -> Result<usize, RpcError> {
 }
 
 /// The height at an end of a range; there is no pre-confirmed block, so it means the head.
-fn range_end(ledger: &Ledger, id: Option<&Value>, head: u64) -> Result<u64, RpcError> {
-    match id.map(block_id).transpose()? {
+fn range_end(ledger: &Ledger, spec: Spec, id: Option<&Value>, head: u64) -> Result<u64, RpcError> {
+    match id.map(|id| block_id(id, spec)).transpose()? {
         None | Some(BlockId::Latest | BlockId::PreConfirmed) => Ok(head),
         Some(BlockId::L1Accepted) => ledger.l1_head().ok_or(RpcError::BLOCK_NOT_FOUND),
         Some(BlockId::Number(number)) => Ok(number),
@@ -210,9 +218,12 @@ fn cursor(ledger: &Ledger, token: &Value) -> Result<Cursor, RpcError> {
 }
 
 /// One address or, since spec 0.10, a list of them.
-fn addresses(value: Option<&Value>) -> Result<Vec<Felt>, RpcError> {
+fn addresses(spec: Spec, value: Option<&Value>) -> Result<Vec<Felt>, RpcError> {
     match value {
         None => Ok(Vec::new()),
+        Some(Value::Array(_)) if spec < Spec::V0_10 => {
+            Err(RpcError::invalid_params("before spec 0.10 address is one felt"))
+        }
         Some(Value::Array(list)) if list.len() > MAX_FILTER_ADDRESSES => {
             Err(RpcError::TOO_MANY_KEYS)
         }

@@ -1,39 +1,61 @@
 //! The methods: each takes the ledger and parameters and answers with the bytes of its result.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
 use super::error::RpcError;
 use super::events::get_events;
 use super::params::{BlockId, Params, block_id};
 use crate::chain::block::Origin;
-use crate::chain::encode::{Detail, hex};
+use crate::chain::encode::{Detail, spelled};
 use crate::chain::ledger::{Ledger, Served};
 use crate::chain::seal::chain_id_felt;
-use std::sync::Arc;
+use crate::spec::Style;
 
-/// The specification the answers follow.
-pub const SPEC_VERSION: &str = "0.10.0";
+/// All methods that a node knows.
+pub(crate) const METHODS: [&str; 14] = [
+    "starknet_specVersion",
+    "starknet_chainId",
+    "starknet_syncing",
+    "starknet_blockNumber",
+    "starknet_blockHashAndNumber",
+    "starknet_getBlockWithTxHashes",
+    "starknet_getBlockWithTxs",
+    "starknet_getBlockWithReceipts",
+    "starknet_getBlockTransactionCount",
+    "starknet_getEvents",
+    "starknet_subscribeNewHeads",
+    "starknet_unsubscribe",
+    "obsqra_truth",
+    "obsqra_recordedNumber",
+];
 
 /// What the methods answer from.
 #[derive(Debug)]
 pub(crate) struct Context {
     pub(crate) ledger: Ledger,
     pub(crate) chain_id: &'static str,
+    pub(crate) style: Style,
 }
 
 /// Calls a method.
 pub(crate) fn call(
     context: &Context,
+    style: Style,
     method: &str,
     params: Option<&Value>,
 ) -> Result<Vec<u8>, RpcError> {
     let ledger = &context.ledger;
     let none = || Params::read(params, &[]);
-    let block = |detail| block_with(ledger, params, detail);
+    let block = |detail| block_with(ledger, style, params, detail);
     match method {
-        "starknet_specVersion" => none().map(|_| json!(SPEC_VERSION).to_string().into_bytes()),
+        "starknet_specVersion" => {
+            none().map(|_| json!(style.spec.version()).to_string().into_bytes())
+        }
         "starknet_chainId" => {
-            none().map(|_| json!(hex(&chain_id_felt(context.chain_id))).to_string().into_bytes())
+            none()?;
+            bytes(&json!(spelled(&chain_id_felt(context.chain_id), style.felts)))
         }
         "starknet_syncing" => none().map(|_| b"false".to_vec()),
         "starknet_blockNumber" => {
@@ -43,18 +65,20 @@ pub(crate) fn call(
         "starknet_blockHashAndNumber" => {
             none()?;
             let head = ledger.head().ok_or(RpcError::NO_BLOCKS)?;
-            bytes(&json!({ "block_hash": hex(&head.hash), "block_number": head.number }))
+            bytes(
+                &json!({ "block_hash": spelled(&head.hash, style.felts), "block_number": head.number }),
+            )
         }
         "starknet_getBlockWithTxHashes" => block(Detail::Hashes),
         "starknet_getBlockWithTxs" => block(Detail::Transactions),
         "starknet_getBlockWithReceipts" => block(Detail::Receipts),
         "starknet_getBlockTransactionCount" => {
-            let served = named_block(ledger, params)?;
+            let served = named_block(ledger, style, params)?;
             Ok(served.block.transactions.len().to_string().into_bytes())
         }
         "starknet_getEvents" => {
             let params = Params::read(params, &["filter"])?;
-            get_events(ledger, params.required(0)?)
+            get_events(ledger, style, params.required(0)?)
         }
         "obsqra_truth" => {
             let served = block_at_height(ledger, params)?;
@@ -64,7 +88,7 @@ pub(crate) fn call(
             let served = block_at_height(ledger, params)?;
             bytes(&match served.block.origin {
                 Origin::Recorded { number } => json!(number),
-                Origin::Seeded => Value::Null,
+                Origin::Seeded | Origin::Light => Value::Null,
             })
         }
         _ => Err(RpcError::METHOD_NOT_FOUND),
@@ -79,7 +103,9 @@ pub(crate) fn height_asked_for(context: &Context, params: Option<&Value>) -> Opt
     if let Some(number) = first.as_u64() {
         return Some(number);
     }
-    find(&context.ledger, block_id(first).ok()?).ok().map(|served| served.block.number)
+    find(&context.ledger, block_id(first, context.style.spec).ok()?)
+        .ok()
+        .map(|served| served.block.number)
 }
 
 fn bytes(value: &Value) -> Result<Vec<u8>, RpcError> {
@@ -88,21 +114,29 @@ fn bytes(value: &Value) -> Result<Vec<u8>, RpcError> {
 
 fn block_with(
     ledger: &Ledger,
+    style: Style,
     params: Option<&Value>,
     detail: Detail,
 ) -> Result<Vec<u8>, RpcError> {
-    let served = named_block(ledger, params)?;
+    let served = named_block(ledger, style, params)?;
     let mut out = Vec::new();
-    served.body(detail).append_to(&mut out, ledger.finality_of(served.block.number));
+    ledger
+        .body(&served, detail, style.body())
+        .append_to(&mut out, ledger.finality_of(served.block.number));
     Ok(out)
 }
 
-fn named_block(ledger: &Ledger, params: Option<&Value>) -> Result<Arc<Served>, RpcError> {
+fn named_block(
+    ledger: &Ledger,
+    style: Style,
+    params: Option<&Value>,
+) -> Result<Arc<Served>, RpcError> {
     let params = Params::read(params, &["block_id"])?;
-    find(ledger, block_id(params.required(0)?)?)
+    find(ledger, block_id(params.required(0)?, style.spec)?)
 }
 
-fn find(ledger: &Ledger, id: BlockId) -> Result<Arc<Served>, RpcError> {
+/// The block that a caller names.
+pub(crate) fn find(ledger: &Ledger, id: BlockId) -> Result<Arc<Served>, RpcError> {
     let found = match id {
         BlockId::Number(number) => ledger.by_number(number),
         BlockId::Hash(hash) => ledger.by_hash(&hash),

@@ -5,6 +5,7 @@ use starknet_types_core::felt::Felt;
 
 use super::error::RpcError;
 use crate::recorded::felt_of;
+use crate::spec::Spec;
 
 /// Parameters of a call whose method has these names for them.
 #[derive(Debug)]
@@ -20,6 +21,7 @@ pub(crate) enum BlockId {
     Hash(Felt),
     Latest,
     L1Accepted,
+    /// The block in the making; `pending` before spec 0.9.
     PreConfirmed,
 }
 
@@ -52,6 +54,11 @@ impl<'a> Params<'a> {
         Ok(Self { values, names })
     }
 
+    /// A parameter that may be missing or null.
+    pub(crate) fn optional(&self, index: usize) -> Option<&'a Value> {
+        self.values.get(index).copied().flatten().filter(|value| !value.is_null())
+    }
+
     /// A parameter that must be there.
     pub(crate) fn required(&self, index: usize) -> Result<&'a Value, RpcError> {
         self.values.get(index).copied().flatten().ok_or_else(|| {
@@ -61,14 +68,15 @@ impl<'a> Params<'a> {
     }
 }
 
-/// Reads a block id.
-pub(crate) fn block_id(value: &Value) -> Result<BlockId, RpcError> {
+/// Reads a block id with the tags of a specification.
+pub(crate) fn block_id(value: &Value, spec: Spec) -> Result<BlockId, RpcError> {
     match value {
-        Value::String(tag) => match tag.as_str() {
-            "latest" => Ok(BlockId::Latest),
-            "l1_accepted" => Ok(BlockId::L1Accepted),
-            "pre_confirmed" => Ok(BlockId::PreConfirmed),
-            other => Err(RpcError::invalid_params(format!("{other:?} is no block tag"))),
+        Value::String(tag) => match (tag.as_str(), spec) {
+            ("latest", _) => Ok(BlockId::Latest),
+            ("l1_accepted", Spec::V0_9 | Spec::V0_10) => Ok(BlockId::L1Accepted),
+            ("pre_confirmed", Spec::V0_9 | Spec::V0_10) => Ok(BlockId::PreConfirmed),
+            ("pending", Spec::V0_8) => Ok(BlockId::PreConfirmed),
+            (other, _) => Err(RpcError::invalid_params(format!("{other:?} is no block tag"))),
         },
         Value::Object(members) if members.len() == 1 => {
             if let Some(number) = members.get("block_number") {
