@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use obsqra_events::{
-    BlockApplied, BlockAttested, BlockFinalized, BlockReverted, Check, Draft, EventData, Fact,
-    Verdict,
+    BlockApplied, BlockAttested, BlockFinalized, BlockReverted, BlockSupplemented, Check, Draft,
+    EventData, Fact, Verdict,
 };
 use obsqra_store::key::AppliedBlock;
 use obsqra_store::{Key, Keyed};
@@ -58,7 +58,6 @@ impl Encoder {
             da_mode: block.da_mode,
             l1_gas: block.l1_gas,
             l1_data_gas: block.l1_data_gas,
-            l2_gas: block.l2_gas,
             watched_events,
             events_digest: digest(&events),
         };
@@ -72,6 +71,41 @@ impl Encoder {
             events: u64::from(watched_events),
             entries: Keyed { key, drafts },
         }
+    }
+
+    /// Encodes the events of some contracts in a block that was applied without them; `None` where it
+    /// has none.
+    #[must_use]
+    pub fn supplement(
+        &self,
+        block: &SourceBlock,
+        at: BlockRef,
+        contracts: &BTreeSet<ContractAddress>,
+        named: Hash32,
+    ) -> Option<EncodedBlock> {
+        let events: Vec<Draft> = block
+            .events
+            .iter()
+            .filter(|event| contracts.contains(&event.from_address))
+            .map(|event| Draft::new(&self.chain, Some(at), &Fact::Event(event.clone())))
+            .collect();
+        if events.is_empty() {
+            return None;
+        }
+        let watched_events = u32::try_from(events.len()).unwrap_or(u32::MAX);
+        let fact = Fact::BlockSupplemented(BlockSupplemented {
+            hash: block.hash,
+            contracts: named,
+            watched_events,
+            events_digest: digest(&events),
+        });
+        let mut drafts = vec![Draft::new(&self.chain, Some(at), &fact)];
+        drafts.extend(events);
+        Some(EncodedBlock {
+            id: BlockId { number: block.number, hash: block.hash },
+            events: u64::from(watched_events),
+            entries: Keyed { key: Key::Plain, drafts },
+        })
     }
 
     fn kept<'a>(&'a self, block: &'a SourceBlock) -> impl Iterator<Item = &'a EventData> {
@@ -93,6 +127,7 @@ impl Encoder {
             source: self.source.clone(),
             verdict,
             checks,
+            l2_gas: block.l2_gas,
             supplied: block.supplied.clone(),
         }
     }

@@ -3,7 +3,9 @@
 use obsqra_store::StoreError;
 use obsqra_types::{BlockHash, BlockNumber, ChainId};
 
-use crate::source::SourceError;
+use obsqra_protocols::RegistryError;
+
+use crate::source::{Remedy, SourceError};
 
 /// An error that the follower does not get over by itself.
 #[derive(Debug, thiserror::Error)]
@@ -14,6 +16,9 @@ pub enum IndexError {
     /// The log cannot be read or written.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// An adopted registry cannot be read.
+    #[error("registry: {0}")]
+    Registry(#[source] RegistryError),
     /// The node serves another chain than the log holds.
     #[error(
         "node {node} serves chain {found}, this log follows {expected}: point OBSQRA_RPC_URL at a node of {expected}, or use another data directory"
@@ -64,4 +69,22 @@ pub enum IndexError {
         /// The first block of the log.
         first: BlockNumber,
     },
+}
+
+impl IndexError {
+    /// What helps.
+    #[must_use]
+    pub fn remedy(&self) -> Remedy {
+        match self {
+            Self::Source(error) => error.remedy(),
+            Self::Store(error) if error.is_transient() => Remedy::Wait(None),
+            Self::Unlinked { .. } | Self::NoCommonBlock { .. } => Remedy::RetryBounded,
+            // Another process follows: what this one knew is stale, and whoever runs it should know.
+            Self::Store(StoreError::LeaseLost(_)) => Remedy::None,
+            Self::Store(_)
+            | Self::Registry(_)
+            | Self::WrongChain { .. }
+            | Self::BelowFinal { .. } => Remedy::None,
+        }
+    }
 }

@@ -4,26 +4,36 @@
 //! connection or a lost lease at any moment leaves nothing to repair: a step is committed whole or did
 //! not happen.
 
-mod catch_up;
-mod finality;
-mod fork;
+mod fetch;
+mod nodes;
+mod patience;
+mod stream;
+mod widen;
+mod write;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use obsqra_events::{Adopted, AdoptedWhat, Draft, Fact};
-use obsqra_store::chain_tip::{self, ChainTip};
-use obsqra_store::{Key, Keyed, LeaseKeeper, Store, StoreError, key, log};
-use obsqra_types::{BlockHash, BlockNumber, ChainId, ContractAddress, Hash32, Partition};
-use sha2::{Digest, Sha256};
+use obsqra_events::AdoptedWhat;
+use obsqra_store::chain_tip;
+use obsqra_store::{LeaseKeeper, Store, StoreError};
+use obsqra_types::{BlockNumber, ChainId, Partition};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::IndexError;
 use crate::encode::Encoder;
-use crate::planner::{BlockId, Position, Step};
+use crate::planner::Limits;
 use crate::progress::{Progress, ProgressSender};
-use crate::source::{JsonRpcSource, Remedy};
+use crate::source::{DnaSource, Leader, NodePool, Remedy};
+use patience::Patience;
+pub use widen::request as watch_request;
+
+/// Most blocks that one step sets out to fetch before the node's head is looked at again.
+const MOST_AHEAD: u64 = 2_000;
+/// Most replacing blocks in the transaction that reverts; the rest follows as usual.
+const FIRST_BRANCH_BLOCKS: u64 = 16;
 
 /// How a chain is followed.
 #[derive(Clone, Debug)]
@@ -32,9 +42,8 @@ pub struct FollowerOptions {
     pub chain: ChainId,
     /// The first height of a new log.
     pub start: BlockNumber,
-    /// Contracts whose events are kept.
-    pub watched: BTreeSet<ContractAddress>,
-    /// Bytes that shape numbers, with their versions, to be adopted before the next block.
+    /// Bytes that shape numbers, with their versions, to be adopted before the next block; the registry
+    /// among them says which contracts' events are kept.
     pub adopt: Vec<(AdoptedWhat, String, Vec<u8>)>,
     /// Time between two looks at the node's head.
     pub poll_interval: Duration,
@@ -54,11 +63,45 @@ pub struct FollowerOptions {
     pub lease_ttl: Duration,
 }
 
-/// Follows one chain from one node.
+impl FollowerOptions {
+    fn limits(&self) -> Limits {
+        Limits {
+            ahead: MOST_AHEAD,
+            batch_blocks: self.batch_blocks.max(1),
+            batch_events: self.batch_events,
+            branch_blocks: FIRST_BRANCH_BLOCKS,
+        }
+    }
+}
+
+/// Where a follower's blocks come from.
+#[derive(Clone, Debug)]
+pub enum Feed {
+    /// Nodes that are asked.
+    Nodes(NodePool),
+    /// A stream that sends.
+    Stream {
+        /// The stream.
+        source: Box<DnaSource>,
+        /// Nodes that are asked for what a stream cannot give: blocks below the tip, for `watch add`.
+        nodes: Option<NodePool>,
+    },
+}
+
+impl Feed {
+    fn nodes(&self) -> Option<&NodePool> {
+        match self {
+            Self::Nodes(nodes) => Some(nodes),
+            Self::Stream { nodes, .. } => nodes.as_ref(),
+        }
+    }
+}
+
+/// Follows one chain.
 #[derive(Debug)]
 pub struct Follower {
     store: Store,
-    source: JsonRpcSource,
+    feed: Feed,
     options: FollowerOptions,
     progress: ProgressSender,
 }
@@ -68,21 +111,18 @@ struct Session<'a> {
     follower: &'a Follower,
     lease: &'a LeaseKeeper,
     encoder: Encoder,
-}
-
-/// Where the log stands, as read at the start of a step.
-#[derive(Clone, Copy, Debug)]
-struct Standing {
-    tip: Option<ChainTip>,
-    position: Position,
+    /// Who is asked, for errors.
+    node: String,
+    /// Whether it was said that a widening cannot go on.
+    told_pending: bool,
 }
 
 impl Follower {
     /// Puts a follower together; nothing is done yet.
     #[must_use]
-    pub fn new(store: Store, source: JsonRpcSource, options: FollowerOptions) -> Self {
+    pub fn new(store: Store, feed: Feed, options: FollowerOptions) -> Self {
         let (progress, _) = watch::channel(Progress::default());
-        Self { store, source, options, progress }
+        Self { store, feed, options, progress }
     }
 
     /// Where its progress can be watched.
@@ -94,8 +134,13 @@ impl Follower {
     /// Follows until `shutdown`.
     ///
     /// # Errors
-    /// When it meets something that neither waiting nor trying again gets over.
+    /// When it meets something that neither waiting nor trying again gets over; losing the lease to
+    /// another process is such a thing.
     pub async fn run(&self, shutdown: &CancellationToken) -> Result<(), IndexError> {
+        let _watch = self.feed.nodes().cloned().map(|nodes| {
+            let stop = shutdown.clone();
+            AbortOnDropHandle::new(tokio::spawn(async move { nodes.watch(&stop).await }))
+        });
         let mut patience = Patience::new(self.options.attempts, self.options.first_wait);
         while !shutdown.is_cancelled() {
             let before = self.progress.borrow().blocks;
@@ -117,15 +162,14 @@ impl Follower {
         shutdown: &CancellationToken,
         patience: &mut Patience,
     ) -> Result<(), IndexError> {
-        let chain = self.source.chain_id().await?;
-        if chain != self.options.chain {
-            return Err(IndexError::WrongChain {
-                node: self.source.name().to_owned(),
-                found: chain,
-                expected: self.options.chain.clone(),
-            });
-        }
-        let spec = self.source.spec_version().await?;
+        // Whoever cannot be asked is no reason to hold the lease.
+        let node = match &self.feed {
+            Feed::Nodes(nodes) => self.leader_of(nodes).await?.name().to_owned(),
+            Feed::Stream { source, .. } => {
+                source.status().await?;
+                source.name().to_owned()
+            }
+        };
         let partition = Partition::Follower(self.options.chain.clone());
         let holder = &self.options.holder;
         let ttl = self.options.lease_ttl;
@@ -133,214 +177,56 @@ impl Follower {
         let Some(lease) = acquired else {
             return Ok(());
         };
-        let session =
-            Session { follower: self, lease: &lease, encoder: self.encoder(&spec).await? };
-        let followed = session.follow(shutdown, patience).await;
-        if let Err(error) = lease.release().await {
-            tracing::warn!(%error, "lease not released; it runs out by itself");
+        let mut session = Session {
+            follower: self,
+            lease: &lease,
+            encoder: self.encoder().await?,
+            node,
+            told_pending: false,
+        };
+        let followed = match &self.feed {
+            Feed::Nodes(nodes) => session.follow(nodes, shutdown, patience).await,
+            Feed::Stream { source, nodes } => {
+                session.follow_stream((source, nodes.as_ref()), shutdown, patience).await
+            }
+        };
+        match (followed, lease.release().await) {
+            // A process that was stopped inside a transaction finds its connection closed before it finds its
+            // lease gone: it is to stop all the same, not to wait as if only the connection had failed.
+            (Err(error), Err(lost @ StoreError::LeaseLost(_)))
+                if error.remedy() != Remedy::None =>
+            {
+                Err(lost.into())
+            }
+            (followed, Ok(()) | Err(StoreError::LeaseLost(_))) => followed,
+            (followed, Err(error)) => {
+                tracing::warn!(%error, "lease not released; it runs out by itself");
+                followed
+            }
         }
-        followed
     }
 
-    async fn encoder(&self, spec: &str) -> Result<Encoder, IndexError> {
+    /// The node that leads, which must serve the log's chain.
+    async fn leader_of(&self, nodes: &NodePool) -> Result<Leader, IndexError> {
+        let leader = nodes.leader().await?;
+        let chain = nodes.chain_id().await?;
+        if chain != self.options.chain {
+            return Err(IndexError::WrongChain {
+                node: leader.name().to_owned(),
+                found: chain,
+                expected: self.options.chain.clone(),
+            });
+        }
+        Ok(leader)
+    }
+
+    async fn encoder(&self) -> Result<Encoder, IndexError> {
         let tip = chain_tip::load(&self.store, &self.options.chain).await?;
-        let spec: String = spec.split('.').take(2).collect::<Vec<_>>().join(".");
         Ok(Encoder {
             chain: self.options.chain.clone(),
-            watched: self.options.watched.clone(),
-            source: format!("json-rpc/{spec}"),
+            watched: BTreeSet::new(),
+            source: String::new(),
             first: tip.map_or(self.options.start, |tip| tip.first),
         })
-    }
-}
-
-impl Session<'_> {
-    async fn follow(
-        &self,
-        shutdown: &CancellationToken,
-        patience: &mut Patience,
-    ) -> Result<(), IndexError> {
-        self.adopt().await?;
-        let mut finality = finality::Watch::default();
-        let lost = self.lease.lost();
-        while !shutdown.is_cancelled() {
-            tokio::select! {
-                biased;
-                () = shutdown.cancelled() => return Ok(()),
-                () = lost.cancelled() => {
-                    return Err(StoreError::LeaseLost(self.lease.fence().partition.clone()).into());
-                }
-                worked = self.step(&mut finality, shutdown) => {
-                    let idle = !worked?;
-                    patience.reset();
-                    if idle {
-                        self.rest(shutdown).await;
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-
-    async fn rest(&self, shutdown: &CancellationToken) {
-        tokio::select! {
-            () = shutdown.cancelled() => {}
-            () = self.lease.lost().cancelled() => {}
-            () = tokio::time::sleep(self.follower.options.poll_interval) => {}
-        }
-    }
-
-    /// Appends what shapes numbers, where it differs from what was adopted last.
-    async fn adopt(&self) -> Result<(), IndexError> {
-        let chain = &self.encoder.chain;
-        let facts = self
-            .follower
-            .options
-            .adopt
-            .iter()
-            .map(|(what, version, bytes)| {
-                let hash = Hash32(Sha256::digest(bytes).into());
-                let fact = Fact::Adopted(Adopted {
-                    what: *what,
-                    version: version.clone(),
-                    hash,
-                    bytes: bytes.clone(),
-                });
-                Keyed {
-                    key: Key::Adopted { what: *what, version: version.clone(), hash },
-                    drafts: vec![Draft::new(chain, None, &fact)],
-                }
-            })
-            .collect();
-        let mut tx = self.follower.store.begin().await?;
-        log::append(&mut tx, self.lease.fence(), facts).await?;
-        tx.commit().await.map_err(StoreError::from)?;
-        Ok(())
-    }
-
-    async fn standing(&self) -> Result<Standing, IndexError> {
-        let tip = chain_tip::load(&self.follower.store, &self.encoder.chain).await?;
-        let position = Position {
-            start: self.follower.options.start,
-            tip: tip.map(|tip| BlockId { number: tip.number, hash: tip.hash }),
-            finalized: tip.and_then(|tip| tip.finalized),
-        };
-        Ok(Standing { tip, position })
-    }
-
-    /// One look at the node and what follows from it; whether there was something to do.
-    async fn step(
-        &self,
-        finality: &mut finality::Watch,
-        shutdown: &CancellationToken,
-    ) -> Result<bool, IndexError> {
-        let Some(head) = self.follower.source.head().await? else {
-            return Ok(false);
-        };
-        let standing = self.standing().await?;
-        self.note(standing, head).await?;
-        let own = self.own_hash(standing, head.number).await?;
-        let worked = match standing.position.next_step(head, own, catch_up::MOST_AHEAD) {
-            Step::Wait => false,
-            Step::Fetch { from, to } => self.catch_up(standing, from, to, shutdown).await?,
-            Step::FindFork { from } => self.reorganise(standing, from, head).await?,
-        };
-        finality.look(self, head).await?;
-        Ok(worked)
-    }
-
-    async fn note(&self, standing: Standing, head: BlockId) -> Result<(), IndexError> {
-        self.follower.progress.send_modify(|progress| {
-            progress.tip = standing.tip.map(|tip| tip.number);
-            progress.node_head = Some(head.number);
-        });
-        chain_tip::note_node_head(&self.follower.store, &self.encoder.chain, head.number).await?;
-        Ok(())
-    }
-
-    /// The hash that the log has at a height; `None` where it has no canonical block.
-    async fn own_hash(
-        &self,
-        standing: Standing,
-        number: BlockNumber,
-    ) -> Result<Option<BlockHash>, IndexError> {
-        if standing.tip.is_none_or(|tip| number > tip.number) {
-            return Ok(None);
-        }
-        let store = &self.follower.store;
-        let found = key::canonical(store, &self.encoder.chain, number, number).await?;
-        Ok(found.first().map(|block| block.hash))
-    }
-
-    fn node(&self) -> String {
-        self.follower.source.name().to_owned()
-    }
-}
-
-/// How long trouble is borne: waiting where time helps, a few tries where it may, not at all where
-/// nothing does.
-struct Patience {
-    attempts: u32,
-    first_wait: Duration,
-    failures: u32,
-    unusable: u32,
-}
-
-const LONGEST_WAIT: Duration = Duration::from_secs(30);
-
-impl Patience {
-    fn new(attempts: u32, first_wait: Duration) -> Self {
-        Self { attempts, first_wait, failures: 0, unusable: 0 }
-    }
-
-    fn reset(&mut self) {
-        self.failures = 0;
-        self.unusable = 0;
-    }
-
-    async fn bear(
-        &mut self,
-        error: IndexError,
-        shutdown: &CancellationToken,
-    ) -> Result<(), IndexError> {
-        self.failures += 1;
-        let asked = match remedy(&error) {
-            Remedy::None => return Err(error),
-            Remedy::RetryBounded => {
-                self.unusable += 1;
-                if self.unusable >= self.attempts {
-                    return Err(error);
-                }
-                None
-            }
-            Remedy::Wait(asked) => asked,
-        };
-        let wait = self.backoff().max(asked.unwrap_or_default()).min(LONGEST_WAIT);
-        tracing::warn!(%error, wait_ms = wait.as_millis() as u64, "following interrupted, trying again");
-        tokio::select! {
-            () = shutdown.cancelled() => {}
-            () = tokio::time::sleep(wait) => {}
-        }
-        Ok(())
-    }
-
-    /// Doubles with each failure up to the longest wait, then a random part of a quarter off, so that
-    /// several followers do not come back at once.
-    fn backoff(&self) -> Duration {
-        let doubled = self.first_wait * 2u32.saturating_pow(self.failures.clamp(1, 8) - 1);
-        doubled.min(LONGEST_WAIT).mul_f64(rand::random_range(0.75..=1.0))
-    }
-}
-
-fn remedy(error: &IndexError) -> Remedy {
-    match error {
-        IndexError::Source(error) => error.remedy(),
-        IndexError::Store(error) if error.is_transient() => Remedy::Wait(None),
-        IndexError::Unlinked { .. } | IndexError::NoCommonBlock { .. } => Remedy::RetryBounded,
-        // Another process follows: this one waits until it can have the partition again.
-        IndexError::Store(StoreError::LeaseLost(_)) => Remedy::Wait(None),
-        IndexError::Store(_) | IndexError::WrongChain { .. } | IndexError::BelowFinal { .. } => {
-            Remedy::None
-        }
     }
 }

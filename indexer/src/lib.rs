@@ -13,5 +13,5 @@ pub mod source;
 mod error;
 
 pub use error::IndexError;
-pub use follower::{Follower, FollowerOptions};
+pub use follower::{Feed, Follower, FollowerOptions, watch_request};
 pub use progress::Progress;

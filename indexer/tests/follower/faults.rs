@@ -39,6 +39,22 @@ async fn trouble_that_passes_leaves_nothing_missing_and_nothing_twice() {
         Fault::TooManyRequests { retry_after_seconds: None },
         Fault::RateLimitedInBody,
         Fault::ServerError,
+        Fault::ServiceUnavailable,
+        Fault::HtmlBody,
+        Fault::EmptyBody,
+        Fault::EmptyObject,
+        Fault::NullResult,
+        Fault::TruncatedJson,
+        Fault::ClosedBeforeBody,
+        Fault::ConnectionReset,
+        Fault::SlowDrip { pieces: 40, pause_millis: 100 },
+        Fault::NeighbourBlock { above: 1 },
+        Fault::NeighbourBlock { above: -1 },
+        Fault::BlockMissing,
+        Fault::UnknownEventMember,
+        Fault::LostEvent,
+        Fault::DuplicateEvent,
+        Fault::FeltOutOfRange,
         Fault::Hang { millis: 4_000 },
         Fault::MissingEvents,
         Fault::UnknownTransactionType,
@@ -50,13 +66,7 @@ async fn trouble_that_passes_leaves_nothing_missing_and_nothing_twice() {
         for block in [next, next + 3] {
             node.faults().inject(fault.clone(), FaultScope::method(BLOCK, 1).at_block(block));
         }
-        if !matches!(
-            fault,
-            Fault::MissingEvents
-                | Fault::UnknownTransactionType
-                | Fault::UnknownField
-                | Fault::WrongParentHash
-        ) {
+        if spoils_any_answer(&fault) {
             node.faults().inject(fault.clone(), FaultScope::method(HEAD, 1));
         }
         node.push_blocks(5).await.unwrap();
@@ -99,10 +109,10 @@ async fn a_node_that_asks_for_time_gets_it() {
 }
 
 #[tokio::test]
-async fn an_unknown_transaction_type_stops_at_its_block_with_all_below_it_in_the_log() {
+async fn a_block_without_its_events_stops_with_all_below_it_in_the_log() {
     let (world, node) = (World::new().await, node(30, NEVER).await);
     let scope = FaultScope::method(BLOCK, u32::MAX).at_block(17);
-    node.faults().inject(Fault::UnknownTransactionType, scope);
+    node.faults().inject(Fault::MissingEvents, scope);
     let text = world.follow(&node).fails().await.to_string();
     for named in [node.url().trim_end_matches('/'), "block 17"] {
         assert!(text.contains(named), "{text}");
@@ -146,4 +156,54 @@ async fn a_head_that_goes_backwards_reverts_nothing() {
     let entries = world.check_all(&node).await;
     assert_eq!(count(&entries, Kind::BlockReverted), 0);
     assert_eq!(world.tip().await.unwrap().epoch.0, 0);
+}
+
+/// Whether a fault shows in answers that are not about a block.
+fn spoils_any_answer(fault: &Fault) -> bool {
+    matches!(
+        fault,
+        Fault::GarbageBody
+            | Fault::TruncatedBody
+            | Fault::TooManyRequests { .. }
+            | Fault::RateLimitedInBody
+            | Fault::ServerError
+            | Fault::ServiceUnavailable
+            | Fault::HtmlBody
+            | Fault::EmptyBody
+            | Fault::EmptyObject
+            | Fault::TruncatedJson
+            | Fault::ClosedBeforeBody
+            | Fault::ConnectionReset
+            | Fault::Hang { .. }
+            | Fault::SlowDrip { .. }
+    )
+}
+
+/// Until the block's hash is recomputed, a false one shows in the block above it: what was appended under
+/// it is reverted and replaced, and nothing of it counts.
+#[tokio::test]
+async fn one_height_with_two_hashes_ends_as_the_node_has_it() {
+    let (world, node) = (World::new().await, node(20, NEVER).await);
+    for fault in [Fault::WrongHash, Fault::AlternatingHash] {
+        let next = node.head().unwrap().number + 1;
+        node.faults().inject(fault, FaultScope::method(BLOCK, 1).at_block(next + 2));
+        let following = world.follow(&node);
+        node.push_blocks(8).await.unwrap();
+        world.caught_up(&node, &following).await;
+        following.stop().await;
+        world.check_all(&node).await;
+    }
+}
+
+#[tokio::test]
+async fn a_block_of_fifty_megabytes_is_read_like_any_other() {
+    let (world, node) = (World::new().await, node(10, NEVER).await);
+    let padding = Fault::Padding { bytes: 50 << 20 };
+    node.faults().inject(padding, FaultScope::method(BLOCK, 1).at_block(5));
+    let mut options = world.options();
+    options.attempts = 12;
+    let following = world.follow_with(&node, options);
+    world.caught_up(&node, &following).await;
+    following.stop().await;
+    world.check_all(&node).await;
 }

@@ -12,4 +12,6 @@ mod faults;
 mod lane;
 mod leases;
 mod reorgs;
+mod sources;
 mod support;
+mod widen;

@@ -1,5 +1,6 @@
 //! Chains that compete.
 
+use obsqra_devnode::{DevNode, DevNodeOptions};
 use obsqra_events::Kind;
 use obsqra_indexer::IndexError;
 use obsqra_types::BlockNumber;
@@ -7,6 +8,8 @@ use obsqra_types::BlockNumber;
 use crate::support::{NEVER, World, count, node};
 
 const DEPTHS: [u64; 4] = [1, 2, 10, 60];
+/// Of the light chain, whose blocks need no sealing.
+const DEEP: [u64; 3] = [100, 600, 2_000];
 
 #[tokio::test]
 async fn a_reorganisation_of_any_depth_is_followed_live() {
@@ -134,4 +137,70 @@ async fn a_reorganisation_above_what_is_final_is_followed() {
     world.caught_up(&node, &following).await;
     following.stop().await;
     world.check_all(&node).await;
+}
+
+async fn light(blocks: u64) -> DevNode {
+    let options = DevNodeOptions { l1_lag: NEVER, ..DevNodeOptions::light(7, 2, blocks) };
+    let node = DevNode::start(options).await.unwrap();
+    node.wait_for_height(blocks - 1).await;
+    node
+}
+
+#[tokio::test]
+async fn deep_reorganisations_are_followed_there_and_back() {
+    let (world, node) = (World::light().await, light(2_100).await);
+    let mut options = world.options();
+    (options.batch_blocks, options.fetch_ahead) = (128, 16);
+    let following = world.follow_with(&node, options);
+    world.caught_up(&node, &following).await;
+    let mut reverted = 0;
+    for depth in DEEP {
+        let branch = node.prepare_branch(depth, depth + 2).await.unwrap();
+        let before = node.switch_to(branch).await.unwrap();
+        world.caught_up(&node, &following).await;
+        node.switch_to(before).await.unwrap();
+        world.caught_up(&node, &following).await;
+        reverted += 2 * usize::try_from(depth).unwrap() + 2;
+        let entries = world.check_all(&node).await;
+        assert_eq!(count(&entries, Kind::BlockReverted), reverted, "depth {depth}");
+    }
+    following.stop().await;
+}
+
+#[tokio::test]
+async fn a_chain_that_changes_while_blocks_are_fetched_is_followed() {
+    let (world, node) = (World::light().await, light(3_000).await);
+    let following = world.follow(&node);
+    for (height, depth) in [(100, 2_950), (400, 2_700), (900, 500), (1_500, 1)] {
+        world
+            .until(&following, "the backfill is under way", async |world| {
+                world.tip().await.is_some_and(|tip| tip.number.0 >= height)
+            })
+            .await;
+        let branch = node.prepare_branch(depth, depth + 1).await.unwrap();
+        node.switch_to(branch).await.unwrap();
+    }
+    world.caught_up(&node, &following).await;
+    following.stop().await;
+    world.check_all(&node).await;
+}
+
+#[tokio::test]
+async fn a_reorganisation_inside_a_reorganisation_is_followed() {
+    let (world, node) = (World::light().await, light(600).await);
+    let following = world.follow(&node);
+    world.caught_up(&node, &following).await;
+    for (first, second) in [(300, 200), (200, 300), (50, 50)] {
+        let before = world.tip().await.unwrap().epoch;
+        node.switch_to(node.prepare_branch(first, first + 5).await.unwrap()).await.unwrap();
+        world
+            .until(&following, "the first is taken up", async |world| {
+                world.tip().await.unwrap().epoch > before
+            })
+            .await;
+        node.switch_to(node.prepare_branch(second, second + 5).await.unwrap()).await.unwrap();
+        world.caught_up(&node, &following).await;
+        world.check_all(&node).await;
+    }
+    following.stop().await;
 }

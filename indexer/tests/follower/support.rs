@@ -3,10 +3,13 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use obsqra_devnode::{DevNode, DevNodeOptions, SEEDED_REGISTRY};
+use obsqra_devnode::{DevNode, DevNodeOptions, LIGHT_CHAIN_ID, LIGHT_REGISTRY, SEEDED_REGISTRY};
 use obsqra_events::{AdoptedWhat, Entry, Kind};
-use obsqra_indexer::source::{JsonRpcOptions, JsonRpcSource};
-use obsqra_indexer::{Follower, FollowerOptions, IndexError, Progress};
+use obsqra_indexer::source::pool::selection::Rules;
+use obsqra_indexer::source::{
+    DnaOptions, DnaSource, JsonRpcOptions, JsonRpcSource, NodePool, PoolOptions,
+};
+use obsqra_indexer::{Feed, Follower, FollowerOptions, IndexError, Progress};
 use obsqra_protocols::Registry;
 use obsqra_store::chain_tip::{self, ChainTip};
 use obsqra_store::{Role, Store};
@@ -38,21 +41,34 @@ pub(crate) struct World {
     pub(crate) database: TestDatabase,
     pub(crate) store: Store,
     pub(crate) chain: ChainId,
+    registry: &'static [u8],
 }
 
 impl World {
     pub(crate) async fn new() -> Self {
+        Self::of("OBSQRA_DEV", SEEDED_REGISTRY).await
+    }
+
+    /// Of the light chain, whose blocks cost next to nothing.
+    pub(crate) async fn light() -> Self {
+        Self::of(LIGHT_CHAIN_ID, LIGHT_REGISTRY).await
+    }
+
+    async fn of(chain: &str, registry: &'static [u8]) -> Self {
         let database = TestDatabase::create().await;
         let store = database.store(Role::Writer).await;
-        Self { database, store, chain: ChainId::new("OBSQRA_DEV").unwrap() }
+        Self { database, store, chain: ChainId::new(chain).unwrap(), registry }
+    }
+
+    fn watched(&self) -> BTreeSet<ContractAddress> {
+        Registry::parse(self.registry).unwrap().watched().collect()
     }
 
     pub(crate) fn options(&self) -> FollowerOptions {
         FollowerOptions {
             chain: self.chain.clone(),
             start: BlockNumber(0),
-            watched: watched(),
-            adopt: vec![(AdoptedWhat::Registry, "obsqra_dev/1".into(), SEEDED_REGISTRY.to_vec())],
+            adopt: vec![(AdoptedWhat::Registry, "test/1".into(), self.registry.to_vec())],
             poll_interval: Duration::from_millis(10),
             batch_blocks: 7,
             batch_events: 5_000,
@@ -69,11 +85,11 @@ impl World {
     }
 
     pub(crate) fn follow_with(&self, node: &DevNode, options: FollowerOptions) -> Following {
-        let source = JsonRpcSource::new(JsonRpcOptions {
-            url: node.url().parse().unwrap(),
-            timeout: Duration::from_millis(1_500),
-        });
-        let follower = Follower::new(self.store.clone(), source.unwrap(), options);
+        self.follow_feed(Feed::Nodes(nodes(&[node])), options)
+    }
+
+    pub(crate) fn follow_feed(&self, feed: Feed, options: FollowerOptions) -> Following {
+        let follower = Follower::new(self.store.clone(), feed, options);
         let (stop, progress) = (CancellationToken::new(), follower.progress());
         let stopped = stop.clone();
         let task = tokio::spawn(async move { follower.run(&stopped).await });
@@ -114,7 +130,7 @@ impl World {
     pub(crate) async fn check(&self, node: &DevNode, (first, last): (u64, u64)) -> Vec<Entry> {
         let entries = read_log(&self.store).await;
         let blocks = canonical_blocks(&entries);
-        let expected = node_blocks(&node.url(), (first, last), &watched()).await;
+        let expected = node_blocks(&node.url(), (first, last), &self.watched()).await;
         let numbers: Vec<u64> = blocks.iter().map(|block| block.number).collect();
         assert_eq!(numbers, (first..=last).collect::<Vec<_>>());
         assert!(blocks == expected, "the log has other blocks than the node");
@@ -127,8 +143,27 @@ impl World {
     }
 }
 
-pub(crate) fn watched() -> BTreeSet<ContractAddress> {
-    Registry::parse(SEEDED_REGISTRY).unwrap().watched().collect()
+/// Nodes that are asked, the first leading.
+pub(crate) fn nodes(nodes: &[&DevNode]) -> NodePool {
+    let sources = nodes.iter().map(|node| {
+        let url = node.url().parse().unwrap();
+        JsonRpcSource::new(JsonRpcOptions { url, timeout: Duration::from_millis(1_500) }).unwrap()
+    });
+    let rules = Rules { first_cool_down: Duration::from_millis(200), ..Rules::default() };
+    let probe_interval = Duration::from_millis(50);
+    let options = PoolOptions { probe_interval, rules, ..PoolOptions::default() };
+    NodePool::new(sources.collect(), options).unwrap()
+}
+
+/// The stream of a node.
+pub(crate) fn stream(node: &DevNode) -> Feed {
+    let source = DnaSource::new(DnaOptions {
+        url: node.dna_url().expect("it streams").parse().unwrap(),
+        token: None,
+        heartbeat: Duration::from_secs(10),
+        timeout: Duration::from_secs(5),
+    });
+    Feed::Stream { source: Box::new(source.unwrap()), nodes: None }
 }
 
 pub(crate) fn count(entries: &[Entry], kind: Kind) -> usize {
