@@ -1,10 +1,10 @@
 //! The canonical chain as a fold over the log, with the metrics of its markets.
 //!
 //! Entries go in one by one. A block comes out when its last watched event is in; a revert takes the
-//! state back to before the block, from a ring of recent states, or, deeper, from a snapshot and the
-//! blocks above it.
+//! state back to before the block, from a ring of recent states, or, deeper, from an older state or a
+//! snapshot and the blocks above it.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use obsqra_events::{BlockApplied, Entry, EventData, Fact, Kind};
@@ -13,13 +13,18 @@ use obsqra_protocols::{
 };
 use obsqra_store::key::AppliedBlock;
 use obsqra_store::snapshot::{self, Snapshot};
+use obsqra_store::watch::{self, Supplement};
 use obsqra_store::{Store, Transaction, chain_tip, key, log};
 use obsqra_types::{BlockHash, BlockNumber, BlockRef, ChainId, Hash32, Partition, Seq};
 
 use crate::WorkError;
 
-/// Recent states kept for reverts. Deeper ones start from a snapshot.
+/// Recent states kept for reverts, one a block.
 const RING: usize = 64;
+/// Older states kept for deeper reverts, one each [`STRIDE`] blocks. Still deeper ones start from a snapshot.
+const STRIDES: usize = 16;
+/// Blocks between two older states.
+const STRIDE: u64 = 256;
 /// Blocks between two snapshots.
 const SNAPSHOT_EVERY: u64 = 500;
 /// Entries read at a time when blocks are folded again.
@@ -64,8 +69,13 @@ pub struct ChainFold {
     partition: Partition,
     registry: Option<(Arc<Registry>, Seq)>,
     fold: Option<MetricFold>,
+    /// States before recent blocks, by the block.
     ring: VecDeque<(BlockNumber, MetricFold)>,
+    /// As the ring, further apart. States share what they have in common, so that one costs little.
+    strides: VecDeque<(BlockNumber, MetricFold)>,
     pending: Option<Pending>,
+    /// Events of a supplement that are still to come. They count once a registry knows their contracts.
+    supplement: u32,
     /// Reverted down to here, and no block applied since.
     reverted_to: Option<BlockNumber>,
     last_snapshot: Option<BlockNumber>,
@@ -90,7 +100,9 @@ impl ChainFold {
             registry: None,
             fold: None,
             ring: VecDeque::new(),
+            strides: VecDeque::new(),
             pending: None,
+            supplement: 0,
             reverted_to: None,
             last_snapshot: None,
         }
@@ -127,7 +139,7 @@ impl ChainFold {
     /// stand.
     #[must_use]
     pub fn is_settled(&self) -> bool {
-        self.pending.is_none() && self.reverted_to.is_none()
+        self.pending.is_none() && self.supplement == 0 && self.reverted_to.is_none()
     }
 
     /// Takes the next entry of the log.
@@ -147,7 +159,15 @@ impl ChainFold {
             (Fact::BlockApplied(applied), Some(block)) => {
                 self.begin(block, applied, entry.seq).await
             }
+            (Fact::Event(_), _) if self.supplement > 0 => {
+                self.supplement -= 1;
+                Ok(None)
+            }
             (Fact::Event(event), Some(block)) => self.event(block, event, entry),
+            (Fact::BlockSupplemented(supplement), _) => {
+                self.supplement = supplement.watched_events;
+                Ok(None)
+            }
             (Fact::BlockReverted(_), Some(block)) => self.revert(block, entry.seq),
             _ => Ok(None),
         }
@@ -167,6 +187,7 @@ impl ChainFold {
 
     fn start(&mut self) {
         self.ring.clear();
+        self.strides.clear();
         self.fold = self
             .registry
             .as_ref()
@@ -219,9 +240,10 @@ impl ChainFold {
         };
         let output = match &mut self.fold {
             Some(fold) => {
-                self.ring.push_back((pending.block.number, fold.clone()));
-                if self.ring.len() > RING {
-                    self.ring.pop_front();
+                let number = pending.block.number;
+                keep(&mut self.ring, RING, (number, fold.clone()));
+                if number.0.is_multiple_of(STRIDE) {
+                    keep(&mut self.strides, STRIDES, (number, fold.clone()));
                 }
                 Some(fold.apply(&input).map_err(|source| WorkError::Fold { seq, source })?)
             }
@@ -246,20 +268,27 @@ impl ChainFold {
         Ok(Some(Folded::Reverted(block)))
     }
 
-    /// The state before a block: from the ring, else from a snapshot.
+    /// The state before a block: from the ring, else from an older state or a snapshot.
     async fn back_to(&mut self, next: BlockNumber, as_of: Seq) -> Result<(), WorkError> {
+        while self.strides.pop_back_if(|(number, _)| *number > next).is_some() {}
         while let Some((number, state)) = self.ring.pop_back() {
             if number == next {
                 self.fold = Some(state);
                 return Ok(());
             }
         }
-        match next.previous() {
-            Some(fork) => self.restore(fork, Seq(as_of.0.saturating_sub(1))).await,
-            None => {
-                self.start();
-                Ok(())
+        let Some(fork) = next.previous() else {
+            self.start();
+            return Ok(());
+        };
+        let as_of = Seq(as_of.0.saturating_sub(1));
+        match self.strides.back().cloned() {
+            // What came before that block stands still, since it was not reverted.
+            Some((number, state)) => {
+                self.fold = Some(state);
+                self.replay_through((number, fork), as_of).await
             }
+            None => self.restore(fork, as_of).await,
         }
     }
 
@@ -286,19 +315,47 @@ impl ChainFold {
                 Err(error) => tracing::warn!(%error, "snapshot not usable, folding from the start"),
             }
         }
+        self.replay_through((from, at), as_of).await
+    }
+
+    /// Folds the blocks of a range again that were canonical as of a position.
+    async fn replay_through(
+        &mut self,
+        (mut from, at): (BlockNumber, BlockNumber),
+        as_of: Seq,
+    ) -> Result<(), WorkError> {
         while from <= at {
             let to = at.min(BlockNumber(from.0.saturating_add(REPLAY_BATCH - 1)));
             let blocks = key::canonical_as_of(&self.store, &self.chain, (from, to), as_of).await?;
+            let mut gained: BTreeMap<_, Vec<Supplement>> = BTreeMap::new();
+            for (place, supplement) in
+                watch::supplements(&self.store, &self.chain, (from, to), as_of).await?
+            {
+                gained.entry(place).or_default().push(supplement);
+            }
             for block in blocks {
-                self.replay(&block).await?;
+                let place = (block.block.number, block.block.epoch);
+                self.replay(&block, gained.get(&place).map_or(&[], Vec::as_slice)).await?;
             }
             from = to.next();
         }
         Ok(())
     }
 
-    async fn replay(&mut self, block: &AppliedBlock) -> Result<(), WorkError> {
-        let events = events_of(&self.store, block).await?;
+    async fn replay(
+        &mut self,
+        block: &AppliedBlock,
+        gained: &[Supplement],
+    ) -> Result<(), WorkError> {
+        let mut events = events_of(&self.store, (block.seq, block.watched_events)).await?;
+        if !gained.is_empty() {
+            for supplement in gained {
+                let place = (supplement.seq, supplement.watched_events);
+                events.extend(events_of(&self.store, place).await?);
+            }
+            events.sort_by_key(|(seq, _, event)| (event.index, *seq));
+            events.dedup_by_key(|(_, _, event)| event.index);
+        }
         let input = BlockInput {
             block: block.block,
             hash: block.hash,
@@ -361,8 +418,28 @@ pub async fn adopted_registry(
     }
 }
 
+/// Keeps a state as the newest of at most `most`, instead of what stands at its height or above.
+fn keep(
+    states: &mut VecDeque<(BlockNumber, MetricFold)>,
+    most: usize,
+    state: (BlockNumber, MetricFold),
+) {
+    while states.pop_back_if(|(number, _)| *number >= state.0).is_some() {}
+    states.push_back(state);
+    if states.len() > most {
+        states.pop_front();
+    }
+}
+
 fn concerns(kind: Kind) -> bool {
-    matches!(kind, Kind::Adopted | Kind::BlockApplied | Kind::Event | Kind::BlockReverted)
+    matches!(
+        kind,
+        Kind::Adopted
+            | Kind::BlockApplied
+            | Kind::Event
+            | Kind::BlockReverted
+            | Kind::BlockSupplemented
+    )
 }
 
 /// A state belongs to the definitions, the registry, and the entry that adopted it, which causes name.
@@ -378,12 +455,12 @@ fn broken(seq: Seq, problem: String) -> WorkError {
     WorkError::Log { seq, problem }
 }
 
-/// The watched events of an applied block, which directly follow its entry.
+/// The watched events of an applied block or a supplement, which directly follow its entry.
 async fn events_of(
     store: &Store,
-    block: &AppliedBlock,
+    (seq, count): (Seq, u32),
 ) -> Result<Vec<(Seq, Hash32, EventData)>, WorkError> {
-    let entries = log::read_after(store, block.seq, block.watched_events).await?;
+    let entries = log::read_after(store, seq, count).await?;
     entries
         .into_iter()
         .map(|entry| {

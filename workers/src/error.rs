@@ -6,6 +6,8 @@ use obsqra_protocols::{FoldError, RegistryError};
 use obsqra_store::StoreError;
 use obsqra_types::Seq;
 
+use crate::checkpoint::file::CheckpointFileError;
+
 /// An error of a role.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkError {
@@ -15,6 +17,9 @@ pub enum WorkError {
     /// The bus cannot be used.
     #[error(transparent)]
     Bus(#[from] BusError),
+    /// The checkpoint file cannot be used.
+    #[error(transparent)]
+    CheckpointFile(#[from] CheckpointFileError),
     /// The stream holds messages of another log.
     #[error(
         "the NATS stream ends at position {stream}, but the log ends at {log}: it was filled from another log; delete the stream, and it is filled from this one"

@@ -5,6 +5,7 @@
 //! stretch together with the cursor. Messages only wake it.
 
 pub mod chain_fold;
+pub mod checkpoint;
 pub mod jobs;
 pub mod projections;
 pub mod relay;

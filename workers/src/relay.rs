@@ -4,7 +4,7 @@
 //! stream with the log: a window whose acknowledgement was lost is not sent again, and a stream that was
 //! lost, or restored from an older copy, is filled again from where it ends.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use obsqra_bus::{ChainStream, MAX_BATCH, Outgoing, StreamPosition};
@@ -13,7 +13,7 @@ use obsqra_protocols::{Registry, decode};
 use obsqra_store::{
     LeaseKeeper, Store, StoreError, chain_tip, cursor, key, lease, log, relay_subject,
 };
-use obsqra_types::{ChainId, Partition, Seq};
+use obsqra_types::{BlockNumber, BranchEpoch, ChainId, Partition, Seq};
 
 use crate::WorkError;
 use crate::runtime::{Progress, Role, WakesOn};
@@ -73,11 +73,30 @@ impl Relay {
         Ok(())
     }
 
+    /// The blocks of a window that are accepted on L1: at or below the final height, and of the branch that
+    /// is canonical there. What was reverted is never final, nor is its retraction.
+    async fn final_blocks(
+        &self,
+        entries: &[Entry],
+    ) -> Result<BTreeMap<BlockNumber, BranchEpoch>, WorkError> {
+        let tip = chain_tip::load(&self.store, &self.chain).await?;
+        let Some(finalized) = tip.and_then(|tip| tip.finalized) else {
+            return Ok(BTreeMap::new());
+        };
+        let heights: BTreeSet<BlockNumber> = entries
+            .iter()
+            .filter_map(|entry| entry.draft.block.filter(|_| entry.draft.chain == self.chain))
+            .map(|block| block.number)
+            .filter(|number| *number <= finalized)
+            .collect();
+        Ok(key::canonical_epochs(&self.store, &self.chain, &heights).await?)
+    }
+
     /// The messages of a window of entries, with the last position on each subject that they move.
     fn messages(
         &mut self,
         entries: &[Entry],
-        finalized: Option<u64>,
+        final_blocks: &BTreeMap<BlockNumber, BranchEpoch>,
     ) -> Result<Vec<Outgoing>, WorkError> {
         let mut messages = Vec::new();
         for entry in entries {
@@ -94,8 +113,7 @@ impl Relay {
             let is_final = entry
                 .draft
                 .block
-                .zip(finalized)
-                .is_some_and(|(block, finalized)| block.number.0 <= finalized);
+                .is_some_and(|block| final_blocks.get(&block.number) == Some(&block.epoch));
             let finality = if is_final { Finality::Final } else { Finality::Provisional };
             let subject = message.subject.as_str().to_owned();
             let previous =
@@ -207,9 +225,8 @@ impl Role for Relay {
         };
         let now = chrono::Utc::now();
         entries.retain(|entry| self.is_kept(entry, now));
-        let tip = chain_tip::load(&self.store, &self.chain).await?;
-        let finalized = tip.and_then(|tip| tip.finalized).map(|number| number.0);
-        let mut messages = self.messages(&entries, finalized)?;
+        let final_blocks = self.final_blocks(&entries).await?;
+        let mut messages = self.messages(&entries, &final_blocks)?;
         let moved = messages
             .iter()
             .map(|outgoing| (outgoing.message.subject.as_str().to_owned(), outgoing.seq))

@@ -145,6 +145,26 @@ async fn a_revert_closes_rows_and_opens_those_before() {
 }
 
 #[tokio::test]
+async fn retractions_change_no_row() {
+    let (database, store, mut script) = begin().await;
+    script.grow(10).await;
+    score(&store).await;
+    script.reorganise(4, 3).await;
+    project(&store).await;
+    let (hashed, rows) = (hashes(&store).await, digests(&database).await);
+    let head = log::head(&store).await.unwrap().seq;
+    support::retract(&store).await;
+    let retracted = log::head(&store).await.unwrap().seq;
+    assert!(retracted > head);
+    project(&store).await;
+    assert_eq!(state::load(&store, &chain()).await.unwrap().seq, retracted);
+    assert_eq!((hashes(&store).await, digests(&database).await), (hashed, rows));
+    score(&store).await;
+    project(&store).await;
+    check_verified(&store).await;
+}
+
+#[tokio::test]
 async fn blocks_that_come_back_leave_the_canonical_hashes_as_they_were() {
     let (database, store, mut script) = begin().await;
     script.grow(20).await;

@@ -123,6 +123,8 @@ async fn everything_arrives_once_and_in_order() {
     world.script.reorganise(3, 4).await;
     world.script.grow(5).await;
     support::score(&world.store).await;
+    world.script.reorganise(2, 3).await;
+    support::score(&world.store).await;
     world.publish().await;
     world.check_whole().await;
     let messages = world.messages().await;
@@ -131,6 +133,7 @@ async fn everything_arrives_once_and_in_order() {
         "obsqra.v1.OBSQRA_DEV.chain.block_applied",
         "obsqra.v1.OBSQRA_DEV.chain.block_reverted",
         "obsqra.v1.OBSQRA_DEV.risk.zklend.absent",
+        "obsqra.v1.OBSQRA_DEV.retracted.risk.absent",
     ] {
         assert!(subjects.contains(subject), "{subject} in {subjects:?}");
     }
@@ -155,6 +158,35 @@ async fn facts_of_final_blocks_say_so() {
         let expected = if number <= 3 { "final" } else { "provisional" };
         assert_eq!(message.header("Obsqra-Finality"), expected, "block {number}");
     }
+}
+
+#[tokio::test]
+async fn what_was_reverted_is_not_final_whatever_its_height() {
+    let mut world = World::begin().await;
+    world.script.grow(6).await;
+    support::score(&world.store).await;
+    world.script.reorganise(2, 3).await;
+    support::score(&world.store).await;
+    world.script.writer.finalize(6).await.unwrap();
+    world.publish().await;
+    let entries = log::read_after(&world.store, Seq::BEFORE_FIRST, 100_000).await.unwrap();
+    let blocks: BTreeMap<u64, (u64, u32)> = entries
+        .iter()
+        .filter_map(|entry| Some((entry.seq.0, entry.draft.block?)))
+        .map(|(seq, block)| (seq, (block.number.0, block.epoch.0)))
+        .collect();
+    let mut retractions = 0;
+    for message in world.messages().await {
+        let (number, epoch) = blocks[&message.position("Obsqra-Seq")];
+        // Blocks are numbered from 0: 4 and 5 were replaced by 4, 5 and 6.
+        let expected =
+            if number < 4 || (number <= 6 && epoch == 1) { "final" } else { "provisional" };
+        let subject = &message.subject;
+        assert_eq!(message.header("Obsqra-Finality"), expected, "{subject} {number} {epoch}");
+        retractions += usize::from(subject.contains(".retracted."));
+    }
+    assert!(retractions > 0);
+    world.check_whole().await;
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use obsqra_events::{
     Adopted, AdoptedWhat, BlockApplied, BlockFinalized, BlockReverted, DaMode, Draft, EventData,
-    Fact, GasPrice,
+    EventsDigest, Fact, GasPrice,
 };
 use obsqra_store::chain_tip::{self, ChainTip};
 use obsqra_store::key::{self, AppliedBlock};
@@ -94,6 +94,12 @@ impl ChainWriter {
         let MadeBlock { at, hash, parent, events } = block;
         let watched_events = u32::try_from(events.len()).expect("a block of a test is small");
         let price = GasPrice { fri: 1, wei: 1 };
+        let events: Vec<Draft> = events
+            .into_iter()
+            .map(|event| Draft::new(&self.chain, Some(at), &Fact::Event(event)))
+            .collect();
+        let mut events_digest = EventsDigest::new();
+        events.iter().for_each(|event| events_digest.add(&event.content_hash));
         let applied = Fact::BlockApplied(BlockApplied {
             hash,
             parent_hash: parent,
@@ -103,14 +109,11 @@ impl ChainWriter {
             da_mode: DaMode::Blob,
             l1_gas: price,
             l1_data_gas: price,
-            l2_gas: Some(price),
             watched_events,
-            events_digest: Hash32::ZERO,
+            events_digest: events_digest.finish(),
         });
         let mut drafts = vec![Draft::new(&self.chain, Some(at), &applied)];
-        drafts.extend(
-            events.into_iter().map(|event| Draft::new(&self.chain, Some(at), &Fact::Event(event))),
-        );
+        drafts.extend(events);
         Keyed { key: Key::Block { hash, parent, watched_events }, drafts }
     }
 
@@ -224,11 +227,13 @@ impl ChainWriter {
         let last = facts.last().expect("a block to append").clone();
         let block = last.drafts[0].block.expect("a block's entry");
         let Key::Block { hash, .. } = last.key else { panic!("the last fact is a block") };
+        let mut blocks = facts.iter().filter(|fact| matches!(fact.key, Key::Block { .. }));
+        let first = blocks.find_map(|fact| fact.drafts[0].block).expect("a block to append");
         let known = chain_tip::load(&self.store, &self.chain).await?;
         let mut tx = self.store.begin().await?;
         let outcome = log::append(&mut tx, self.lease.fence(), facts).await?;
         let tip = ChainTip {
-            first: known.map_or(block.number, |tip| tip.first),
+            first: known.map_or(first.number, |tip| tip.first),
             number: block.number,
             hash,
             epoch: BranchEpoch(epoch),

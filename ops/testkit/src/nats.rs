@@ -86,6 +86,19 @@ impl TestNats {
         stream.purge().await.expect("the stream is emptied");
     }
 
+    /// Makes a stream as some other program would.
+    ///
+    /// # Panics
+    /// When the server refuses.
+    pub async fn make_stream(&self, name: &str, subject: &str) {
+        let config = jetstream::stream::Config {
+            name: name.to_owned(),
+            subjects: vec![subject.to_owned()],
+            ..jetstream::stream::Config::default()
+        };
+        self.jetstream().await.create_stream(config).await.expect("the stream is made");
+    }
+
     /// Removes a stream with all it holds.
     ///
     /// # Panics

@@ -1,7 +1,7 @@
 //! Rows with two ranges, changed in memory and written at the end of a batch, with the state hashes
 //! kept along.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use obsqra_events::SetDigest;
 use obsqra_store::projection::state::StateHashes;
@@ -73,30 +73,47 @@ impl<R: HistoryRow> History<R> {
         self.insert(row);
     }
 
-    /// Undoes what began or ended at a height. `touching` are the standing rows that do, all of them
-    /// written.
-    pub(super) fn revert(&mut self, touching: Vec<R>, number: i64, seq: i64) {
-        // Of one key a row may begin here and the one before it end here: what began goes first, so that
-        // the row that is opened again is the one left standing, in whatever order they come.
-        let (began, ended): (Vec<R>, Vec<R>) =
-            touching.into_iter().partition(|row| row.ranges().from_block == number);
-        for row in began {
-            self.close(&row, seq);
-            self.open.remove(&row.key());
+    /// Undoes what began or ended at some heights, highest first, each given with the position that
+    /// reverts it. `touching` are the standing rows that begin or end at any of them, all of them written.
+    ///
+    /// What comes out is the same as reverting one height at a time. A row that ends at a height is opened
+    /// again when that height is reverted; if it begins at one too, it is found open when its turn comes.
+    pub(super) fn revert(&mut self, touching: Vec<R>, reverted: &[(i64, i64)]) {
+        let mut began: BTreeMap<i64, BTreeSet<R::Key>> = BTreeMap::new();
+        let mut ended: BTreeMap<i64, Vec<R>> = BTreeMap::new();
+        for row in touching {
+            let Ranges { from_block, to_block, .. } = row.ranges();
+            began.entry(from_block).or_default().insert(row.key());
+            if to_block != OPEN {
+                ended.entry(to_block).or_default().push(row);
+            }
         }
-        for row in ended {
-            self.close(&row, seq);
-            let again = row.with_ranges(Ranges { to_block: OPEN, from_seq: seq, ..row.ranges() });
-            self.open.insert(again.key(), again.clone());
-            self.insert(again);
+        for (number, seq) in reverted {
+            // Of one key a row may begin here and the one before it end here: what began goes first, so
+            // that the row that is opened again is the one left standing.
+            for key in began.remove(number).unwrap_or_default() {
+                if self.open.get(&key).is_some_and(|row| row.ranges().from_block == *number)
+                    && let Some(row) = self.open.remove(&key)
+                {
+                    self.close(&row, *seq);
+                }
+            }
+            for row in ended.remove(number).unwrap_or_default() {
+                self.close(&row, *seq);
+                let again =
+                    row.with_ranges(Ranges { to_block: OPEN, from_seq: *seq, ..row.ranges() });
+                self.open.insert(again.key(), again.clone());
+                self.insert(again);
+            }
         }
     }
 
-    /// Notes rows that were closed in the database, given as they were.
-    pub(super) fn closed_there(&mut self, rows: &[R], seq: i64) {
-        for row in rows {
+    /// Notes rows that were closed in the database, given as they were, each with the position that closed
+    /// it.
+    pub(super) fn closed_there(&mut self, rows: &[(R, i64)]) {
+        for (row, seq) in rows {
             self.forget(row);
-            let closed = row.with_ranges(Ranges { to_seq: seq, ..row.ranges() });
+            let closed = row.with_ranges(Ranges { to_seq: *seq, ..row.ranges() });
             self.full.add(&closed.full_bytes());
         }
     }
@@ -137,3 +154,7 @@ impl<R: HistoryRow> History<R> {
         (closes, inserts)
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+mod tests;

@@ -1,22 +1,29 @@
 //! All read models of a chain, applied entry by entry inside one transaction.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use obsqra_events::{Entry, Fact, Kind};
 use obsqra_protocols::{MarketMetrics, Registry};
+use obsqra_store::key::AppliedBlock;
 use obsqra_store::projection::HistoryRow;
 use obsqra_store::projection::block::{self, BlockRow};
 use obsqra_store::projection::event::{self, EventRow};
 use obsqra_store::projection::market_metrics::{self, MarketMetricsRow};
 use obsqra_store::projection::risk_score::{self, RiskScoreRow};
 use obsqra_store::projection::state::{self, ProjectionState};
-use obsqra_store::{Store, Transaction, key};
-use obsqra_types::{BlockNumber, BlockRef, ChainId, Partition, Seq};
+use obsqra_store::{Store, Transaction, key, log, watch};
+use obsqra_types::{BlockNumber, BlockRef, ChainId, ContractAddress, Partition, Seq};
 
 use super::history::History;
 use super::rows;
 use crate::WorkError;
-use crate::chain_fold::{ChainFold, Folded, FoldedBlock};
+use crate::chain_fold::{ChainFold, Folded, FoldedBlock, adopted_registry};
+
+/// Entries read at a time for contracts that a registry adds.
+const ADDED_BATCH: u32 = 2_000;
+/// Most reverted heights whose rows are read and closed at a time.
+const REVERT_HEIGHTS: usize = 128;
 
 /// The rows that are open, the fold they come from, and the position they stand for.
 #[derive(Debug)]
@@ -29,6 +36,8 @@ pub struct ReadModels {
     events: History<EventRow>,
     markets: History<MarketMetricsRow>,
     scores: History<RiskScoreRow>,
+    /// Reverts that follow one another, taken in and not yet applied to the rows.
+    reverting: Vec<(BlockNumber, Seq)>,
 }
 
 /// An entry that is folded and not written yet.
@@ -53,6 +62,7 @@ impl ReadModels {
             events: History::default(),
             markets: History::default(),
             scores: History::default(),
+            reverting: Vec::new(),
         }
     }
 
@@ -78,6 +88,7 @@ impl ReadModels {
             events: History::load(Vec::new(), hashes.get(EventRow::READ_MODEL)),
             markets: History::load(markets, hashes.get(MarketMetricsRow::READ_MODEL)),
             scores: History::load(scores, hashes.get(RiskScoreRow::READ_MODEL)),
+            reverting: Vec::new(),
         })
     }
 
@@ -119,10 +130,18 @@ impl ReadModels {
     pub async fn write_step(&mut self, tx: &mut Transaction, step: &Step) -> Result<(), WorkError> {
         let Step { entry, folded, registry } = step;
         let seq = entry.seq;
+        if !matches!(folded, Some(Folded::Reverted(_))) {
+            self.finish_reverts(tx).await?;
+        }
         match folded {
             Some(Folded::Block(folded)) => self.block(folded, registry.as_deref())?,
-            Some(Folded::Reverted(block)) => self.revert(tx, *block, seq).await?,
-            Some(Folded::Reread(markets)) => self.reread(markets, seq)?,
+            Some(Folded::Reverted(block)) => self.reverting.push((block.number, seq)),
+            Some(Folded::Reread(markets)) => {
+                self.reread(markets, seq)?;
+                if let Some(registry) = registry {
+                    self.added(tx, registry, seq).await?;
+                }
+            }
             None => self.other(entry)?,
         }
         self.state.seq = seq;
@@ -147,10 +166,82 @@ impl ReadModels {
     }
 
     fn events_of(&mut self, folded: &FoldedBlock, registry: &Registry) -> Result<(), WorkError> {
-        for event in &folded.events {
-            if let Some(row) = rows::event(&self.chain, folded, registry, event)? {
+        for (seq, _, event) in &folded.events {
+            let place = (folded.block, folded.hash);
+            if let Some(row) = rows::event(&self.chain, place, registry, (seq, event))? {
                 self.events.put_point(row);
             }
+        }
+        Ok(())
+    }
+
+    /// Events that the log held already of contracts that the registry adopted at `seq` is the first to
+    /// know: those of supplements, and those of blocks since the contracts were watched.
+    async fn added(
+        &mut self,
+        tx: &mut Transaction,
+        registry: &Registry,
+        seq: Seq,
+    ) -> Result<(), WorkError> {
+        let before = Seq(seq.0.saturating_sub(1));
+        let known = adopted_registry(&self.store, &self.chain, before).await?;
+        let known: BTreeSet<_> =
+            known.iter().flat_map(|(registry, _)| registry.watched()).collect();
+        let added: BTreeSet<_> =
+            registry.watched().filter(|contract| !known.contains(contract)).collect();
+        let watches = watch::all(&self.store, &self.chain).await?;
+        let first = watches
+            .iter()
+            .filter(|watch| watch.request.contracts.iter().any(|one| added.contains(one)))
+            .filter_map(|watch| watch.widening.map(|widening| widening.widened))
+            .filter(|widened| *widened < seq)
+            .min();
+        let tip = key::tip_as_of(&self.store, &self.chain, before).await?;
+        let (Some(mut read), Some(tip)) = (first, tip) else {
+            return Ok(());
+        };
+        let mut canonical = None;
+        while read < before {
+            let entries = log::read_after(&self.store, read, ADDED_BATCH).await?;
+            for entry in entries.iter().take_while(|entry| entry.seq < seq) {
+                self.add(entry, (&added, registry), (&mut canonical, seq, tip.block.number))
+                    .await?;
+            }
+            read = entries.last().map_or(before, |entry| entry.seq);
+            self.write_rows(tx).await?;
+        }
+        Ok(())
+    }
+
+    /// Puts the row of an entry that is an event of one of some contracts in a canonical block.
+    async fn add(
+        &mut self,
+        entry: &Entry,
+        (contracts, registry): (&BTreeSet<ContractAddress>, &Registry),
+        (newest, as_of, tip): (&mut Option<AppliedBlock>, Seq, BlockNumber),
+    ) -> Result<(), WorkError> {
+        let (draft, seq) = (&entry.draft, entry.seq);
+        // Above the tip of that time nothing is canonical, whatever branch was there before.
+        let Some(at) = draft.block.filter(|at| draft.kind == Kind::Event && at.number <= tip)
+        else {
+            return Ok(());
+        };
+        let Fact::Event(event) = draft.fact().map_err(|source| WorkError::Entry { seq, source })?
+        else {
+            return Ok(());
+        };
+        if draft.chain != self.chain || !contracts.contains(&event.from_address) {
+            return Ok(());
+        }
+        if newest.is_none_or(|block| block.block.number != at.number) {
+            let heights = (at.number, at.number);
+            let found = key::canonical_as_of(&self.store, &self.chain, heights, as_of).await?;
+            *newest = found.first().copied();
+        }
+        if let Some(block) = newest.filter(|block| block.block.epoch == at.epoch)
+            && let Some(row) = rows::event(&self.chain, (at, block.hash), registry, (&seq, &event))?
+        {
+            self.events.put_point(row);
         }
         Ok(())
     }
@@ -196,24 +287,43 @@ impl ReadModels {
         Ok(())
     }
 
+    /// Applies the reverts taken in so far: a deep reorganisation costs a few statements for each
+    /// [`REVERT_HEIGHTS`] blocks, not for each block.
+    async fn finish_reverts(&mut self, tx: &mut Transaction) -> Result<(), WorkError> {
+        let reverting = std::mem::take(&mut self.reverting);
+        for some in reverting.chunks(REVERT_HEIGHTS) {
+            self.revert(tx, some).await?;
+        }
+        if let Some((lowest, seq)) = reverting.last() {
+            self.state.block = self.block_below(*lowest, *seq).await?;
+        }
+        Ok(())
+    }
+
     async fn revert(
         &mut self,
         tx: &mut Transaction,
-        block: BlockRef,
-        seq: Seq,
+        reverts: &[(BlockNumber, Seq)],
     ) -> Result<(), WorkError> {
+        // What is touched is read back from the tables: everything up to here has to be in them.
         self.write_rows(tx).await?;
         let chain = self.chain.as_str().to_owned();
-        let (number, at) = (rows::signed(block.number.0, seq)?, rows::signed(seq.0, seq)?);
-        let closed = block::close_at(tx, &chain, number, at).await?;
-        self.blocks.closed_there(&closed, at);
-        let closed = event::close_at(tx, &chain, number, at).await?;
-        self.events.closed_there(&closed, at);
-        let touching = market_metrics::touching(tx, &chain, number).await?;
-        self.markets.revert(touching, number, at);
-        let touching = risk_score::touching(tx, &chain, number).await?;
-        self.scores.revert(touching, number, at);
-        self.state.block = self.block_below(block.number, seq).await?;
+        let reverted = reverts
+            .iter()
+            .map(|(number, seq)| Ok((rows::signed(number.0, *seq)?, rows::signed(seq.0, *seq)?)))
+            .collect::<Result<Vec<_>, WorkError>>()?;
+        let heights = || reverted.iter().map(|(number, _)| *number);
+        let Some(range) = heights().min().zip(heights().max()) else {
+            return Ok(());
+        };
+        let closed = block::close_reverted(tx, &chain, &reverted).await?;
+        self.blocks.closed_there(&closed);
+        let closed = event::close_reverted(tx, &chain, &reverted).await?;
+        self.events.closed_there(&closed);
+        let touching = market_metrics::touching(tx, &chain, range).await?;
+        self.markets.revert(touching, &reverted);
+        let touching = risk_score::touching(tx, &chain, range).await?;
+        self.scores.revert(touching, &reverted);
         Ok(())
     }
 
@@ -260,6 +370,7 @@ impl ReadModels {
     /// # Errors
     /// When the database fails.
     pub async fn write(&mut self, tx: &mut Transaction) -> Result<(), WorkError> {
+        self.finish_reverts(tx).await?;
         self.write_rows(tx).await?;
         for (read_model, hashes) in [
             (BlockRow::READ_MODEL, self.blocks.hashes()),

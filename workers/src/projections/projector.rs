@@ -85,6 +85,7 @@ impl Role for Projector {
         self.models.write(&mut tx).await?;
         self.models.save_fold(&mut tx).await?;
         notify(&mut tx, Signal::Projection).await?;
+        lease.renew_in(&mut tx).await?;
         tx.commit().await.map_err(StoreError::from)?;
         metrics::counter!("obsqra_projector_entries_total").increment(steps.len() as u64);
         Ok(Progress::Worked)

@@ -7,7 +7,7 @@ use obsqra_store::projection::event::EventRow;
 use obsqra_store::projection::market_metrics::MarketMetricsRow;
 use obsqra_store::projection::risk_score::RiskScoreRow;
 use obsqra_store::projection::{Absent, OPEN, Ranges};
-use obsqra_types::{BlockRef, ChainId, Felt, Hash32, Seq};
+use obsqra_types::{BlockHash, BlockRef, ChainId, Felt, Seq};
 
 use crate::WorkError;
 use crate::chain_fold::FoldedBlock;
@@ -60,19 +60,19 @@ pub(super) fn block(chain: &ChainId, folded: &FoldedBlock) -> Result<BlockRow, W
 /// `None` for a contract that no protocol of the registry owns.
 pub(super) fn event(
     chain: &ChainId,
-    folded: &FoldedBlock,
+    (block, hash): (BlockRef, BlockHash),
     registry: &Registry,
-    (seq, _, event): &(Seq, Hash32, EventData),
+    (seq, event): (&Seq, &EventData),
 ) -> Result<Option<EventRow>, WorkError> {
     let Some(decoded) = decode(registry, event) else {
         return Ok(None);
     };
     Ok(Some(EventRow {
         chain_id: chain.to_string(),
-        ranges: point(folded.block, *seq)?,
-        branch_epoch: signed32(folded.block.epoch.0, *seq)?,
-        block_hash: bytes(&folded.hash.0),
-        occurred_at: time(folded.block, *seq)?,
+        ranges: point(block, *seq)?,
+        branch_epoch: signed32(block.epoch.0, *seq)?,
+        block_hash: bytes(&hash.0),
+        occurred_at: time(block, *seq)?,
         protocol: decoded.protocol.to_string(),
         name: decoded.name.map(str::to_owned),
         contract: bytes(&event.from_address.0),

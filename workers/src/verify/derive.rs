@@ -1,19 +1,27 @@
-//! `derive verify`: derives every fact again from the chain lane and compares bytes.
+//! `derive verify`: derives every fact again from the chain lane and compares bytes, and works out which
+//! of them the log must retract.
+//!
+//! The log is read once, from its start. What is held in memory is what later entries may still refer to:
+//! facts that are due and not stated yet, the facts of blocks that may still be reverted, and retractions
+//! that are due. A fact is let go when its block is final, or its retraction is found.
+//!
+//! What is not in the log is missing only if its writer has been past it. Of a protocol's worker a later
+//! fact tells that; of the retractor a later retraction, or its cursor.
 
 use std::collections::BTreeMap;
 
-use obsqra_events::{Kind, Lane};
-use obsqra_store::{Store, log};
-use obsqra_types::{BlockNumber, BranchEpoch, ChainId, Hash32, Partition, Seq};
+use obsqra_events::{Draft, Entry, Fact, Kind, Lane, Retracted};
+use obsqra_store::retraction::{Retractable, RetractionPlace, RevertedBlock};
+use obsqra_store::{Store, cursor, log};
+use obsqra_types::{
+    BlockHash, BlockNumber, BlockRef, BranchEpoch, ChainId, Hash32, Partition, Seq,
+};
 
 use crate::WorkError;
 use crate::chain_fold::{ChainFold, Folded, FoldedBlock};
-use crate::jobs::score_risk;
+use crate::jobs::{retract, score_risk};
 
 const BATCH: u32 = 4_000;
-
-/// Which fact: kind, subject, height, branch epoch.
-type Subject = (Kind, String, BlockNumber, BranchEpoch);
 
 /// A fact that is not what the chain lane gives.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -36,7 +44,7 @@ pub enum Discrepancy {
         /// Its as-of block.
         block: BlockNumber,
     },
-    /// The chain lane gives it, a later one of the same subject is in the log, and it is not.
+    /// The chain lane gives it, its writer has been past it, and it is not in the log.
     Missing {
         /// What it is about.
         subject: String,
@@ -50,20 +58,51 @@ pub enum Discrepancy {
 pub struct DeriveReport {
     /// The last entry read.
     pub seq: Seq,
-    /// Derived facts in the log that were compared.
+    /// Derived facts in the log that were compared, retractions among them.
     pub compared: u64,
-    /// Facts that are due and not yet in the log, at its end.
+    /// Facts and retractions that are due and not yet in the log, at its end.
     pub pending: u64,
     /// What does not agree.
     pub discrepancies: Vec<Discrepancy>,
+    /// The most facts that were held in memory at a time.
+    pub most_held: u64,
 }
 
-#[derive(Default)]
+/// Which block, on which branch.
+type Place = (BlockNumber, BranchEpoch);
+
+/// A fact that the chain lane gives.
+struct Expected {
+    content_hash: Hash32,
+    /// Position of its block.
+    applied: Seq,
+}
+
+/// A retraction that a revert makes due.
+struct DueRetraction {
+    content_hash: Hash32,
+    subject: String,
+    block: BlockNumber,
+}
+
 struct Comparison {
-    expected: BTreeMap<Subject, Hash32>,
-    found: BTreeMap<Subject, (Seq, Hash32)>,
-    /// The branch of the canonical block at each height.
-    canonical: BTreeMap<BlockNumber, BranchEpoch>,
+    chain: ChainId,
+    /// Facts due on the canonical chain that the log has not stated yet, by block, kind and subject. On a
+    /// branch that was reverted a fact may rightly never have been written.
+    expected: BTreeMap<(Place, Kind, String), Expected>,
+    /// Position of the newest block for which each subject has a fact: its worker has been past what is
+    /// before.
+    reach: BTreeMap<String, Seq>,
+    /// The canonical blocks that may still be reverted, and the facts stated about them.
+    standing: BTreeMap<Place, Vec<Retractable>>,
+    /// Blocks up to here are final.
+    finalized: Option<BlockNumber>,
+    due: BTreeMap<RetractionPlace, DueRetraction>,
+    /// The place of the last retraction in the log.
+    retracted: Option<RetractionPlace>,
+    /// Facts in `standing`.
+    held: u64,
+    report: DeriveReport,
 }
 
 /// Derives every fact up to the log's head again and compares.
@@ -75,22 +114,18 @@ pub async fn derive(
     chain: &ChainId,
     mut progress: impl FnMut(Seq, Seq),
 ) -> Result<DeriveReport, WorkError> {
+    // Before the head, so that what the retractor had done by then is in the log up to that.
+    let retractor = cursor::load(store, &Partition::Retractor(chain.clone())).await?;
     let head = log::head(store).await?.seq;
     // Nobody holds this partition: its name only keeps the fold away from the workers' snapshots.
     let mut fold = ChainFold::new(store, chain, &Partition::Relay(chain.clone()));
-    let mut comparison = Comparison::default();
+    let mut comparison = Comparison::new(chain);
     let mut read = Seq::BEFORE_FIRST;
     while read < head {
         let entries = log::read_after(store, read, BATCH).await?;
         for entry in entries.iter().take_while(|entry| entry.seq <= head) {
-            if entry.draft.chain == *chain && entry.draft.kind.lane() == Lane::Derived {
-                comparison.note(entry)?;
-            } else {
-                match fold.take(entry).await? {
-                    Some(Folded::Block(block)) => comparison.expect(chain, &fold, &block),
-                    Some(Folded::Reverted(block)) => comparison.revert(block.number),
-                    Some(Folded::Reread(_)) | None => {}
-                }
+            if entry.draft.chain == *chain {
+                comparison.take(entry, &mut fold).await?;
             }
             read = entry.seq;
         }
@@ -99,102 +134,202 @@ pub async fn derive(
         }
         progress(read, head);
     }
-    Ok(comparison.report(read))
+    Ok(comparison.finish(read, retractor))
 }
 
 impl Comparison {
-    fn note(&mut self, entry: &obsqra_events::Entry) -> Result<(), WorkError> {
-        let fact =
-            entry.draft.fact().map_err(|source| WorkError::Entry { seq: entry.seq, source })?;
-        let protocol = match fact {
-            obsqra_events::Fact::RiskScored(fact) => fact.protocol,
-            obsqra_events::Fact::RiskAbsent(fact) => fact.protocol,
-            _ => return Ok(()),
-        };
-        let block = entry.draft.block.ok_or_else(|| WorkError::Log {
-            seq: entry.seq,
-            problem: "a derived fact without an as-of block".into(),
-        })?;
-        let subject = (entry.draft.kind, protocol.to_string(), block.number, block.epoch);
-        self.found.insert(subject, (entry.seq, entry.draft.content_hash));
+    fn new(chain: &ChainId) -> Self {
+        Self {
+            chain: chain.clone(),
+            expected: BTreeMap::new(),
+            reach: BTreeMap::new(),
+            standing: BTreeMap::new(),
+            finalized: None,
+            due: BTreeMap::new(),
+            retracted: None,
+            held: 0,
+            report: DeriveReport {
+                seq: Seq::BEFORE_FIRST,
+                compared: 0,
+                pending: 0,
+                discrepancies: Vec::new(),
+                most_held: 0,
+            },
+        }
+    }
+
+    async fn take(&mut self, entry: &Entry, fold: &mut ChainFold) -> Result<(), WorkError> {
+        if entry.draft.kind.lane() == Lane::Derived {
+            return self.note(entry);
+        }
+        match fold.take(entry).await? {
+            Some(Folded::Block(block)) => self.expect(fold, &block),
+            Some(Folded::Reverted(block)) => self.revert(entry, block)?,
+            Some(Folded::Reread(_)) => {}
+            None => self.finalize(entry),
+        }
+        let held = self.expected.len() + self.due.len();
+        self.report.most_held = self.report.most_held.max(self.held + held as u64);
         Ok(())
     }
 
-    fn revert(&mut self, number: BlockNumber) {
-        self.canonical.remove(&number);
-    }
-
-    fn expect(&mut self, chain: &ChainId, fold: &ChainFold, block: &FoldedBlock) {
-        self.canonical.insert(block.block.number, block.block.epoch);
+    /// The facts that a block makes due.
+    fn expect(&mut self, fold: &ChainFold, block: &FoldedBlock) {
+        let (number, applied) = (block.block.number, block.applied_seq);
+        let place = (number, block.block.epoch);
+        if self.finalized.is_none_or(|finalized| number > finalized) {
+            self.standing.insert(place, Vec::new());
+        }
         let Some(registry) = fold.registry() else {
             return;
         };
         for protocol in registry.protocols() {
-            let fact = score_risk::fact(chain, &protocol.id, block);
+            let fact = score_risk::fact(&self.chain, &protocol.id, block);
             if let Some(draft) = fact.and_then(|fact| fact.drafts.into_iter().next()) {
-                let (number, epoch) = (block.block.number, block.block.epoch);
-                let subject = (draft.kind, protocol.id.to_string(), number, epoch);
-                self.expected.insert(subject, draft.content_hash);
+                let about = (place, draft.kind, protocol.id.to_string());
+                let content_hash = draft.content_hash;
+                self.expected.insert(about, Expected { content_hash, applied });
             }
         }
     }
 
-    fn report(self, seq: Seq) -> DeriveReport {
-        let mut report = DeriveReport {
-            seq,
-            compared: self.found.len() as u64,
-            pending: 0,
-            discrepancies: self.contradicted(),
+    /// The retractions that a revert makes due; what was not stated about the block by now never is.
+    fn revert(&mut self, entry: &Entry, block: BlockRef) -> Result<(), WorkError> {
+        let seq = entry.seq;
+        let Fact::BlockReverted(reverted) = fact_of(entry)? else {
+            return Err(WorkError::Log { seq, problem: "not the revert of a block".into() });
         };
-        let newest = self.newest();
-        for (subject, block) in self.unstated() {
+        let place = (block.number, block.epoch);
+        let stale: Vec<_> = self
+            .expected
+            .range((place, Kind::ALL[0], String::new())..)
+            .map_while(|(about, _)| (about.0 == place).then(|| about.clone()))
+            .collect();
+        for about in stale {
+            self.expected.remove(&about);
+        }
+        let facts = self.standing.remove(&place).unwrap_or_default();
+        self.held -= facts.len() as u64;
+        for fact in facts {
+            self.make_due(RevertedBlock { block, seq }, reverted.hash, fact);
+        }
+        Ok(())
+    }
+
+    fn make_due(&mut self, reverted: RevertedBlock, hash: BlockHash, mut fact: Retractable) {
+        fact.place.reverted = reverted.seq;
+        let draft = retract::draft(&self.chain, reverted, hash, &fact);
+        let due = DueRetraction {
+            content_hash: draft.content_hash,
+            subject: retraction_of(fact.kind, &fact.subject),
+            block: reverted.block.number,
+        };
+        self.due.insert(fact.place, due);
+    }
+
+    /// What is final is not reverted any more: its facts need not be remembered.
+    fn finalize(&mut self, entry: &Entry) {
+        let Some(block) = entry.draft.block.filter(|_| entry.draft.kind == Kind::BlockFinalized)
+        else {
+            return;
+        };
+        let kept = self.standing.split_off(&(block.number.next(), BranchEpoch(0)));
+        let settled = std::mem::replace(&mut self.standing, kept);
+        self.held -= settled.values().map(|facts| facts.len() as u64).sum::<u64>();
+        self.finalized = self.finalized.max(Some(block.number));
+    }
+
+    /// A derived fact of the log.
+    fn note(&mut self, entry: &Entry) -> Result<(), WorkError> {
+        let Draft { block: Some(block), .. } = entry.draft else {
+            let problem = "a derived fact without an as-of block".to_owned();
+            return Err(WorkError::Log { seq: entry.seq, problem });
+        };
+        self.report.compared += 1;
+        match fact_of(entry)? {
+            Fact::RiskScored(fact) => self.stated(entry, block, fact.protocol.as_str()),
+            Fact::RiskAbsent(fact) => self.stated(entry, block, fact.protocol.as_str()),
+            Fact::Retracted(fact) => self.note_retracted(entry, block, &fact),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn stated(&mut self, entry: &Entry, block: BlockRef, subject: &str) {
+        let (seq, kind) = (entry.seq, entry.draft.kind);
+        let content_hash = entry.draft.content_hash;
+        let place = (block.number, block.epoch);
+        let expected = self.expected.remove(&(place, kind, subject.to_owned()));
+        if let Some(expected) = &expected {
+            let reach = self.reach.entry(subject.to_owned()).or_insert(expected.applied);
+            *reach = expected.applied.max(*reach);
+        }
+        let (about, number) = (subject.to_owned(), block.number);
+        match expected {
+            Some(expected) if expected.content_hash == content_hash => {}
+            Some(_) => self.report.discrepancies.push(Discrepancy::Differs {
+                seq,
+                subject: about,
+                block: number,
+            }),
+            None => self.report.discrepancies.push(Discrepancy::Unfounded {
+                seq,
+                subject: about,
+                block: number,
+            }),
+        }
+        // Whatever it says, a revert of its block takes it back.
+        if let Some(facts) = self.standing.get_mut(&place) {
+            let place = RetractionPlace { reverted: Seq::BEFORE_FIRST, fact: seq };
+            facts.push(Retractable { place, kind, subject: subject.to_owned(), content_hash });
+            self.held += 1;
+        }
+    }
+
+    fn note_retracted(&mut self, entry: &Entry, block: BlockRef, fact: &Retracted) {
+        let place = RetractionPlace { reverted: fact.reverted_seq, fact: fact.seq };
+        self.retracted = self.retracted.max(Some(place));
+        let (seq, number) = (entry.seq, block.number);
+        let subject = retraction_of(fact.kind, &fact.subject);
+        match self.due.remove(&place) {
+            Some(due) if due.content_hash == entry.draft.content_hash => {}
+            Some(_) => {
+                let differs = Discrepancy::Differs { seq, subject, block: number };
+                self.report.discrepancies.push(differs);
+            }
+            None => {
+                let unfounded = Discrepancy::Unfounded { seq, subject, block: number };
+                self.report.discrepancies.push(unfounded);
+            }
+        }
+    }
+
+    fn finish(mut self, seq: Seq, retractor: Seq) -> DeriveReport {
+        self.report.seq = seq;
+        for (((block, _), _, subject), expected) in self.expected {
             // A later fact of the same subject stands: its worker has been past this block.
-            if newest.get(subject).is_some_and(|newest| *newest > block) {
-                let subject = subject.to_owned();
-                report.discrepancies.push(Discrepancy::Missing { subject, block });
+            if self.reach.get(&subject).is_some_and(|reach| *reach > expected.applied) {
+                self.report.discrepancies.push(Discrepancy::Missing { subject, block });
             } else {
-                report.pending += 1;
+                self.report.pending += 1;
             }
         }
-        report
-    }
-
-    fn contradicted(&self) -> Vec<Discrepancy> {
-        self.found
-            .iter()
-            .filter_map(|(about, (seq, hash))| {
-                let (seq, subject, block) = (*seq, about.1.clone(), about.2);
-                match self.expected.get(about) {
-                    Some(expected) if expected == hash => None,
-                    Some(_) => Some(Discrepancy::Differs { seq, subject, block }),
-                    None => Some(Discrepancy::Unfounded { seq, subject, block }),
-                }
-            })
-            .collect()
-    }
-
-    /// Facts due on the canonical chain that are not in the log. On a branch that was reverted a fact may
-    /// rightly never have been written.
-    fn unstated(&self) -> impl Iterator<Item = (&str, BlockNumber)> {
-        self.expected.keys().filter_map(|about| {
-            let (_, subject, block, epoch) = about;
-            let canonical = self.canonical.get(block) == Some(epoch);
-            let missing = canonical && !self.found.contains_key(about);
-            missing.then_some((subject.as_str(), *block))
-        })
-    }
-
-    /// The newest canonical block that each subject has a fact for.
-    fn newest(&self) -> BTreeMap<&str, BlockNumber> {
-        let mut newest = BTreeMap::new();
-        for (_, subject, block, epoch) in self.found.keys() {
-            if self.canonical.get(block) == Some(epoch) {
-                newest
-                    .entry(subject.as_str())
-                    .and_modify(|known: &mut BlockNumber| *known = (*known).max(*block))
-                    .or_insert(*block);
+        for (place, due) in self.due {
+            if self.retracted.is_some_and(|last| last > place) || retractor >= place.reverted {
+                let DueRetraction { subject, block, .. } = due;
+                self.report.discrepancies.push(Discrepancy::Missing { subject, block });
+            } else {
+                self.report.pending += 1;
             }
         }
-        newest
+        self.report
     }
+}
+
+fn fact_of(entry: &Entry) -> Result<Fact, WorkError> {
+    entry.draft.fact().map_err(|source| WorkError::Entry { seq: entry.seq, source })
+}
+
+fn retraction_of(kind: Kind, subject: &str) -> String {
+    format!("the retraction of {} {subject}", kind.name())
 }

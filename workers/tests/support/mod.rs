@@ -21,12 +21,15 @@ use obsqra_types::{
     ProtocolId, TransactionHash, UnixSeconds,
 };
 use obsqra_workers::WorkError;
+use obsqra_workers::jobs::retract::Retract;
 use obsqra_workers::jobs::score_risk::ScoreRisk;
 use obsqra_workers::projections::Projector;
 use obsqra_workers::runtime::{Progress, Role};
 use tokio_util::sync::CancellationToken;
 
 pub(crate) const SEED: u64 = 7;
+
+const BLOCKS_A_TRANSACTION: usize = 64;
 
 /// A contract that no protocol of the registry owns.
 pub(crate) const STRANGER: u64 = 0x57a9;
@@ -46,6 +49,15 @@ pub(crate) struct Script {
     source: Chain,
     canonical: Vec<SealedBlock>,
     epoch: u32,
+    /// Most events of the seeded chain that go into a block.
+    most_events: usize,
+}
+
+/// Blocks that a script left behind and may come back to.
+pub(crate) struct Left {
+    source: Chain,
+    blocks: Vec<SealedBlock>,
+    instead: usize,
 }
 
 impl Script {
@@ -54,7 +66,24 @@ impl Script {
         let writer = ChainWriter::new(store, &chain()).await;
         let hash = Registry::parse(SEEDED_REGISTRY).unwrap().hash();
         writer.adopt_registry("1", hash, SEEDED_REGISTRY).await.unwrap();
-        Self { writer, source: Chain::seeded(SEED), canonical: Vec::new(), epoch: 0 }
+        let most_events = usize::MAX;
+        Self { writer, source: Chain::seeded(SEED), canonical: Vec::new(), epoch: 0, most_events }
+    }
+
+    /// Leaves events out of the blocks that follow, so that many blocks are quick to write.
+    pub(crate) fn thin(&mut self, most_events: usize) {
+        self.most_events = most_events;
+    }
+
+    /// Applies the next blocks, some in each transaction.
+    pub(crate) async fn grow_fast(&mut self, blocks: usize) {
+        let blocks: Vec<SealedBlock> =
+            (0..blocks).map(|_| self.source.next_block().unwrap().block).collect();
+        for some in blocks.chunks(BLOCKS_A_TRANSACTION) {
+            let entries = some.iter().map(|block| self.entries(block)).collect();
+            self.writer.append_all(entries, self.epoch).await.unwrap();
+        }
+        self.canonical.extend(blocks);
     }
 
     /// Applies the next blocks, each in a transaction of its own.
@@ -78,12 +107,23 @@ impl Script {
 
     /// Leaves the canonical chain for another one by `depth` blocks and comes back: A, B, A.
     pub(crate) async fn detour(&mut self, depth: usize, with: usize) {
+        let left = self.leave(depth, with).await;
+        self.come_back(left).await;
+    }
+
+    /// The first half of a detour.
+    pub(crate) async fn leave(&mut self, depth: usize, with: usize) -> Left {
         let source = self.source.clone();
         let fork = self.canonical.len() - depth;
-        let left = self.canonical[fork..].to_vec();
+        let blocks = self.canonical[fork..].to_vec();
         self.reorganise(depth, with).await;
-        self.replace(with, left).await;
-        self.source = source;
+        Left { source, blocks, instead: with }
+    }
+
+    /// The second half of a detour.
+    pub(crate) async fn come_back(&mut self, left: Left) {
+        self.replace(left.instead, left.blocks).await;
+        self.source = left.source;
     }
 
     async fn replace(&mut self, depth: usize, by: Vec<SealedBlock>) {
@@ -113,7 +153,11 @@ impl Script {
     /// A block's entries, with one event of a stranger at the end of each fifth block.
     fn entries(&self, block: &SealedBlock) -> Keyed {
         let mut events: Vec<EventData> = Vec::new();
-        for (index, (transaction, event)) in block.events().enumerate() {
+        // The first block makes the markets.
+        let most = if block.number == 0 { usize::MAX } else { self.most_events };
+        let step = block.events().count().div_ceil(most).max(1);
+        let kept = block.events().step_by(step);
+        for (index, (transaction, event)) in kept.enumerate() {
             events.push(EventData {
                 index: EventIndex(u32::try_from(index).unwrap()),
                 transaction_index: 0,
@@ -162,11 +206,20 @@ pub(crate) async fn run_to_end<R: Role>(role: &mut R, store: &Store) -> Result<u
     Ok(stretches)
 }
 
-/// Scores all protocols up to the end of the log.
+/// Scores all protocols up to the end of the log, and retracts what was reverted.
 pub(crate) async fn score(store: &Store) {
+    score_only(store).await;
+    retract(store).await;
+}
+
+pub(crate) async fn score_only(store: &Store) {
     for protocol in protocols() {
         run_to_end(&mut ScoreRisk::new(store, &chain(), &protocol), store).await.unwrap();
     }
+}
+
+pub(crate) async fn retract(store: &Store) {
+    run_to_end(&mut Retract::new(store, &chain()), store).await.unwrap();
 }
 
 pub(crate) async fn project(store: &Store) {
