@@ -1,9 +1,10 @@
 //! The command line.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use clap::{Args as ClapArgs, Parser, Subcommand};
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use obsqra_devnode::{MAX_LIGHT_EVENTS, MAX_NODES, Scenario, ScenarioError, Spec};
 
 use crate::telemetry::LogFormat;
 
@@ -50,6 +51,11 @@ pub(crate) enum Command {
         #[command(subcommand)]
         action: DeriveAction,
     },
+    /// Sign the log's Merkle root at every thousandth entry and where the log rests.
+    Checkpoint {
+        #[command(subcommand)]
+        action: Option<CheckpointAction>,
+    },
     /// Serve GraphQL.
     Serve(ServeArgs),
     /// Bring the database to this program's schema.
@@ -61,8 +67,41 @@ pub(crate) enum Command {
         #[command(subcommand)]
         action: LogAction,
     },
+    /// Watch more contracts than the log began with, or show which.
+    Watch {
+        #[command(subcommand)]
+        action: WatchAction,
+    },
     /// Say what works, what does not, and how far each role has come.
     Doctor,
+    /// Measure a part of the system on private servers of its own, which go with it.
+    Bench(BenchArgs),
+}
+
+/// What to measure, and how to say it.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct BenchArgs {
+    /// What to measure.
+    pub(crate) name: BenchName,
+
+    /// Print one JSON object instead of a table.
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// Sizes that show that it works and measure nothing.
+    #[arg(long, hide = true)]
+    pub(crate) smoke: bool,
+
+    /// One lane alone.
+    #[arg(long, hide = true, value_name = "LANE")]
+    pub(crate) lane: Option<String>,
+}
+
+/// What can be measured.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum BenchName {
+    /// Verifying the log, a deep reorganisation, the memory of a long backfill.
+    Log,
 }
 
 #[derive(Debug, Subcommand)]
@@ -80,12 +119,49 @@ pub(crate) enum DeriveAction {
 }
 
 #[derive(Debug, Subcommand)]
+pub(crate) enum CheckpointAction {
+    /// Print the public key that checkpoints of this instance are checked with.
+    Key {
+        /// Make a key first; where there is one, it is left alone and this fails.
+        #[arg(long)]
+        new: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
 pub(crate) enum LogAction {
-    /// Read the log again, recompute every hash and name the first bad entry.
-    Verify {
-        /// First position to check; the entry before it is trusted.
+    /// Read the log again, recompute every hash and signed root, and name the first bad entry.
+    Verify(VerifyArgs),
+    /// Write a proof that an entry is in the log that a signed checkpoint fixes.
+    Prove {
+        /// The entry's position.
+        seq: u64,
+        /// File to write [default: standard output].
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+        /// The checkpoint to prove it under [default: the first that covers the entry].
+        #[arg(long, value_name = "SEQ")]
+        checkpoint: Option<u64>,
+    },
+    /// Check a proof; needs no database and no settings.
+    CheckProof {
+        /// The proof.
+        file: PathBuf,
+        /// Public key whose signature counts: 64 hex digits, or a file with one a line. May be repeated.
+        #[arg(long, required = true, value_name = "KEY")]
+        key: Vec<String>,
+    },
+    /// Write a range of entries and its checkpoints, for other programs to verify.
+    Export {
+        /// First position.
         #[arg(long, default_value_t = 1, value_name = "SEQ")]
         from: u64,
+        /// Last position [default: the end of the log].
+        #[arg(long, value_name = "SEQ")]
+        to: Option<u64>,
+        /// File to write [default: standard output].
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
     },
     /// Print one entry.
     Show {
@@ -96,10 +172,55 @@ pub(crate) enum LogAction {
     Head,
 }
 
+#[derive(Debug, Subcommand)]
+pub(crate) enum WatchAction {
+    /// Ask for contracts to be watched from the log's first block on, and wait until it is done.
+    Add(WatchAddArgs),
+    /// Print what was added and how far it is.
+    List,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct WatchAddArgs {
+    /// Addresses of contracts; their events are kept, and decoded once a registry knows them.
+    #[arg(value_name = "ADDRESS", required_unless_present = "registry")]
+    pub(crate) contracts: Vec<String>,
+
+    /// A registry that has more contracts than the adopted one; it is adopted when all is there.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) registry: Option<PathBuf>,
+
+    /// Only ask, do not wait.
+    #[arg(long)]
+    pub(crate) no_wait: bool,
+}
+
+/// What to verify, and against what.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct VerifyArgs {
+    /// First position to check; the entry before it is trusted.
+    #[arg(long, default_value_t = 1, value_name = "SEQ")]
+    pub(crate) from: u64,
+    /// Checkpoint file to hold the log against, beside the checkpoints of the database.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) checkpoints: Option<PathBuf>,
+    /// Public key whose signatures count: 64 hex digits, or a file with one a line. May be repeated
+    /// [default: the key of this instance].
+    #[arg(long, value_name = "KEY")]
+    pub(crate) key: Vec<String>,
+    /// Accept a log that is shorter than what was signed, and otherwise intact.
+    #[arg(long)]
+    pub(crate) prefix: bool,
+    /// Decode every entry too, and count the events of each block and compare their digest.
+    #[arg(long)]
+    pub(crate) decode: bool,
+}
+
 /// Which node to follow, and how.
 #[derive(Debug, Default, ClapArgs)]
 pub(crate) struct IndexArgs {
-    /// JSON-RPC address of a Starknet node. It may hold a key: prefer OBSQRA_RPC_URL.
+    /// JSON-RPC address of a Starknet node, or several with commas between them. They may hold keys: prefer
+    /// OBSQRA_RPC_URL.
     #[arg(long, value_name = "URL")]
     pub(crate) rpc_url: Option<String>,
 
@@ -154,7 +275,41 @@ pub(crate) struct RunArgs {
 pub(crate) struct DevnodeArgs {
     #[command(flatten)]
     pub(crate) chain: ChainArgs,
-    /// Address to listen on.
+
+    /// Serve a chain for load: blocks of so many events made on the fly, true to no protocol.
+    #[arg(long, value_name = "EVENTS", conflicts_with = "recorded", value_parser = light_events)]
+    pub(crate) light: Option<u32>,
+
+    /// JSON-RPC specification to answer by: 0.8, 0.9 or 0.10.
+    #[arg(long, value_name = "VERSION", default_value = "0.10")]
+    pub(crate) spec: Spec,
+
+    /// Nodes that serve the chain: the first one makes it, the others follow it.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = nodes)]
+    pub(crate) nodes: usize,
+
+    /// Run the nodes and steps of a scenario file (TOML).
+    #[arg(long, value_name = "FILE", value_parser = scenario, conflicts_with_all = [
+        "recorded", "seed", "blocks", "blocks_per_second", "light", "spec", "nodes",
+    ])]
+    pub(crate) scenario: Option<Box<Scenario>>,
+
+    /// Address to listen on; further nodes take the ports after it.
     #[arg(long, default_value = "127.0.0.1:5050", value_name = "ADDR")]
     pub(crate) listen: SocketAddr,
+}
+
+/// A scenario is read with the command line, so that a bad file is a wrong call.
+fn scenario(file: &str) -> Result<Box<Scenario>, ScenarioError> {
+    Scenario::read(Path::new(file)).map(Box::new)
+}
+
+fn light_events(text: &str) -> Result<u32, String> {
+    let events = text.parse().ok().filter(|events| *events <= MAX_LIGHT_EVENTS);
+    events.ok_or_else(|| format!("give a number of events up to {MAX_LIGHT_EVENTS}"))
+}
+
+fn nodes(text: &str) -> Result<usize, String> {
+    let nodes = text.parse().ok().filter(|nodes| (1..=MAX_NODES).contains(nodes));
+    nodes.ok_or_else(|| format!("give a number of nodes from 1 to {MAX_NODES}"))
 }

@@ -1,20 +1,25 @@
 //! What each subcommand does.
 
+mod bench;
 mod check;
+mod checkpoint;
 mod devnode;
 mod doctor;
 mod log;
 mod run;
+mod watch;
 
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use obsqra_store::Role;
 
-use crate::args::{Command, DeriveAction, ProjectAction};
+use crate::args::{CheckpointAction, Command, DeriveAction, ProjectAction};
 use crate::config::Settings;
 use crate::instance::Instance;
 use crate::roles::{self, Roles, Writing};
+
+pub(crate) use log::check_proof;
 
 /// Runs a subcommand to its end.
 pub(crate) async fn run(command: Command, settings: Settings) -> Result<ExitCode> {
@@ -31,6 +36,10 @@ pub(crate) async fn run(command: Command, settings: Settings) -> Result<ExitCode
             return check::rebuild(settings).await;
         }
         Command::Derive { action: DeriveAction::Verify } => return check::derive(settings).await,
+        Command::Checkpoint { action: None } => alone(settings, SingleRole::Checkpoint).await?,
+        Command::Checkpoint { action: Some(CheckpointAction::Key { new }) } => {
+            checkpoint::key(&settings, new)?;
+        }
         Command::Serve(_) => serve(settings).await?,
         Command::Migrate => {
             let instance = Instance::open_database(&settings).await?;
@@ -40,25 +49,30 @@ pub(crate) async fn run(command: Command, settings: Settings) -> Result<ExitCode
         }
         Command::Devnode(args) => devnode::run(args).await?,
         Command::Log { action } => return log::run(settings, action).await,
+        Command::Watch { action } => watch::run(settings, action).await?,
         Command::Doctor => return doctor::run(settings).await,
+        Command::Bench(args) => bench::run(args).await?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
 async fn index(settings: Settings) -> Result<()> {
-    let url = settings.rpc_url.clone().context(
-        "no node is set: set OBSQRA_RPC_URL (`obsqra devnode` runs one for development)",
-    )?;
-    let source = roles::node(&url)?;
+    // Wrong settings are told before any server is started.
+    roles::feed(&settings, settings.rpc_url.as_deref(), None)?;
     let mut running = Roles::new()?;
     let Some(instance) = running.unless_stopped(Instance::open(&settings)).await? else {
         return Ok(());
     };
     let store = instance.store_as(Role::Writer).await?;
-    let chain = roles::chain_of_node(&settings, &store, &source, running.stop()).await?;
+    let known = roles::known_chain(&settings, &store).await?;
+    let feed = roles::feed(&settings, settings.rpc_url.as_deref(), known.clone())?;
+    let chain = match known {
+        Some(known) => Some(known),
+        None => roles::chain_of(&feed, running.stop()).await?,
+    };
     if let Some(chain) = chain {
         let stop = running.stop().clone();
-        running.start("index", roles::follow(settings, store, source, chain, stop));
+        running.start("index", roles::follow(settings, store, feed, chain, stop));
     }
     let finished = running.finish().await;
     instance.close().await?;
@@ -70,6 +84,7 @@ enum SingleRole {
     Relay,
     Work,
     Project,
+    Checkpoint,
 }
 
 impl SingleRole {
@@ -78,6 +93,7 @@ impl SingleRole {
             Self::Relay => "relay",
             Self::Work => "work",
             Self::Project => "project",
+            Self::Checkpoint => "checkpoint",
         }
     }
 }
@@ -91,11 +107,19 @@ async fn alone(settings: Settings, role: SingleRole) -> Result<()> {
     let stop = running.stop().clone();
     if let Some(chain) = roles::wait_for_chain(&settings, &store, &stop).await? {
         let writing = Writing::open(&instance, &settings, &chain, role.name()).await?;
-        let context = writing.context;
+        let (context, bus) = (writing.context, writing.bus);
         match role {
             SingleRole::Relay => running.start(role.name(), roles::relay(context, chain, stop)),
-            SingleRole::Work => running.start(role.name(), roles::score_all(context, chain, stop)),
+            SingleRole::Work => {
+                let retracting = roles::retract(context.clone(), chain.clone(), stop.clone());
+                running.start("retract", retracting);
+                running.start(role.name(), roles::score_all(context, chain, stop));
+            }
             SingleRole::Project => running.start(role.name(), roles::project(context, chain, stop)),
+            SingleRole::Checkpoint => {
+                let signed = roles::checkpoint(settings, bus, context, chain, stop);
+                running.start(role.name(), signed);
+            }
         }
     }
     let finished = running.finish().await;

@@ -15,7 +15,7 @@ use crate::args::{Args, Command, IndexArgs, RunArgs, ServeArgs};
 use crate::telemetry::LogFormat;
 
 /// Names that the environment may set, with the prefix `OBSQRA_`. Others are left to tests and tools.
-const ENVIRONMENT: [&str; 19] = [
+const ENVIRONMENT: [&str; 26] = [
     "data_dir",
     "log_format",
     "database_url",
@@ -26,25 +26,34 @@ const ENVIRONMENT: [&str; 19] = [
     "nats_token",
     "nats_token_file",
     "rpc_url",
+    "dna_url",
+    "dna_token",
+    "dna_token_file",
     "chain",
     "start_block",
     "registry",
     "listen",
     "poll_interval_ms",
     "lease_ttl_ms",
+    "idle_in_transaction_ms",
     "longest_rest_ms",
     "max_lag_blocks",
     "batch_blocks",
+    "checkpoint_key_file",
+    "checkpoint_file",
+    "checkpoint_rest_ms",
 ];
 
 /// Those of them that are numbers. All others are text, even where they look like numbers, as a token may.
-const NUMBERS: [&str; 6] = [
+const NUMBERS: [&str; 8] = [
     "start_block",
     "poll_interval_ms",
     "lease_ttl_ms",
+    "idle_in_transaction_ms",
     "longest_rest_ms",
     "max_lag_blocks",
     "batch_blocks",
+    "checkpoint_rest_ms",
 ];
 
 /// Everything that can be set.
@@ -69,8 +78,14 @@ pub(crate) struct Settings {
     pub(crate) nats_token: Option<String>,
     /// A file that holds it.
     pub(crate) nats_token_file: Option<PathBuf>,
-    /// Node to follow; the development node is used where it is not set.
+    /// Nodes to follow, one or several with commas between them; the development node is used where it is not set.
     pub(crate) rpc_url: Option<String>,
+    /// Apibara DNA server to stream from, in place of asking nodes.
+    pub(crate) dna_url: Option<String>,
+    /// Its bearer token.
+    pub(crate) dna_token: Option<String>,
+    /// A file that holds it.
+    pub(crate) dna_token_file: Option<PathBuf>,
     /// The chain, where the log or the node is not to decide.
     pub(crate) chain: Option<String>,
     /// First block of a new log.
@@ -83,12 +98,21 @@ pub(crate) struct Settings {
     pub(crate) poll_interval_ms: u64,
     /// Milliseconds that a lease runs without renewal.
     pub(crate) lease_ttl_ms: u64,
+    /// Milliseconds that a transaction may stand idle before the server ends it: how long a process that is
+    /// stopped inside one keeps others waiting.
+    pub(crate) idle_in_transaction_ms: u64,
     /// Longest rest of a role that nothing wakes, in milliseconds.
     pub(crate) longest_rest_ms: u64,
     /// Lag in blocks from which the server is not ready.
     pub(crate) max_lag_blocks: u64,
     /// Most blocks appended in one transaction.
     pub(crate) batch_blocks: usize,
+    /// Secret key that checkpoints are signed with; made in the data directory where it is not set.
+    pub(crate) checkpoint_key_file: Option<PathBuf>,
+    /// Checkpoints outside the database; in the data directory where it is not set.
+    pub(crate) checkpoint_file: Option<PathBuf>,
+    /// Milliseconds without a new entry after which the log's end is signed.
+    pub(crate) checkpoint_rest_ms: u64,
 }
 
 impl Default for Settings {
@@ -104,15 +128,22 @@ impl Default for Settings {
             nats_token: None,
             nats_token_file: None,
             rpc_url: None,
+            dna_url: None,
+            dna_token: None,
+            dna_token_file: None,
             chain: None,
             start_block: 0,
             registry: None,
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             poll_interval_ms: 500,
             lease_ttl_ms: 6_000,
+            idle_in_transaction_ms: 30_000,
             longest_rest_ms: 1_000,
             max_lag_blocks: 50,
             batch_blocks: 64,
+            checkpoint_key_file: None,
+            checkpoint_file: None,
+            checkpoint_rest_ms: 2_000,
         }
     }
 }
@@ -171,10 +202,19 @@ impl Settings {
         if let Some(file) = &self.database_url_file {
             self.database_url = Some(read_secret(file)?);
         }
+        if let Some(file) = &self.dna_token_file {
+            self.dna_token = Some(read_secret(file)?);
+        }
         if let Some(file) = &self.nats_token_file {
             self.nats_token = Some(read_secret(file)?);
         }
         Ok(())
+    }
+
+    /// Where checkpoints are kept outside the database.
+    pub(crate) fn checkpoint_file(&self) -> PathBuf {
+        let in_data_dir = || self.data_dir.join("checkpoints.ndjson");
+        self.checkpoint_file.clone().unwrap_or_else(in_data_dir)
     }
 
     /// The chain that was set, if one was.

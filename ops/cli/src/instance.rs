@@ -1,6 +1,7 @@
 //! The servers an instance works with: the ones that are set, or private ones under its data directory.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use obsqra_bus::{Bus, BusOptions, Secret};
@@ -26,6 +27,7 @@ struct Addresses {
 /// An instance's servers.
 pub(crate) struct Instance {
     addresses: Addresses,
+    idle_in_transaction: Duration,
     postgres: Option<PrivatePostgres>,
     nats: Option<PrivateNats>,
 }
@@ -36,7 +38,7 @@ impl Instance {
     pub(crate) async fn open(settings: &Settings) -> Result<Self> {
         match (&settings.database_url, &settings.nats_url) {
             (Some(database), Some(nats)) => Ok(Self::external(settings, database, nats)),
-            (None, None) => Self::private(&settings.data_dir).await,
+            (None, None) => Self::private(settings).await,
             (Some(_), None) => {
                 bail!("OBSQRA_DATABASE_URL is set and OBSQRA_NATS_URL is not: set both or neither")
             }
@@ -75,18 +77,23 @@ impl Instance {
                 nats_url: nats.to_owned(),
                 nats_token: settings.nats_token.clone(),
             },
+            idle_in_transaction: idle_in_transaction(settings),
             postgres: None,
             nats: None,
         }
     }
 
-    async fn private(data_dir: &Path) -> Result<Self> {
-        let data_dir = std::path::absolute(data_dir)
-            .with_context(|| format!("data directory {}", data_dir.display()))?;
+    async fn private(settings: &Settings) -> Result<Self> {
+        let idle_in_transaction = idle_in_transaction(settings);
+        let data_dir = std::path::absolute(&settings.data_dir)
+            .with_context(|| format!("data directory {}", settings.data_dir.display()))?;
         let postgres = PrivatePostgres::start(PostgresOptions::new(&data_dir, Durability::Full));
         let postgres = match postgres.await {
             Ok(postgres) => postgres,
-            Err(ServerError::AlreadyRunning { .. }) => return Self::of_other_process(&data_dir),
+            Err(ServerError::AlreadyRunning { .. }) => {
+                let addresses = of_other_process(&data_dir)?;
+                return Ok(Self { addresses, idle_in_transaction, postgres: None, nats: None });
+            }
             Err(error) => return Err(error.into()),
         };
         let nats = PrivateNats::start(NatsOptions::new(&data_dir, Durability::Full)).await?;
@@ -99,21 +106,14 @@ impl Instance {
             nats_token: Some(nats.token().expose().to_owned()),
         };
         secret_file::write(&addresses_file(&data_dir), &toml::to_string(&addresses)?)?;
-        Ok(Self { addresses, postgres: Some(postgres), nats: Some(nats) })
+        Ok(Self { addresses, idle_in_transaction, postgres: Some(postgres), nats: Some(nats) })
     }
 
-    fn of_other_process(data_dir: &Path) -> Result<Self> {
-        let file = addresses_file(data_dir);
-        let text = std::fs::read_to_string(&file).with_context(|| {
-            format!("another process is starting the servers of {}: try again", data_dir.display())
-        })?;
-        let addresses =
-            toml::from_str(&text).with_context(|| format!("cannot read {}", file.display()))?;
-        Ok(Self { addresses, postgres: None, nats: None })
-    }
-
-    /// Connects to the database under a role.
-    pub(crate) async fn store(&self, options: StoreOptions) -> Result<Store> {
+    /// Connects to the database under a role. The time that a transaction may stand idle is the one that is
+    /// set, where the options have one at all.
+    pub(crate) async fn store(&self, mut options: StoreOptions) -> Result<Store> {
+        let idle = &mut options.idle_in_transaction_timeout;
+        *idle = idle.map(|_| self.idle_in_transaction);
         let url = match options.role {
             Role::Admin => &self.addresses.admin_database_url,
             Role::Writer => &self.addresses.writer_database_url,
@@ -155,6 +155,18 @@ impl Instance {
         }
         Ok(())
     }
+}
+
+fn of_other_process(data_dir: &Path) -> Result<Addresses> {
+    let file = addresses_file(data_dir);
+    let text = std::fs::read_to_string(&file).with_context(|| {
+        format!("another process is starting the servers of {}: try again", data_dir.display())
+    })?;
+    toml::from_str(&text).with_context(|| format!("cannot read {}", file.display()))
+}
+
+fn idle_in_transaction(settings: &Settings) -> Duration {
+    Duration::from_millis(settings.idle_in_transaction_ms)
 }
 
 fn addresses_file(data_dir: &Path) -> PathBuf {

@@ -2,6 +2,7 @@
 //! telemetry and puts the parts together.
 
 mod args;
+mod checkpoint_key;
 mod commands;
 mod config;
 mod instance;
@@ -33,6 +34,10 @@ fn main() -> ExitCode {
             };
         }
     };
+    if let args::Command::Log { action: args::LogAction::CheckProof { file, key } } = &args.command
+    {
+        return commands::check_proof(file, key);
+    }
     let settings = match config::Settings::load(&args) {
         Ok(settings) => settings,
         Err(problem) => {

@@ -6,16 +6,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
-use obsqra_bus::{Bus, ChainStream, StreamLimits};
-use obsqra_devnode::SEEDED_REGISTRY;
+use obsqra_bus::{Bus, ChainStream, CheckpointStream, StreamLimits};
+use obsqra_devnode::{LIGHT_REGISTRY, SEEDED_REGISTRY};
 use obsqra_events::AdoptedWhat;
 use obsqra_graphql::{Server, ServerOptions};
-use obsqra_indexer::source::{JsonRpcOptions, JsonRpcSource, Remedy};
-use obsqra_indexer::{Follower, FollowerOptions};
+use obsqra_indexer::source::{
+    DnaOptions, DnaSource, JsonRpcOptions, JsonRpcSource, NodePool, PoolOptions, Remedy, Secret,
+};
+use obsqra_indexer::{Feed, Follower, FollowerOptions};
 use obsqra_protocols::{MAINNET_REGISTRY, METRICS_VERSION, Registry, risk};
 use obsqra_store::{Role, Store, key};
 use obsqra_types::{BlockNumber, ChainId, ProtocolId, Seq};
 use obsqra_workers::chain_fold::adopted_registry;
+use obsqra_workers::checkpoint::file::CheckpointFile;
+use obsqra_workers::checkpoint::{Checkpointer, CheckpointerOptions};
+use obsqra_workers::jobs::retract::Retract;
 use obsqra_workers::jobs::score_risk::ScoreRisk;
 use obsqra_workers::projections::Projector;
 use obsqra_workers::relay::Relay;
@@ -25,7 +30,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Settings;
 use crate::instance::Instance;
-use crate::{progress, telemetry};
+use crate::{checkpoint_key, progress, telemetry};
 
 /// Longest time that roles get to stop. Private servers need the rest of the ten seconds.
 const STOP_TIMEOUT: Duration = Duration::from_secs(6);
@@ -41,6 +46,8 @@ const FIRST_WAIT: Duration = Duration::from_millis(250);
 const NODE_RETRY: Duration = Duration::from_secs(1);
 /// Longest time for one answer of a node.
 const NODE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Longest silence asked of a DNA server.
+const DNA_HEARTBEAT: Duration = Duration::from_secs(30);
 /// Most database connections of the writing roles of a process.
 const WRITER_CONNECTIONS: u32 = 16;
 /// Time between two looks for what another role has yet to bring.
@@ -167,19 +174,11 @@ pub(crate) fn holder(name: &str) -> String {
     format!("{name}/{}/{started}", std::process::id())
 }
 
-/// The chain that the node serves, or that the log or a setting names.
-pub(crate) async fn chain_of_node(
-    settings: &Settings,
-    store: &Store,
-    source: &JsonRpcSource,
-    stop: &CancellationToken,
-) -> Result<Option<ChainId>> {
-    if let Some(known) = known_chain(settings, store).await? {
-        return Ok(Some(known));
-    }
+/// The chain that the nodes serve.
+async fn chain_of_nodes(nodes: &NodePool, stop: &CancellationToken) -> Result<Option<ChainId>> {
     let mut unusable = 0;
     loop {
-        let error = match source.chain_id().await {
+        let error = match nodes.chain_id().await {
             Ok(chain) => return Ok(Some(chain)),
             Err(error) => error,
         };
@@ -234,13 +233,56 @@ pub(crate) async fn wait_for_chain(
     }
 }
 
-/// The node that is set.
-pub(crate) fn node(url: &str) -> Result<JsonRpcSource> {
-    // The address may hold a key: it is not repeated in the error.
+/// The nodes that are set: one address, or several with commas or spaces between them.
+pub(crate) fn node_list(urls: &str) -> Result<Vec<JsonRpcSource>> {
+    urls.split([',', ' ', '\n', '\t'])
+        .filter(|url| !url.is_empty())
+        .map(|url| {
+            // The address may hold a key: it is not repeated in the error.
+            let url = url.parse().map_err(|_| {
+                anyhow!("OBSQRA_RPC_URL is no address: expected http:// or https://")
+            })?;
+            Ok(JsonRpcSource::new(JsonRpcOptions { url, timeout: NODE_TIMEOUT })?)
+        })
+        .collect()
+}
+
+/// Where blocks come from: the stream that is set, else the nodes.
+pub(crate) fn feed(
+    settings: &Settings,
+    urls: Option<&str>,
+    chain: Option<ChainId>,
+) -> Result<Feed> {
+    let nodes = urls.map(|urls| nodes(urls, chain)).transpose()?;
+    let Some(url) = &settings.dna_url else {
+        return Ok(Feed::Nodes(nodes.context(
+            "no node is set: set OBSQRA_RPC_URL (`obsqra devnode` runs one for development)",
+        )?));
+    };
     let url = url
         .parse()
-        .map_err(|_| anyhow!("OBSQRA_RPC_URL is no address: expected http:// or https://"))?;
-    Ok(JsonRpcSource::new(JsonRpcOptions { url, timeout: NODE_TIMEOUT })?)
+        .map_err(|_| anyhow!("OBSQRA_DNA_URL is no address: expected http:// or https://"))?;
+    let token = settings.dna_token.as_deref().map(Secret::new).transpose().context("DNA token")?;
+    let source =
+        DnaSource::new(DnaOptions { url, token, heartbeat: DNA_HEARTBEAT, timeout: NODE_TIMEOUT })?;
+    Ok(Feed::Stream { source: Box::new(source), nodes })
+}
+
+/// The chain that a feed is of: of a stream only the settings or the log can tell.
+pub(crate) async fn chain_of(feed: &Feed, stop: &CancellationToken) -> Result<Option<ChainId>> {
+    match feed {
+        Feed::Nodes(nodes) | Feed::Stream { nodes: Some(nodes), .. } => {
+            chain_of_nodes(nodes, stop).await
+        }
+        Feed::Stream { nodes: None, .. } => Err(anyhow!(
+            "a DNA stream does not say which chain it is of: name it with OBSQRA_CHAIN"
+        )),
+    }
+}
+
+/// The nodes that are set, of which the first leads; all must serve the chain, where it is known.
+pub(crate) fn nodes(urls: &str, chain: Option<ChainId>) -> Result<NodePool> {
+    Ok(NodePool::new(node_list(urls)?, PoolOptions { chain, ..PoolOptions::default() })?)
 }
 
 fn registry_bytes(settings: &Settings, chain: &ChainId) -> Result<Vec<u8>> {
@@ -250,6 +292,7 @@ fn registry_bytes(settings: &Settings, chain: &ChainId) -> Result<Vec<u8>> {
     match chain.as_str() {
         "SN_MAIN" | "OBSQRA_REC" => Ok(MAINNET_REGISTRY.to_vec()),
         "OBSQRA_DEV" => Ok(SEEDED_REGISTRY.to_vec()),
+        "OBSQRA_LIGHT" => Ok(LIGHT_REGISTRY.to_vec()),
         _ => Err(anyhow!(
             "there is no built-in registry for chain {chain}: give one with --registry FILE"
         )),
@@ -260,7 +303,7 @@ fn registry_bytes(settings: &Settings, chain: &ChainId) -> Result<Vec<u8>> {
 pub(crate) async fn follow(
     settings: Settings,
     store: Store,
-    source: JsonRpcSource,
+    feed: Feed,
     chain: ChainId,
     stop: CancellationToken,
 ) -> Result<()> {
@@ -269,7 +312,6 @@ pub(crate) async fn follow(
     if !registry.chain_ids().contains(&chain) {
         return Err(anyhow!("registry {} is not for chain {chain}", registry.name()));
     }
-    let watched: BTreeSet<_> = registry.watched().collect();
     let version = format!("{}/{}", registry.name(), registry.version());
     let adopt = vec![
         (AdoptedWhat::Registry, version, bytes),
@@ -278,11 +320,10 @@ pub(crate) async fn follow(
     ];
     let follower = Follower::new(
         store,
-        source,
+        feed,
         FollowerOptions {
             chain,
             start: BlockNumber(settings.start_block),
-            watched,
             adopt,
             poll_interval: Duration::from_millis(settings.poll_interval_ms),
             batch_blocks: settings.batch_blocks,
@@ -321,6 +362,31 @@ pub(crate) async fn project(
     Ok(runtime::run(&mut role, &context, &stop).await?)
 }
 
+/// The checkpointer of the log.
+pub(crate) async fn checkpoint(
+    settings: Settings,
+    bus: Bus,
+    context: RoleContext,
+    chain: ChainId,
+    stop: CancellationToken,
+) -> Result<()> {
+    let key = checkpoint_key::load_or_make(&settings, &context.store).await?;
+    if settings.checkpoint_file.is_none() {
+        std::fs::create_dir_all(&settings.data_dir)
+            .with_context(|| format!("data directory {}", settings.data_dir.display()))?;
+    }
+    let mut chains: BTreeSet<ChainId> = key::chains(&context.store).await?.into_iter().collect();
+    chains.insert(chain);
+    let streams = chains.iter().map(|chain| CheckpointStream::new(&bus, chain)).collect();
+    let options = CheckpointerOptions {
+        key,
+        file: CheckpointFile::new(settings.checkpoint_file()),
+        rest: Duration::from_millis(settings.checkpoint_rest_ms),
+    };
+    let mut role = Checkpointer::new(&context.store, streams, options);
+    Ok(runtime::run(&mut role, &context, &stop).await?)
+}
+
 /// The risk worker of one protocol.
 pub(crate) async fn score(
     context: RoleContext,
@@ -329,6 +395,16 @@ pub(crate) async fn score(
     stop: CancellationToken,
 ) -> Result<()> {
     let mut role = ScoreRisk::new(&context.store, &chain, &protocol);
+    Ok(runtime::run(&mut role, &context, &stop).await?)
+}
+
+/// The retractor of a chain.
+pub(crate) async fn retract(
+    context: RoleContext,
+    chain: ChainId,
+    stop: CancellationToken,
+) -> Result<()> {
+    let mut role = Retract::new(&context.store, &chain);
     Ok(runtime::run(&mut role, &context, &stop).await?)
 }
 

@@ -41,7 +41,7 @@ const FIRST_BLOCKS: u64 = 60;
 const LAST_BLOCKS: u64 = 20;
 const L1_LAG: u64 = 50;
 
-const ROLES: [&str; 6] = ["devnode", "index", "relay", "work", "project", "serve"];
+const ROLES: [&str; 7] = ["devnode", "index", "relay", "work", "project", "checkpoint", "serve"];
 
 /// The roles, each its own process.
 struct Cluster {
@@ -109,7 +109,8 @@ impl Cluster {
             .env("OBSQRA_LISTEN", "127.0.0.1:0")
             .env("OBSQRA_LEASE_TTL_MS", "500")
             .env("OBSQRA_POLL_INTERVAL_MS", "50")
-            .env("OBSQRA_LONGEST_REST_MS", "200");
+            .env("OBSQRA_LONGEST_REST_MS", "200")
+            .env("OBSQRA_CHECKPOINT_REST_MS", "100");
         command
     }
 
@@ -149,7 +150,10 @@ impl Cluster {
         let serve = self.running.get_mut("serve").expect("every role runs");
         let head = Api::new(&serve.announces("GraphQL").await).head().await;
         assert_eq!(head["blockNumber"], tip, "{head}");
-        for check in [["log", "verify"], ["project", "verify"], ["derive", "verify"]] {
+        let file = self.servers.data_dir().join("checkpoints.ndjson");
+        let file = file.to_str().unwrap();
+        let log = ["log", "verify", "--decode", "--checkpoints", file];
+        for check in [&log[..], &["project", "verify"], &["derive", "verify"]] {
             let mut command = self.servers.obsqra();
             command.args(check);
             println!("{}", succeed(command).await.trim());

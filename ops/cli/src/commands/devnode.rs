@@ -1,7 +1,7 @@
-//! `obsqra devnode`: a stand-in for a Starknet node.
+//! `obsqra devnode`: a stand-in for a Starknet node, or for several.
 
 use anyhow::Result;
-use obsqra_devnode::{DevNode, DevNodeOptions};
+use obsqra_devnode::{DevNode, DevNodeOptions, Network, ScenarioNode, Source};
 use obsqra_types::BlockNumber;
 
 use crate::args::{ChainArgs, DevnodeArgs};
@@ -25,14 +25,32 @@ fn options(args: ChainArgs) -> DevNodeOptions {
 }
 
 pub(super) async fn run(args: DevnodeArgs) -> Result<()> {
-    let mut options = options(args.chain);
-    options.listen = args.listen;
     let running = Roles::new()?;
-    let node = DevNode::start(options).await?;
-    println!("JSON-RPC  {} ({})", node.url(), node.chain_id());
+    let network = network(args).await?;
+    for node in network.nodes() {
+        println!("JSON-RPC  {} ({})", node.url(), node.chain_id());
+        println!("WebSocket {}", node.ws_url());
+    }
     running.stop().cancelled().await;
-    node.stop().await;
+    network.stop().await;
     Ok(())
+}
+
+async fn network(args: DevnodeArgs) -> Result<Network> {
+    if let Some(scenario) = args.scenario {
+        println!("Scenario  {}", scenario.title);
+        return Ok(Network::of_scenario(*scenario, args.listen).await?);
+    }
+    let seed = args.chain.seed.unwrap_or(DEFAULT_SEED);
+    let mut first = options(args.chain);
+    first.listen = args.listen;
+    first.spec = args.spec;
+    if let Some(events_per_block) = args.light {
+        first.source = Source::Light { seed, events_per_block };
+    }
+    let other = ScenarioNode { spec: args.spec, ..ScenarioNode::default() };
+    let others = vec![other; args.nodes.saturating_sub(1)];
+    Ok(Network::start(first, others, Vec::new()).await?)
 }
 
 /// A node on a free port whose chain is at least as long as the log, so that a second run goes on where

@@ -3,8 +3,9 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
+use obsqra_indexer::source::{Identity, JsonRpcSource};
 use obsqra_store::projection::state;
-use obsqra_store::{Role, Store, chain_tip, cursor, log};
+use obsqra_store::{Role, Store, chain_tip, checkpoint, cursor, log};
 use obsqra_types::{ChainId, Partition};
 
 use crate::config::Settings;
@@ -48,7 +49,14 @@ async fn examine(settings: &Settings, instance: &Instance, findings: &mut Vec<Fi
     let bus = instance.bus("doctor").await.map(|_| "answers".to_owned());
     findings.push(finding("NATS", bus));
     if let Some(url) = &settings.rpc_url {
-        findings.push(finding("node", node(url).await));
+        match roles::node_list(url) {
+            Ok(nodes) => {
+                for source in &nodes {
+                    findings.push(finding("node", node(source).await));
+                }
+            }
+            Err(error) => findings.push(finding("node", Err(error))),
+        }
     }
     let store = match instance.store_as(Role::Writer).await {
         Ok(store) => store,
@@ -58,6 +66,7 @@ async fn examine(settings: &Settings, instance: &Instance, findings: &mut Vec<Fi
         }
     };
     findings.push(finding("database", database(&store).await));
+    findings.push(finding("checkpoints", checkpoints(&store).await));
     match roles::known_chain(settings, &store).await {
         Ok(Some(chain)) => chain_of(&store, &chain, findings).await,
         Ok(None) => findings.push(finding("chain", Ok("none yet: the log is empty".into()))),
@@ -65,10 +74,9 @@ async fn examine(settings: &Settings, instance: &Instance, findings: &mut Vec<Fi
     }
 }
 
-async fn node(url: &str) -> Result<String> {
-    let source = roles::node(url)?;
-    let (chain, spec, head) =
-        (source.chain_id().await?, source.spec_version().await?, source.head().await?);
+async fn node(source: &JsonRpcSource) -> Result<String> {
+    let (identity, head) = (source.open().await?, source.head().await?);
+    let Identity { chain, spec } = identity;
     let head =
         head.map_or_else(|| "no block yet".to_owned(), |head| format!("head {}", head.number));
     Ok(format!("{} serves {chain} by spec {spec}, {head}", source.name()))
@@ -77,6 +85,19 @@ async fn node(url: &str) -> Result<String> {
 async fn database(store: &Store) -> Result<String> {
     let head = log::head(store).await?;
     Ok(format!("answers; the log ends at {}", head.seq))
+}
+
+async fn checkpoints(store: &Store) -> Result<String> {
+    let head = log::head(store).await?;
+    Ok(match checkpoint::last(store).await? {
+        None => "none yet".to_owned(),
+        Some(last) => format!(
+            "the last at {}, signed with {}, {} entries behind the log",
+            last.seq(),
+            last.signed.key,
+            head.seq.0.saturating_sub(last.seq().0)
+        ),
+    })
 }
 
 async fn chain_of(store: &Store, chain: &ChainId, findings: &mut Vec<Finding>) {

@@ -1,6 +1,7 @@
 //! `obsqra run`: all roles in one process.
 
 use anyhow::Result;
+use obsqra_devnode::DevNode;
 use obsqra_store::chain_tip;
 
 use super::devnode;
@@ -28,10 +29,10 @@ async fn roles_of(
     instance.migrate().await?;
     let stop = running.stop().clone();
     let store = instance.store_as(obsqra_store::Role::Writer).await?;
-    let node = match &settings.rpc_url {
-        Some(_) => None,
-        None => {
-            let known = roles::known_chain(settings, &store).await?;
+    let known = roles::known_chain(settings, &store).await?;
+    let node = match (&settings.rpc_url, &settings.dna_url) {
+        (Some(_), _) | (_, Some(_)) => None,
+        (None, None) => {
             let tip = match &known {
                 Some(known) => chain_tip::load(&store, known).await?.map(|tip| tip.number),
                 None => None,
@@ -39,22 +40,26 @@ async fn roles_of(
             Some(devnode::beside_the_log(chain, tip).await?)
         }
     };
-    let url = match (&settings.rpc_url, &node) {
-        (Some(url), _) => url.clone(),
-        (None, Some(node)) => node.url(),
-        (None, None) => String::new(),
+    let urls = settings.rpc_url.clone().or(node.as_ref().map(DevNode::url));
+    let feed = roles::feed(settings, urls.as_deref(), known.clone())?;
+    let chain = match known {
+        Some(known) => Some(known),
+        None => roles::chain_of(&feed, &stop).await?,
     };
-    let source = roles::node(&url)?;
-    if let Some(chain) = roles::chain_of_node(settings, &store, &source, &stop).await? {
+    if let Some(chain) = chain {
         let writing = Writing::open(instance, settings, &chain, "run").await?;
         let server = roles::bind_server(settings, instance, &writing.bus, &chain).await?;
         roles::announce(&server);
-        let context = writing.context;
+        let (context, bus) = (writing.context, writing.bus);
         let followed =
-            roles::follow(settings.clone(), writing.store, source, chain.clone(), stop.clone());
+            roles::follow(settings.clone(), writing.store, feed, chain.clone(), stop.clone());
         running.start("index", followed);
         running.start("relay", roles::relay(context.clone(), chain.clone(), stop.clone()));
         running.start("project", roles::project(context.clone(), chain.clone(), stop.clone()));
+        running.start("retract", roles::retract(context.clone(), chain.clone(), stop.clone()));
+        let signed =
+            roles::checkpoint(settings.clone(), bus, context.clone(), chain.clone(), stop.clone());
+        running.start("checkpoint", signed);
         running.start("work", roles::score_all(context, chain, stop.clone()));
         running.start("serve", async move { Ok(server.run(stop).await?) });
     }

@@ -60,6 +60,10 @@ impl Process {
         self.child.try_wait().expect("a child").is_none()
     }
 
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).expect("a child takes a signal");
     }

@@ -1,11 +1,13 @@
 //! The servers of one test, and how far the roles have come on them.
 
+use std::path::Path;
 use std::process::Command;
 
 use obsqra_store::projection::state;
 use obsqra_store::{Role, Store, chain_tip, cursor, log};
 use obsqra_testkit::{TestDatabase, TestNats};
 use obsqra_types::{BlockNumber, ChainId, Partition, ProtocolId, Seq};
+use tempfile::TempDir;
 
 use super::process::obsqra;
 use super::until;
@@ -17,6 +19,7 @@ pub(crate) struct Servers {
     pub(crate) database: TestDatabase,
     pub(crate) nats: TestNats,
     pub(crate) store: Store,
+    data_dir: TempDir,
 }
 
 /// How far all roles are to come.
@@ -30,17 +33,24 @@ impl Servers {
     pub(crate) async fn start() -> Self {
         let database = TestDatabase::create().await;
         let store = database.store(Role::Admin).await;
-        Self { database, nats: TestNats::start().await, store }
+        let data_dir = tempfile::tempdir().expect("a folder for keys and checkpoints");
+        Self { database, nats: TestNats::start().await, store, data_dir }
     }
 
     /// The binary with these servers set.
     pub(crate) fn obsqra(&self) -> Command {
         let mut command = obsqra();
         command
+            .env("OBSQRA_DATA_DIR", self.data_dir.path())
             .env("OBSQRA_DATABASE_URL", self.database.url())
             .env("OBSQRA_NATS_URL", self.nats.url())
             .env("OBSQRA_NATS_TOKEN", self.nats.token());
         command
+    }
+
+    /// Where the binary keeps its key and checkpoints.
+    pub(crate) fn data_dir(&self) -> &Path {
+        self.data_dir.path()
     }
 
     pub(crate) async fn log_end(&self) -> Seq {
