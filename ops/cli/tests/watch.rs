@@ -14,6 +14,7 @@ use std::path::PathBuf;
 
 use obsqra_devnode::SEEDED_REGISTRY;
 use obsqra_events::Kind;
+use obsqra_store::projection::state;
 use obsqra_testkit::read_log;
 use rustix::process::Signal;
 use serde_json::Value;
@@ -64,7 +65,9 @@ async fn a_protocol_joins_and_every_fold_agrees() {
     let mut first = world.run(&world.part);
     let api = Api::new(&first.announces("GraphQL").await);
     until("the read models are at the tip", async || {
-        api.head().await["blockNumber"].as_u64() == Some(BLOCKS - 1)
+        let chain = chain_id("OBSQRA_DEV");
+        let state = state::load(&world.servers.store, &chain).await.unwrap();
+        state.block.is_some_and(|(block, _)| block.number.0 == BLOCKS - 1)
     })
     .await;
     let known = |events: &[Value]| events.iter().any(|event| event["protocol"] == "ekubo");
