@@ -32,9 +32,12 @@ async fn lane(feed: Feed) -> (Vec<Hash32>, Vec<String>) {
     let world = World::new().await;
     let following = world.follow_feed(feed, world.options());
     world
-        .until(&following, "blocks are final", async |world| {
+        .until(&following, "all blocks are in and some are final", async |world| {
             let tip = world.tip().await;
-            tip.is_some_and(|tip| tip.finalized == Some(BlockNumber(BLOCKS - 11)))
+            tip.is_some_and(|tip| {
+                let finalized = Some(BlockNumber(BLOCKS - 11));
+                tip.number == BlockNumber(BLOCKS - 1) && tip.finalized == finalized
+            })
         })
         .await;
     following.stop().await;
