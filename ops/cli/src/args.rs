@@ -297,6 +297,10 @@ pub(crate) struct DevnodeArgs {
     /// Address to listen on; further nodes take the ports after it.
     #[arg(long, default_value = "127.0.0.1:5050", value_name = "ADDR")]
     pub(crate) listen: SocketAddr,
+
+    /// Address of an Apibara DNA stream of the first node's chain.
+    #[arg(long, value_name = "ADDR", conflicts_with = "scenario")]
+    pub(crate) dna_listen: Option<SocketAddr>,
 }
 
 /// A scenario is read with the command line, so that a bad file is a wrong call.

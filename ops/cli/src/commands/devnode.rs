@@ -30,6 +30,9 @@ pub(super) async fn run(args: DevnodeArgs) -> Result<()> {
     for node in network.nodes() {
         println!("JSON-RPC  {} ({})", node.url(), node.chain_id());
         println!("WebSocket {}", node.ws_url());
+        if let Some(url) = node.dna_url() {
+            println!("DNA       {url}");
+        }
     }
     running.stop().cancelled().await;
     network.stop().await;
@@ -45,6 +48,7 @@ async fn network(args: DevnodeArgs) -> Result<Network> {
     let mut first = options(args.chain);
     first.listen = args.listen;
     first.spec = args.spec;
+    first.dna_listen = args.dna_listen;
     if let Some(events_per_block) = args.light {
         first.source = Source::Light { seed, events_per_block };
     }
