@@ -173,6 +173,8 @@ impl Pair {
     }
 
     async fn check(mut self) {
+        // One that has just begun has no handler of signals yet, and would end by the signal itself.
+        self.until_one_waits().await;
         for process in &mut self.followers {
             process.signal(Signal::TERM);
             let ended = process.ends().await;
