@@ -4,13 +4,14 @@ use std::collections::BTreeSet;
 
 use obsqra_events::{
     BlockApplied, BlockAttested, BlockFinalized, BlockReverted, BlockSupplemented, Check, Draft,
-    EventData, Fact, Verdict,
+    EventData, Fact,
 };
 use obsqra_store::key::AppliedBlock;
 use obsqra_store::{Key, Keyed};
 use obsqra_types::{BlockNumber, BlockRef, BranchEpoch, ChainId, ContractAddress, Hash32};
 use sha2::{Digest, Sha256};
 
+use crate::completeness::CheckedBlock;
 use crate::planner::BlockId;
 use crate::source::SourceBlock;
 
@@ -41,7 +42,8 @@ pub struct EncodedBlock {
 impl Encoder {
     /// Encodes a block that is applied on the given branch.
     #[must_use]
-    pub fn block(&self, block: &SourceBlock, epoch: BranchEpoch) -> EncodedBlock {
+    pub fn block(&self, checked: &CheckedBlock, epoch: BranchEpoch) -> EncodedBlock {
+        let block = &checked.block;
         let at = BlockRef { number: block.number, epoch, timestamp: block.timestamp };
         let events: Vec<Draft> = self
             .kept(block)
@@ -63,7 +65,7 @@ impl Encoder {
         };
         let mut drafts = vec![Draft::new(&self.chain, Some(at), &Fact::BlockApplied(applied))];
         drafts.extend(events);
-        let attested = Fact::BlockAttested(self.attest(block));
+        let attested = Fact::BlockAttested(self.attest(checked));
         drafts.push(Draft::new(&self.chain, Some(at), &attested));
         let key = Key::Block { hash: block.hash, parent: block.parent_hash, watched_events };
         EncodedBlock {
@@ -112,23 +114,22 @@ impl Encoder {
         block.events.iter().filter(|event| self.watched.contains(&event.from_address))
     }
 
-    fn attest(&self, block: &SourceBlock) -> BlockAttested {
-        let mut checks = Vec::new();
+    /// What is said about how a block was checked.
+    fn attest(&self, checked: &CheckedBlock) -> BlockAttested {
+        let (block, attestation) = (&checked.block, &checked.attestation);
+        let mut checks = attestation.checks.clone();
         if block.number > self.first {
-            checks.push(Check::ParentLink);
-        }
-        let mut verdict = Verdict::Unverifiable("source supplies no commitments".into());
-        if block.supplied.is_some() {
-            checks.extend([Check::TransactionCount, Check::EventCount]);
-            verdict = Verdict::Unchecked("commitments are kept, not recomputed".into());
+            checks.insert(0, Check::ParentLink);
         }
         BlockAttested {
             hash: block.hash,
             source: self.source.clone(),
-            verdict,
+            verdict: attestation.verdict.clone(),
             checks,
             l2_gas: block.l2_gas,
             supplied: block.supplied.clone(),
+            computed: attestation.computed,
+            other_leaves: attestation.other_leaves.clone(),
         }
     }
 

@@ -5,6 +5,7 @@
 //! not happen.
 
 mod fetch;
+mod findings;
 mod nodes;
 mod patience;
 mod stream;
@@ -12,17 +13,19 @@ mod widen;
 mod write;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use obsqra_events::AdoptedWhat;
 use obsqra_store::chain_tip;
 use obsqra_store::{LeaseKeeper, Store, StoreError};
-use obsqra_types::{BlockNumber, ChainId, Partition};
+use obsqra_types::{BlockNumber, ChainId, ContractAddress, Partition};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::IndexError;
+use crate::completeness::{Checking, Effort, Keep};
 use crate::encode::Encoder;
 use crate::planner::Limits;
 use crate::progress::{Progress, ProgressSender};
@@ -57,6 +60,10 @@ pub struct FollowerOptions {
     pub attempts: u32,
     /// Wait after a failure, where the node asks for none; it doubles with each that follows.
     pub first_wait: Duration,
+    /// How thoroughly blocks are checked.
+    pub effort: Effort,
+    /// What is kept of blocks beside the watched events.
+    pub keep: Keep,
     /// This process's name on its leases.
     pub holder: String,
     /// How long the lease runs without renewal.
@@ -228,5 +235,18 @@ impl Follower {
             source: String::new(),
             first: tip.map_or(self.options.start, |tip| tip.first),
         })
+    }
+}
+
+impl Session<'_> {
+    /// What is checked, and kept, of a block that is applied now.
+    fn checking(&self) -> Checking {
+        self.checking_for(&self.encoder.watched)
+    }
+
+    /// The same for the events of some contracts.
+    fn checking_for(&self, contracts: &BTreeSet<ContractAddress>) -> Checking {
+        let FollowerOptions { effort, keep, .. } = self.follower.options;
+        Checking { watched: Arc::new(contracts.clone()), effort, keep }
     }
 }

@@ -9,21 +9,22 @@ use futures::{StreamExt, TryStreamExt};
 use obsqra_types::BlockNumber;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::source::{Leader, SourceBlock, SourceError};
+use crate::completeness::{CheckedBlock, Checking};
+use crate::source::{Leader, ReceivedBlock, SourceError};
 
 /// Bytes of blocks, as they lie in memory, that may be under way. At least one block always is.
 const BUDGET: usize = 128 << 20;
 /// Blocks whose largest stands for those to come.
 const MEMORY: usize = 32;
 
-/// Some whole blocks, in the order of their heights, fetched several at once.
+/// Some blocks, in the order of their heights, fetched and checked several at once.
 pub(super) async fn fetch_some(
     source: &Leader,
     heights: &[BlockNumber],
-    at_most: usize,
-) -> Result<Vec<SourceBlock>, SourceError> {
+    (checking, at_most): (&Checking, usize),
+) -> Result<Vec<CheckedBlock>, SourceError> {
     futures::stream::iter(heights.iter().copied())
-        .map(|number| source.block(number))
+        .map(|number| source.checked_block(number, checking))
         .buffered(at_most.max(1))
         .try_collect()
         .await
@@ -32,10 +33,11 @@ pub(super) async fn fetch_some(
 /// A range of heights being fetched.
 pub(super) struct Fetch {
     source: Leader,
+    checking: Checking,
     next: BlockNumber,
     to: BlockNumber,
     at_most: usize,
-    under_way: VecDeque<AbortOnDropHandle<Result<SourceBlock, SourceError>>>,
+    under_way: VecDeque<AbortOnDropHandle<Result<ReceivedBlock, SourceError>>>,
     weights: VecDeque<usize>,
 }
 
@@ -43,10 +45,11 @@ impl Fetch {
     pub(super) fn new(
         source: &Leader,
         (from, to): (BlockNumber, BlockNumber),
-        at_most: usize,
+        (checking, at_most): (Checking, usize),
     ) -> Self {
         Self {
             source: source.clone(),
+            checking,
             next: from,
             to,
             at_most: at_most.max(1),
@@ -56,7 +59,7 @@ impl Fetch {
     }
 
     /// The next block; `None` after the last.
-    pub(super) async fn next(&mut self) -> Option<Result<SourceBlock, SourceError>> {
+    pub(super) async fn next(&mut self) -> Option<Result<ReceivedBlock, SourceError>> {
         while self.next <= self.to && self.under_way.len() < self.width() {
             self.start(self.next);
             self.next = self.next.next();
@@ -70,7 +73,7 @@ impl Fetch {
             })
         });
         if let Ok(block) = &fetched {
-            self.weights.push_back(block.weight());
+            self.weights.push_back(block.checked.weight);
             if self.weights.len() > MEMORY {
                 self.weights.pop_front();
             }
@@ -78,10 +81,10 @@ impl Fetch {
         Some(fetched)
     }
 
-    /// On its own task: fetching and parsing go on while a batch is committed.
+    /// On its own task: fetching, reading and checking go on while a batch is committed.
     fn start(&mut self, number: BlockNumber) {
-        let source = self.source.clone();
-        let task = tokio::spawn(async move { source.block(number).await });
+        let (source, checking) = (self.source.clone(), self.checking.clone());
+        let task = tokio::spawn(async move { source.compared_block(number, &checking).await });
         self.under_way.push_back(AbortOnDropHandle::new(task));
     }
 

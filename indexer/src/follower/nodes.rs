@@ -12,7 +12,7 @@ use super::write::Course;
 use crate::IndexError;
 use crate::planner::{BlockId, Effect, Input, Offer};
 use crate::source::pool::selection::Generation;
-use crate::source::{HeadWatch, HeadWatchOptions, Leader, NodePool, SourceError};
+use crate::source::{HeadWatch, HeadWatchOptions, Leader, NodePool, ReceivedBlock, SourceError};
 use obsqra_store::StoreError;
 
 /// Longest rest, socket or not.
@@ -88,7 +88,8 @@ impl Session<'_> {
 
     /// Another node answers from here on.
     async fn led_by(&mut self, leader: &Leader) -> Result<(), IndexError> {
-        self.encoder.source = format!("json-rpc/{}", leader.spec().await?);
+        leader.spec().await?;
+        self.encoder.source = leader.kind();
         leader.name().clone_into(&mut self.node);
         Ok(())
     }
@@ -145,7 +146,7 @@ impl Session<'_> {
         loop {
             let told = match input.take() {
                 Some(input) => input,
-                None => match self.receive(step).await {
+                None => match self.receive(step).await? {
                     Some(input) => input,
                     None => return Ok(step.grew),
                 },
@@ -164,19 +165,27 @@ impl Session<'_> {
     }
 
     /// The next block of what is being fetched; `None` when nothing is.
-    async fn receive(&self, step: &mut Step<'_>) -> Option<Input> {
-        let fetch = step.fetch.as_mut()?;
+    async fn receive(&self, step: &mut Step<'_>) -> Result<Option<Input>, IndexError> {
+        let Some(fetch) = step.fetch.as_mut() else {
+            return Ok(None);
+        };
         match fetch.next().await {
-            Some(Ok(block)) => {
-                let offer = Offer { link: block.link(), events: block.events.len() as u64 };
-                step.course.held.push_back(block);
-                return Some(Input::Block(offer));
+            Some(Ok(ReceivedBlock { checked, findings })) => {
+                for found in findings {
+                    self.note_finding(found).await?;
+                }
+                let offer = Offer { link: checked.block.link(), events: checked.all_events };
+                step.course.held.push_back(checked);
+                return Ok(Some(Input::Block(offer)));
             }
-            Some(Err(error)) => step.trouble = Some(error),
+            Some(Err(error)) => {
+                self.note_trouble(&error).await?;
+                step.trouble = Some(error);
+            }
             None => {}
         }
         step.fetch = None;
-        Some(Input::EndOfBlocks)
+        Ok(Some(Input::EndOfBlocks))
     }
 
     async fn act(&self, step: &mut Step<'_>, effect: Effect) -> Result<Next, IndexError> {
@@ -185,7 +194,7 @@ impl Session<'_> {
             Effect::Look => return Ok(Next::Over { look: step.grew }),
             Effect::Fetch { from, to } => {
                 let at_most = self.follower.options.fetch_ahead;
-                step.fetch = Some(Fetch::new(step.leader, (from, to), at_most));
+                step.fetch = Some(Fetch::new(step.leader, (from, to), (self.checking(), at_most)));
             }
             Effect::Compare { height, node } => {
                 step.fetch = None;

@@ -12,8 +12,12 @@ use super::Session;
 use super::patience::Patience;
 use super::write::Course;
 use crate::IndexError;
+use crate::completeness::CheckedBlock;
 use crate::planner::{BlockId, Effect, Input, Offer};
-use crate::source::{DnaCursor, DnaMessage, DnaSource, DnaStart, DnaStream, NodePool, SourceError};
+use crate::source::{
+    DnaCursor, DnaMessage, DnaSource, DnaStart, DnaStream, MismatchedBlock, NodePool, SourceBlock,
+    SourceError,
+};
 
 /// What a stream goes through the planner with.
 struct Flow<'a> {
@@ -120,7 +124,7 @@ impl Session<'_> {
             DnaMessage::Block(block) => {
                 let (link, events) = (block.link(), block.events.len() as u64);
                 flow.head = flow.head.max(link.id.number);
-                flow.course.held.push_back(*block);
+                flow.course.held.push_back(self.streamed(*block)?);
                 self.offer(flow, Offer { link, events }).await?;
                 flow.confirmed = Some(link.id.number);
                 self.stream_finality(flow).await
@@ -163,6 +167,15 @@ impl Session<'_> {
                 return Ok(());
             }
         }
+    }
+
+    /// A block of a stream, which there is nothing to check by.
+    fn streamed(&self, block: SourceBlock) -> Result<CheckedBlock, IndexError> {
+        let node = self.node.clone();
+        self.checking().take(block).map_err(|mismatch| {
+            let block = MismatchedBlock { node, mismatch, answer: Vec::new() };
+            SourceError::Mismatch(Box::new(block)).into()
+        })
     }
 
     async fn tell(&self, flow: &mut Flow<'_>, input: Input) -> Result<(), IndexError> {

@@ -240,11 +240,20 @@ impl Session<'_> {
             return Ok(false);
         };
         let options = &self.follower.options;
+        let checking = self.checking_for(&contracts);
         for blocks in wanted.chunks(options.batch_blocks.max(1)) {
             let heights: Vec<_> = blocks.iter().map(|own| own.block.number).collect();
-            let fetched = fetch_some(leader, &heights, options.fetch_ahead).await?;
+            let fetched = match fetch_some(leader, &heights, (&checking, options.fetch_ahead)).await
+            {
+                Ok(fetched) => fetched,
+                Err(error) => {
+                    self.note_trouble(&error).await?;
+                    return Err(error.into());
+                }
+            };
             let mut supplements = Vec::new();
-            for (own, block) in blocks.iter().zip(&fetched) {
+            for (own, checked) in blocks.iter().zip(&fetched) {
+                let block = &checked.block;
                 if block.hash != own.hash {
                     return Ok(false);
                 }

@@ -2,15 +2,16 @@
 
 use std::collections::VecDeque;
 
+use obsqra_store::attested::{self, AttestedAs};
 use obsqra_store::chain_tip::{self, ChainTip};
 use obsqra_store::{Keyed, StoreError, key, log};
 use obsqra_types::{BlockHash, BlockNumber, BranchEpoch, Seq};
 
 use super::Session;
 use crate::IndexError;
+use crate::completeness::CheckedBlock;
 use crate::encode::EncodedBlock;
 use crate::planner::{BlockId, Effect, Input, Planner, Position, Trouble};
-use crate::source::SourceBlock;
 
 /// Where the log stands, as read at the start of a step.
 #[derive(Clone, Copy, Debug)]
@@ -23,7 +24,7 @@ pub(super) struct Standing {
 pub(super) struct Course {
     pub(super) planner: Planner,
     pub(super) standing: Standing,
-    pub(super) held: VecDeque<SourceBlock>,
+    pub(super) held: VecDeque<CheckedBlock>,
 }
 
 impl Session<'_> {
@@ -83,7 +84,7 @@ impl Session<'_> {
             Effect::Append { blocks } => {
                 let blocks: Vec<_> = course.held.drain(..blocks).collect();
                 let epoch = course.standing.tip.map_or(BranchEpoch(0), |tip| tip.epoch);
-                course.standing = self.append(course.standing, Vec::new(), &blocks, epoch).await?;
+                course.standing = self.append(course.standing, None, &blocks, epoch).await?;
             }
             Effect::Replace { fork, blocks } => {
                 let blocks: Vec<_> = course.held.drain(..blocks).collect();
@@ -107,7 +108,7 @@ impl Session<'_> {
         &self,
         standing: Standing,
         fork: BlockId,
-        blocks: &[SourceBlock],
+        blocks: &[CheckedBlock],
     ) -> Result<Standing, IndexError> {
         let Some(tip) = standing.tip else {
             return Ok(standing);
@@ -125,15 +126,15 @@ impl Session<'_> {
             "reorganisation: blocks above the fork are replaced"
         );
         metrics::counter!("obsqra_indexer_reverted_blocks_total").increment(above.len() as u64);
-        self.append(standing, reverts, blocks, epoch).await
+        self.append(standing, Some((fork.number, reverts)), blocks, epoch).await
     }
 
-    /// One transaction: reverts, then blocks, then the tip.
+    /// One transaction: reverts above a fork, then blocks, then the tip.
     async fn append(
         &self,
         standing: Standing,
-        reverts: Vec<Keyed>,
-        blocks: &[SourceBlock],
+        reverts: Option<(BlockNumber, Vec<Keyed>)>,
+        blocks: &[CheckedBlock],
         epoch: BranchEpoch,
     ) -> Result<Standing, IndexError> {
         let encoded: Vec<EncodedBlock> =
@@ -146,7 +147,14 @@ impl Session<'_> {
         let first = standing.tip.map_or(lowest.id.number, |tip| tip.first);
         let (count, events) =
             (encoded.len() as u64, encoded.iter().map(|block| block.events).sum::<u64>());
-        let mut facts = reverts;
+        let attested =
+            attested::runs(blocks.iter().map(|checked| {
+                (checked.block.number, AttestedAs::from(&checked.attestation.verdict))
+            }));
+        let (fork, mut facts) = match reverts {
+            Some((fork, reverts)) => (Some(fork), reverts),
+            None => (None, Vec::new()),
+        };
         facts.extend(encoded.into_iter().map(|block| block.entries));
 
         let mut tx = self.follower.store.begin().await?;
@@ -160,6 +168,12 @@ impl Session<'_> {
             finalized: standing.position.finalized,
         };
         chain_tip::store(&mut tx, &self.encoder.chain, &tip).await?;
+        if let Some(fork) = fork {
+            attested::cut_above(&mut tx, &self.encoder.chain, fork).await?;
+        }
+        for run in attested {
+            attested::cover(&mut tx, &self.encoder.chain, run).await?;
+        }
         tx.commit().await.map_err(StoreError::from)?;
 
         self.follower.progress.send_modify(|progress| {

@@ -1,7 +1,7 @@
-//! A block as a source gives it, whole.
+//! A block as a source gives it, whole, with what there is to check it by.
 
 use obsqra_events::{DaMode, EventData, GasPrice, SuppliedCommitments};
-use obsqra_types::{BlockHash, BlockNumber, ContractAddress, Felt, UnixSeconds};
+use obsqra_types::{BlockHash, BlockNumber, ContractAddress, Felt, TransactionHash, UnixSeconds};
 
 use crate::planner::{BlockId, BlockLink};
 
@@ -32,10 +32,61 @@ pub struct SourceBlock {
     pub l2_gas: Option<GasPrice>,
     /// What the header supplies beyond that.
     pub supplied: Option<SuppliedCommitments>,
-    /// Transactions received; `None` from a source that sends events without their transactions.
-    pub transactions: Option<u64>,
+    /// The transactions; `None` from a source that sends events without them, and then not all events.
+    pub transactions: Option<Vec<SourceTransaction>>,
     /// The events in block order: all of them, or those of the watched contracts.
     pub events: Vec<EventData>,
+}
+
+/// What a block's commitments say about a transaction.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SourceTransaction {
+    /// Its hash.
+    pub hash: TransactionHash,
+    /// What it is, as far as that matters here.
+    pub kind: TransactionKind,
+    /// Its signature, empty where its kind has none; `None` where it should have one and the source left it
+    /// out.
+    pub signature: Option<Vec<Felt>>,
+    /// Its receipt; `None` where the source does not supply all that the commitment covers.
+    pub receipt: Option<SourceReceipt>,
+}
+
+/// Kinds of transactions that commitments tell apart.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TransactionKind {
+    /// An invocation: of the oldest blocks the only one whose signature counts.
+    Invoke,
+    /// One that nobody signs: a message from L1, a deployment of the old kind.
+    Unsigned,
+    /// Any other.
+    Other,
+}
+
+/// What a block's commitments say about a receipt.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SourceReceipt {
+    /// The fee charged.
+    pub actual_fee: u128,
+    /// Messages to L1.
+    pub messages: Vec<SourceMessage>,
+    /// Why the transaction was reverted, if it was.
+    pub revert_reason: Option<String>,
+    /// Total L1 gas.
+    pub l1_gas: u64,
+    /// Total L1 data gas.
+    pub l1_data_gas: u64,
+}
+
+/// A message to L1.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SourceMessage {
+    /// Who sends it.
+    pub from_address: Felt,
+    /// The address on L1.
+    pub to_address: Felt,
+    /// What it says.
+    pub payload: Vec<Felt>,
 }
 
 impl SourceBlock {
@@ -50,6 +101,22 @@ impl SourceBlock {
     pub fn weight(&self) -> usize {
         let felts: usize =
             self.events.iter().map(|event| event.keys.len() + event.data.len()).sum();
-        size_of::<Self>() + self.events.len() * size_of::<EventData>() + felts * size_of::<Felt>()
+        let transactions = self.transactions.iter().flatten();
+        size_of::<Self>()
+            + self.events.len() * size_of::<EventData>()
+            + felts * size_of::<Felt>()
+            + transactions.map(SourceTransaction::weight).sum::<usize>()
+    }
+}
+
+impl SourceTransaction {
+    fn weight(&self) -> usize {
+        let signature = self.signature.as_ref().map_or(0, Vec::len);
+        let receipt = self.receipt.as_ref().map_or(0, |receipt| {
+            let payloads: usize =
+                receipt.messages.iter().map(|message| 2 + message.payload.len()).sum();
+            receipt.revert_reason.as_ref().map_or(0, String::len) + payloads * size_of::<Felt>()
+        });
+        size_of::<Self>() + signature * size_of::<Felt>() + receipt
     }
 }

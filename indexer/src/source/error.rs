@@ -1,9 +1,12 @@
 //! What can go wrong with a node, by what helps.
 
+use std::fmt;
 use std::time::Duration;
 
+use obsqra_events::{Difference, SourcesDisagreed};
 use obsqra_types::{BlockHash, BlockNumber, ChainId};
 
+use crate::completeness::Mismatch;
 use crate::planner::BlockId;
 
 /// A node's answer that cannot be used. The node is named by its address without credentials, path or
@@ -181,6 +184,28 @@ pub enum SourceError {
         /// The hash that is there.
         found: Option<BlockHash>,
     },
+    /// The block's parts do not belong together.
+    #[error("node {}: {}", .0.node, .0)]
+    Mismatch(Box<MismatchedBlock>),
+    /// Another node has another block at the height, and the one that can be checked is not this one's.
+    #[error(
+        "node {node}: block {}: {} has it otherwise{}",
+        .disagreed.number, .other, if *.undecided {
+            ", and neither can be checked: add a node of JSON-RPC specification 0.10"
+        } else {
+            ", and there it can be checked"
+        }
+    )]
+    Contradicted {
+        /// The node.
+        node: String,
+        /// The one that contradicts it.
+        other: String,
+        /// Whether neither of the two can be checked.
+        undecided: bool,
+        /// What each of them says.
+        disagreed: Box<SourcesDisagreed>,
+    },
     /// Another node leads now, so what was learned from this one must not be mixed with what comes.
     #[error("node {from} no longer leads, {to} does: begin anew{}", ended_by(.because.as_deref()))]
     LeaderChanged {
@@ -194,6 +219,36 @@ pub enum SourceError {
     /// There is no node.
     #[error("no node is set: give at least one address")]
     NoNodes,
+}
+
+/// A block whose parts do not belong together, and the answer that it came in.
+#[derive(Clone, PartialEq, Eq)]
+pub struct MismatchedBlock {
+    /// The node.
+    pub node: String,
+    /// What differs.
+    pub mismatch: Mismatch,
+    /// The answer.
+    pub answer: Vec<u8>,
+}
+
+impl fmt::Display for MismatchedBlock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Mismatch { number, differences, .. } = &self.mismatch;
+        write!(f, "block {number} is not whole: ")?;
+        for (index, difference) in differences.iter().enumerate() {
+            let Difference { member, stated, computed } = difference;
+            let comma = if index == 0 { "" } else { ", " };
+            write!(f, "{comma}{member} is stated as {stated}, and its content makes {computed}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for MismatchedBlock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self} ({} bytes of answer)", self.answer.len())
+    }
 }
 
 fn ended_by(error: Option<&SourceError>) -> String {
@@ -212,6 +267,15 @@ pub enum Remedy {
 }
 
 impl SourceError {
+    /// The error itself, where it is told of as what ended a node's lead.
+    #[must_use]
+    pub fn cause(&self) -> &Self {
+        match self {
+            Self::LeaderChanged { because: Some(because), .. } => because.cause(),
+            other => other,
+        }
+    }
+
     /// What helps.
     #[must_use]
     pub fn remedy(&self) -> Remedy {
@@ -225,7 +289,10 @@ impl SourceError {
             | Self::Ahead { .. }
             | Self::Silent { .. } => Remedy::Wait(None),
             Self::Busy { retry_after, .. } => Remedy::Wait(*retry_after),
-            Self::Unusable { .. } | Self::UnknownCursor { .. } => Remedy::RetryBounded,
+            Self::Unusable { .. }
+            | Self::UnknownCursor { .. }
+            | Self::Mismatch(_)
+            | Self::Contradicted { .. } => Remedy::RetryBounded,
             Self::BeforeStart { .. }
             | Self::Unauthorized { .. }
             | Self::Refused { .. }

@@ -6,9 +6,10 @@
 //! follows from it, a search for a fork) cannot mix the answers of two nodes, and begins anew with
 //! the next. Which node leads is decided by [`selection`], which is pure. A node that serves
 //! another chain, or answers by an unknown edition of the specification, is put out, at the start
-//! and whenever it comes back. Where two nodes have different blocks at one height, that is counted
-//! and told, and the leader is followed: who is right is not for counting votes.
+//! and whenever it comes back. Where two nodes have different blocks at one height, that is told, and
+//! whoever can be checked is right ([`compare`]): it is not for counting votes.
 
+mod compare;
 mod leader;
 mod probe;
 pub mod selection;
@@ -19,6 +20,7 @@ use std::time::{Duration, Instant};
 use obsqra_types::{BlockNumber, ChainId};
 use tokio::sync::watch;
 
+pub use self::compare::{ReceivedBlock, SourceFinding};
 pub use self::leader::Leader;
 use self::selection::{Generation, Lead, NodeIndex, Outcome, Rules, Selection, Standing};
 use super::{JsonRpcSource, SourceError, Spec};
@@ -35,6 +37,8 @@ pub struct PoolOptions {
     pub probe_timeout: Duration,
     /// When the lead changes.
     pub rules: Rules,
+    /// Whether each block is asked of a second node too, and compared.
+    pub compare: bool,
 }
 
 impl Default for PoolOptions {
@@ -44,6 +48,7 @@ impl Default for PoolOptions {
             probe_interval: Duration::from_secs(5),
             probe_timeout: Duration::from_secs(10),
             rules: Rules::default(),
+            compare: true,
         }
     }
 }
@@ -278,6 +283,9 @@ fn outcome(error: &SourceError) -> Outcome {
     match error {
         SourceError::Busy { retry_after: Some(rest), .. } if !rest.is_zero() => {
             Outcome::AsksForRest(*rest)
+        }
+        SourceError::Mismatch(_) | SourceError::Contradicted { undecided: false, .. } => {
+            Outcome::Mismatched
         }
         _ => Outcome::Failed,
     }

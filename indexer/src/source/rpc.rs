@@ -5,8 +5,8 @@
 //! answer happens to look. Blocks are parsed into lean types of our own ([`body`]), requests are
 //! built from the types of the `starknet` crates. A pre-confirmed block is never given out.
 
-mod body;
-mod felt;
+pub(super) mod body;
+pub(super) mod felt;
 mod finality;
 mod range;
 mod transport;
@@ -254,17 +254,36 @@ impl JsonRpcSource {
     /// # Errors
     /// [`SourceError::NoBlock`] above the node's head; else when the answer is unusable.
     pub async fn block(&self, number: BlockNumber) -> Result<SourceBlock, SourceError> {
+        self.block_with(number, |block, _| block).await
+    }
+
+    /// What comes of a whole block and the answer that it came in. Both reading the answer and `take` may
+    /// take long, and have a thread of their own.
+    ///
+    /// # Errors
+    /// As [`Self::block`].
+    pub async fn block_with<T: Send + 'static>(
+        &self,
+        number: BlockNumber,
+        take: impl FnOnce(SourceBlock, Vec<u8>) -> T + Send + 'static,
+    ) -> Result<T, SourceError> {
         let what = format!("block {number}");
         let params = json!([{ "block_number": number.0 }]);
-        let body: BlockBody = self
-            .call_optional("starknet_getBlockWithReceipts", &what, params)
-            .await?
-            .ok_or_else(|| SourceError::NoBlock { node: self.name().to_owned(), number })?;
-        match body.block_number {
-            Some(other) if other != number.0 => {
-                Err(self.unusable(&what, &format!("it is block {other}")))
+        let reply = self.transport.post("starknet_getBlockWithReceipts", &what, params).await?;
+        let source = self.clone();
+        let read = move || {
+            let body: BlockBody = source
+                .found(&what, source.transport.said(&what, &reply)?)?
+                .ok_or_else(|| SourceError::NoBlock { node: source.name().to_owned(), number })?;
+            if let Some(other) = body.block_number.filter(|other| *other != number.0) {
+                return Err(source.unusable(&what, &format!("it is block {other}")));
             }
-            _ => body.assemble().map_err(|problem| self.unusable(&what, &problem)),
+            let block = body.assemble().map_err(|problem| source.unusable(&what, &problem))?;
+            Ok(take(block, reply.body))
+        };
+        match tokio::task::spawn_blocking(read).await {
+            Ok(read) => read,
+            Err(failure) => Err(self.unusable(&format!("block {number}"), &failure)),
         }
     }
 
@@ -286,7 +305,12 @@ impl JsonRpcSource {
         what: &str,
         params: Value,
     ) -> Result<Option<T>, SourceError> {
-        match self.transport.ask(method, what, params).await? {
+        self.found(what, self.transport.ask(method, what, params).await?)
+    }
+
+    /// `None` for a block that is not there.
+    fn found<T>(&self, what: &str, said: Said<T>) -> Result<Option<T>, SourceError> {
+        match said {
             Said::Result(result) => Ok(Some(result)),
             Said::Error(error) if [BLOCK_NOT_FOUND, NO_BLOCKS].contains(&error.code) => Ok(None),
             Said::Error(error) => Err(self.unusable(what, &error)),

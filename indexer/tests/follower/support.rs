@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use obsqra_devnode::{DevNode, DevNodeOptions, LIGHT_CHAIN_ID, LIGHT_REGISTRY, SEEDED_REGISTRY};
 use obsqra_events::{AdoptedWhat, Entry, Kind};
+use obsqra_indexer::completeness::{Effort, Keep};
 use obsqra_indexer::source::pool::selection::Rules;
 use obsqra_indexer::source::{
     DnaOptions, DnaSource, JsonRpcOptions, JsonRpcSource, NodePool, PoolOptions,
@@ -73,6 +74,8 @@ impl World {
             batch_blocks: 7,
             batch_events: 5_000,
             fetch_ahead: 4,
+            effort: Effort::Whole,
+            keep: Keep::Watched,
             attempts: 4,
             first_wait: Duration::from_millis(5),
             holder: format!("follower {:?}", Instant::now()),

@@ -173,7 +173,8 @@ async fn a_block_of_fifty_megabytes_is_read() {
     assert!(body.len() > 49_000_000);
     let server = RawServer::ok(body).await;
     let block = source(&server.url).block(BlockNumber(1)).await.unwrap();
-    assert_eq!((block.transactions, block.events.len()), (Some(1), 2));
+    let transactions = block.transactions.as_ref().map(Vec::len);
+    assert_eq!((transactions, block.events.len()), (Some(1), 2));
 }
 
 #[tokio::test]

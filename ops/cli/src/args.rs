@@ -72,6 +72,13 @@ pub(crate) enum Command {
         #[command(subcommand)]
         action: WatchAction,
     },
+    /// Check one block by itself, or show what sources were found out about.
+    Block {
+        #[command(subcommand)]
+        action: BlockAction,
+    },
+    /// Recompute the commitments and hashes of blocks that were applied without it.
+    Attest(AttestArgs),
     /// Say what works, what does not, and how far each role has come.
     Doctor,
     /// Measure a part of the system on private servers of its own, which go with it.
@@ -178,6 +185,49 @@ pub(crate) enum WatchAction {
     Add(WatchAddArgs),
     /// Print what was added and how far it is.
     List,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum BlockAction {
+    /// Recompute commitments and hash of a block out of a file; needs no database and no settings. Ends with 0
+    /// only where event commitment and block hash hold.
+    Verify {
+        /// An answer of starknet_getBlockWithReceipts, or a block of the feeder gateway; gzipped or not.
+        file: PathBuf,
+    },
+    /// Show the blocks that nodes contradicted themselves or one another about.
+    Evidence {
+        /// The height [default: list the newest ones].
+        height: Option<u64>,
+        /// File for what the node answered.
+        #[arg(long, value_name = "FILE", requires = "height")]
+        out: Option<PathBuf>,
+    },
+}
+
+/// Which blocks to check again.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct AttestArgs {
+    /// First height [default: the first of the log].
+    #[arg(long, value_name = "HEIGHT")]
+    pub(crate) from: Option<u64>,
+    /// Last height [default: the newest of the log].
+    #[arg(long, value_name = "HEIGHT")]
+    pub(crate) to: Option<u64>,
+    /// Repeat the check from the log alone, for blocks whose leaves are kept; nothing is written.
+    #[arg(long)]
+    pub(crate) offline: bool,
+    #[command(flatten)]
+    pub(crate) node: NodeArgs,
+}
+
+/// Which node to ask.
+#[derive(Debug, Default, ClapArgs)]
+pub(crate) struct NodeArgs {
+    /// JSON-RPC address of a node of specification 0.10, or several with commas between them. They may hold
+    /// keys: prefer OBSQRA_RPC_URL.
+    #[arg(long, value_name = "URL")]
+    pub(crate) rpc_url: Option<String>,
 }
 
 #[derive(Debug, ClapArgs)]

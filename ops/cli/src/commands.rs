@@ -1,6 +1,8 @@
 //! What each subcommand does.
 
+mod attest;
 mod bench;
+mod block;
 mod check;
 mod checkpoint;
 mod devnode;
@@ -19,6 +21,7 @@ use crate::config::Settings;
 use crate::instance::Instance;
 use crate::roles::{self, Roles, Writing};
 
+pub(crate) use block::verify as verify_block;
 pub(crate) use log::check_proof;
 
 /// Runs a subcommand to its end.
@@ -50,6 +53,8 @@ pub(crate) async fn run(command: Command, settings: Settings) -> Result<ExitCode
         Command::Devnode(args) => devnode::run(args).await?,
         Command::Log { action } => return log::run(settings, action).await,
         Command::Watch { action } => watch::run(settings, action).await?,
+        Command::Block { action } => block::run(settings, action).await?,
+        Command::Attest(args) => return attest::run(settings, args).await,
         Command::Doctor => return doctor::run(settings).await,
         Command::Bench(args) => bench::run(args).await?,
     }

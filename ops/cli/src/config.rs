@@ -8,6 +8,7 @@ use anyhow::{Context, Result, anyhow};
 use figment::providers::Serialized;
 use figment::value::{Dict, Map, Value};
 use figment::{Figment, Metadata, Profile, Provider};
+use obsqra_indexer::completeness::{Effort, Keep};
 use obsqra_types::ChainId;
 use serde::{Deserialize, Serialize};
 
@@ -15,7 +16,7 @@ use crate::args::{Args, Command, IndexArgs, RunArgs, ServeArgs};
 use crate::telemetry::LogFormat;
 
 /// Names that the environment may set, with the prefix `OBSQRA_`. Others are left to tests and tools.
-const ENVIRONMENT: [&str; 26] = [
+const ENVIRONMENT: [&str; 29] = [
     "data_dir",
     "log_format",
     "database_url",
@@ -39,6 +40,9 @@ const ENVIRONMENT: [&str; 26] = [
     "longest_rest_ms",
     "max_lag_blocks",
     "batch_blocks",
+    "check",
+    "keep",
+    "compare_nodes",
     "checkpoint_key_file",
     "checkpoint_file",
     "checkpoint_rest_ms",
@@ -107,12 +111,66 @@ pub(crate) struct Settings {
     pub(crate) max_lag_blocks: u64,
     /// Most blocks appended in one transaction.
     pub(crate) batch_blocks: usize,
+    /// How thoroughly blocks are checked before they are applied.
+    pub(crate) check: CheckBlocks,
+    /// What is kept of blocks.
+    pub(crate) keep: KeepEvents,
+    /// Whether each block is compared with what a second node has, where there are several.
+    pub(crate) compare_nodes: CompareNodes,
     /// Secret key that checkpoints are signed with; made in the data directory where it is not set.
     pub(crate) checkpoint_key_file: Option<PathBuf>,
     /// Checkpoints outside the database; in the data directory where it is not set.
     pub(crate) checkpoint_file: Option<PathBuf>,
     /// Milliseconds without a new entry after which the log's end is signed.
     pub(crate) checkpoint_rest_ms: u64,
+}
+
+/// How thoroughly blocks are checked.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum CheckBlocks {
+    /// Commitments and hash are recomputed where the source supplies what that takes.
+    Whole,
+    /// They are not; `obsqra attest` makes up for it.
+    Off,
+}
+
+/// What is kept of blocks.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum KeepEvents {
+    /// The events of watched contracts.
+    Watched,
+    /// The leaf of each other event too, so that the check can be repeated from the log alone.
+    WatchedAndLeaves,
+}
+
+/// Whether blocks of several nodes are compared.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum CompareNodes {
+    /// Each block.
+    EachBlock,
+    /// None.
+    Never,
+}
+
+impl From<CheckBlocks> for Effort {
+    fn from(setting: CheckBlocks) -> Self {
+        match setting {
+            CheckBlocks::Whole => Self::Whole,
+            CheckBlocks::Off => Self::Off,
+        }
+    }
+}
+
+impl From<KeepEvents> for Keep {
+    fn from(setting: KeepEvents) -> Self {
+        match setting {
+            KeepEvents::Watched => Self::Watched,
+            KeepEvents::WatchedAndLeaves => Self::WatchedAndLeaves,
+        }
+    }
 }
 
 impl Default for Settings {
@@ -141,6 +199,9 @@ impl Default for Settings {
             longest_rest_ms: 1_000,
             max_lag_blocks: 50,
             batch_blocks: 64,
+            check: CheckBlocks::Whole,
+            keep: KeepEvents::Watched,
+            compare_nodes: CompareNodes::EachBlock,
             checkpoint_key_file: None,
             checkpoint_file: None,
             checkpoint_rest_ms: 2_000,
@@ -180,6 +241,7 @@ impl Settings {
             }
             Command::Index(index) => self.take_index(index),
             Command::Serve(serve) => self.take_serve(serve),
+            Command::Attest(args) => replace(&mut self.rpc_url, &args.node.rpc_url),
             _ => {}
         }
     }

@@ -34,9 +34,14 @@ fn main() -> ExitCode {
             };
         }
     };
-    if let args::Command::Log { action: args::LogAction::CheckProof { file, key } } = &args.command
-    {
-        return commands::check_proof(file, key);
+    match &args.command {
+        args::Command::Log { action: args::LogAction::CheckProof { file, key } } => {
+            return commands::check_proof(file, key);
+        }
+        args::Command::Block { action: args::BlockAction::Verify { file } } => {
+            return commands::verify_block(file);
+        }
+        _ => {}
     }
     let settings = match config::Settings::load(&args) {
         Ok(settings) => settings,

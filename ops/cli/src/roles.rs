@@ -28,7 +28,7 @@ use obsqra_workers::runtime::{self, RoleContext};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::Settings;
+use crate::config::{CompareNodes, Settings};
 use crate::instance::Instance;
 use crate::{checkpoint_key, progress, telemetry};
 
@@ -253,7 +253,7 @@ pub(crate) fn feed(
     urls: Option<&str>,
     chain: Option<ChainId>,
 ) -> Result<Feed> {
-    let nodes = urls.map(|urls| nodes(urls, chain)).transpose()?;
+    let nodes = urls.map(|urls| nodes(settings, urls, chain)).transpose()?;
     let Some(url) = &settings.dna_url else {
         return Ok(Feed::Nodes(nodes.context(
             "no node is set: set OBSQRA_RPC_URL (`obsqra devnode` runs one for development)",
@@ -281,8 +281,10 @@ pub(crate) async fn chain_of(feed: &Feed, stop: &CancellationToken) -> Result<Op
 }
 
 /// The nodes that are set, of which the first leads; all must serve the chain, where it is known.
-pub(crate) fn nodes(urls: &str, chain: Option<ChainId>) -> Result<NodePool> {
-    Ok(NodePool::new(node_list(urls)?, PoolOptions { chain, ..PoolOptions::default() })?)
+pub(crate) fn nodes(settings: &Settings, urls: &str, chain: Option<ChainId>) -> Result<NodePool> {
+    let compare = settings.compare_nodes == CompareNodes::EachBlock;
+    let options = PoolOptions { chain, compare, ..PoolOptions::default() };
+    Ok(NodePool::new(node_list(urls)?, options)?)
 }
 
 fn registry_bytes(settings: &Settings, chain: &ChainId) -> Result<Vec<u8>> {
@@ -331,6 +333,8 @@ pub(crate) async fn follow(
             fetch_ahead: FETCH_AHEAD,
             attempts: ATTEMPTS,
             first_wait: FIRST_WAIT,
+            effort: settings.check.into(),
+            keep: settings.keep.into(),
             holder: holder("index"),
             lease_ttl: Duration::from_millis(settings.lease_ttl_ms),
         },

@@ -21,6 +21,9 @@ pub(crate) enum LogFormat {
     Json,
 }
 
+/// What is logged by default. A WebSocket that is given up complains of each notice that nobody takes.
+const QUIETLY: &str = "info,sqlx=warn,async_nats=warn,starknet_tokio_tungstenite=error";
+
 /// Time between two upkeeps of the metrics.
 const UPKEEP: Duration = Duration::from_secs(5);
 
@@ -30,8 +33,7 @@ static METRICS: OnceLock<PrometheusHandle> = OnceLock::new();
 /// Starts logging to standard error and collecting metrics. `RUST_LOG` narrows or widens what is
 /// logged.
 pub(crate) fn start(format: LogFormat) {
-    let filter = EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| EnvFilter::new("info,sqlx=warn,async_nats=warn"));
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(QUIETLY));
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(BesideBar);
     match format {
         LogFormat::Human => {

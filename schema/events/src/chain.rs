@@ -116,6 +116,64 @@ pub enum Check {
     TransactionCount,
     /// The number of events, kept and not kept, is the header's.
     EventCount,
+    /// The commitment to the events follows from them, or the block hash from it.
+    EventCommitment,
+    /// The commitment to transactions and signatures follows from them.
+    TransactionCommitment,
+    /// The commitment to the receipts follows from them.
+    ReceiptCommitment,
+    /// The block hash follows from the header.
+    BlockHash,
+    /// A second node has the same block, with the same events.
+    SecondSource,
+    /// The events in the log are those of the block: for a block that was applied unverified.
+    KeptEvents,
+}
+
+impl Check {
+    /// Every check, in ascending order.
+    pub const ALL: [Self; 9] = [
+        Self::ParentLink,
+        Self::TransactionCount,
+        Self::EventCount,
+        Self::EventCommitment,
+        Self::TransactionCommitment,
+        Self::ReceiptCommitment,
+        Self::BlockHash,
+        Self::SecondSource,
+        Self::KeptEvents,
+    ];
+
+    /// The name, for people.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ParentLink => "parent link",
+            Self::TransactionCount => "transaction count",
+            Self::EventCount => "event count",
+            Self::EventCommitment => "event commitment",
+            Self::TransactionCommitment => "transaction commitment",
+            Self::ReceiptCommitment => "receipt commitment",
+            Self::BlockHash => "block hash",
+            Self::SecondSource => "second source",
+            Self::KeptEvents => "kept events",
+        }
+    }
+
+    /// The number, as hashed. Fixed for good.
+    fn code(self) -> u64 {
+        match self {
+            Self::ParentLink => 1,
+            Self::TransactionCount => 2,
+            Self::EventCount => 3,
+            Self::EventCommitment => 4,
+            Self::TransactionCommitment => 5,
+            Self::ReceiptCommitment => 6,
+            Self::BlockHash => 7,
+            Self::SecondSource => 8,
+            Self::KeptEvents => 9,
+        }
+    }
 }
 
 /// What the checks amount to.
@@ -127,6 +185,27 @@ pub enum Verdict {
     Unverifiable(String),
     /// They could be recomputed, and were not.
     Unchecked(String),
+}
+
+impl Verdict {
+    /// The name, for messages and tables.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Verified => "verified",
+            Self::Unverifiable(_) => "unverifiable",
+            Self::Unchecked(_) => "unchecked",
+        }
+    }
+
+    /// Why it is not more, where it is not.
+    #[must_use]
+    pub fn reason(&self) -> Option<&str> {
+        match self {
+            Self::Verified => None,
+            Self::Unverifiable(reason) | Self::Unchecked(reason) => Some(reason),
+        }
+    }
 }
 
 /// Header members that only some sources supply.
@@ -148,7 +227,20 @@ pub struct SuppliedCommitments {
     pub state_diff_commitment: Felt,
 }
 
-/// How a block was checked when it was applied.
+/// Commitments that were recomputed and that the header does not state, as before Starknet 0.13.2.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ComputedCommitments {
+    /// Transactions in the block.
+    pub transaction_count: u64,
+    /// Events in the block.
+    pub event_count: u64,
+    /// Commitment to the transactions.
+    pub transaction_commitment: Felt,
+    /// Commitment to the events.
+    pub event_commitment: Felt,
+}
+
+/// How a block was checked when it was applied, or later.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct BlockAttested {
     /// The block's hash.
@@ -163,6 +255,11 @@ pub struct BlockAttested {
     pub l2_gas: Option<GasPrice>,
     /// What the header supplied beyond [`BlockApplied`].
     pub supplied: Option<SuppliedCommitments>,
+    /// What was recomputed and the header does not state. Entries before version 3 do not state it.
+    pub computed: Option<ComputedCommitments>,
+    /// The leaves, in block order, of the events that are not in the log: with those that are, the check can
+    /// be repeated without a node. `None` where it cannot, and before version 3.
+    pub other_leaves: Option<Vec<Felt>>,
 }
 
 /// A block that the canonical chain lost.
@@ -325,20 +422,13 @@ impl Canonical for EventData {
 
 impl Canonical for Check {
     fn write(&self, out: &mut Writer) {
-        out.uint(match self {
-            Self::ParentLink => 1,
-            Self::TransactionCount => 2,
-            Self::EventCount => 3,
-        });
+        out.uint(self.code());
     }
 
     fn read(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        match input.uint()? {
-            1 => Ok(Self::ParentLink),
-            2 => Ok(Self::TransactionCount),
-            3 => Ok(Self::EventCount),
-            _ => Err(DecodeError::Range("check")),
-        }
+        let code = input.uint()?;
+        let known = Self::ALL.into_iter().find(|check| check.code() == code);
+        known.ok_or(DecodeError::Range("check"))
     }
 }
 
@@ -388,28 +478,69 @@ impl Canonical for SuppliedCommitments {
     }
 }
 
-impl Canonical for BlockAttested {
+impl Canonical for ComputedCommitments {
     fn write(&self, out: &mut Writer) {
-        out.array(2).array(1).felt(&self.hash.0);
-        out.array(5).text(&self.source);
-        self.verdict.write(out);
-        out.list(&self.checks);
-        out.option(self.l2_gas.as_ref(), |out, price| price.write(out));
-        out.option(self.supplied.as_ref(), |out, supplied| supplied.write(out));
+        out.array(4).uint(self.transaction_count).uint(self.event_count);
+        out.felt(&self.transaction_commitment).felt(&self.event_commitment);
     }
 
     fn read(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        input.array(4)?;
+        Ok(Self {
+            transaction_count: input.uint()?,
+            event_count: input.uint()?,
+            transaction_commitment: input.felt()?,
+            event_commitment: input.felt()?,
+        })
+    }
+}
+
+impl Canonical for BlockAttested {
+    fn write(&self, out: &mut Writer) {
+        self.write_common(out, 7);
+        out.option(self.l2_gas.as_ref(), |out, price| price.write(out));
+        out.option(self.supplied.as_ref(), |out, supplied| supplied.write(out));
+        out.option(self.computed.as_ref(), |out, computed| computed.write(out));
+        out.option(self.other_leaves.as_ref(), |out, leaves| {
+            out.felts(leaves);
+        });
+    }
+
+    fn read(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let common = Self::read_common(input, 7)?;
+        Ok(Self {
+            l2_gas: input.option(GasPrice::read)?,
+            supplied: input.option(SuppliedCommitments::read)?,
+            computed: input.option(ComputedCommitments::read)?,
+            other_leaves: input.option(|input| input.felts())?,
+            ..common
+        })
+    }
+}
+
+impl BlockAttested {
+    fn write_common(&self, out: &mut Writer, members: usize) {
+        out.array(2).array(1).felt(&self.hash.0);
+        out.array(members).text(&self.source);
+        self.verdict.write(out);
+        out.list(&self.checks);
+    }
+
+    /// What all versions have; the rest stays unset.
+    fn read_common(input: &mut Reader<'_>, members: u64) -> Result<Self, DecodeError> {
         input.array(2)?;
         input.array(1)?;
         let hash = BlockHash(input.felt()?);
-        input.array(5)?;
+        input.array(members)?;
         Ok(Self {
             hash,
             source: input.text()?.to_owned(),
             verdict: Verdict::read(input)?,
             checks: input.list()?,
-            l2_gas: input.option(GasPrice::read)?,
-            supplied: input.option(SuppliedCommitments::read)?,
+            l2_gas: None,
+            supplied: None,
+            computed: None,
+            other_leaves: None,
         })
     }
 }
@@ -419,26 +550,32 @@ pub(crate) struct BlockAttestedV1(pub(crate) BlockAttested);
 
 impl Canonical for BlockAttestedV1 {
     fn write(&self, out: &mut Writer) {
-        out.array(2).array(1).felt(&self.0.hash.0);
-        out.array(4).text(&self.0.source);
-        self.0.verdict.write(out);
-        out.list(&self.0.checks);
+        self.0.write_common(out, 4);
         out.option(self.0.supplied.as_ref(), |out, supplied| supplied.write(out));
     }
 
     fn read(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        input.array(2)?;
-        input.array(1)?;
-        let hash = BlockHash(input.felt()?);
-        input.array(4)?;
-        Ok(Self(BlockAttested {
-            hash,
-            source: input.text()?.to_owned(),
-            verdict: Verdict::read(input)?,
-            checks: input.list()?,
-            l2_gas: None,
-            supplied: input.option(SuppliedCommitments::read)?,
-        }))
+        let common = BlockAttested::read_common(input, 4)?;
+        let supplied = input.option(SuppliedCommitments::read)?;
+        Ok(Self(BlockAttested { supplied, ..common }))
+    }
+}
+
+/// Version 2 of [`BlockAttested`], without what was computed and without leaves.
+pub(crate) struct BlockAttestedV2(pub(crate) BlockAttested);
+
+impl Canonical for BlockAttestedV2 {
+    fn write(&self, out: &mut Writer) {
+        self.0.write_common(out, 5);
+        out.option(self.0.l2_gas.as_ref(), |out, price| price.write(out));
+        out.option(self.0.supplied.as_ref(), |out, supplied| supplied.write(out));
+    }
+
+    fn read(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let common = BlockAttested::read_common(input, 5)?;
+        let l2_gas = input.option(GasPrice::read)?;
+        let supplied = input.option(SuppliedCommitments::read)?;
+        Ok(Self(BlockAttested { l2_gas, supplied, ..common }))
     }
 }
 

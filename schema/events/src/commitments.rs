@@ -2,12 +2,14 @@
 //!
 //! Covers the rules in force since Starknet 0.13.2: Poseidon, a Patricia tree of height 64 over the
 //! positions of the leaves, and one hash over the header. Which rule applies follows from the header's
-//! `starknet_version` alone ([`Version::era`]); for anything older that is `None`, and nothing here
-//! guesses. The Pedersen rules before 0.13.2 use the same tree with another hash, so
-//! [`patricia_root`] takes the hash of two nodes as a parameter.
+//! `starknet_version` alone ([`Version::era`]); for anything older that is `None`, and the rules are those
+//! of [`pedersen`], with the same tree over another hash: [`patricia_root`] takes the hash of two nodes as a
+//! parameter.
 //!
 //! The functions say nothing about who is right: equal results show that events, header and block hash
 //! belong together, not that the chain ever accepted them.
+
+pub mod pedersen;
 
 use sha3::{Digest, Keccak256};
 use starknet_crypto::{Felt, poseidon_hash, poseidon_hash_many};
@@ -213,10 +215,14 @@ pub fn event_leaf(event: &EventFields<'_>) -> Felt {
     poseidon_hash_many(&input)
 }
 
+/// The leaves of many events, in their order.
+pub fn event_leaves(events: &[EventFields<'_>]) -> Vec<Felt> {
+    events.iter().map(event_leaf).collect()
+}
+
 /// The commitment to all events of a block, in block order.
 pub fn event_commitment(events: &[EventFields<'_>]) -> Felt {
-    let leaves: Vec<Felt> = events.iter().map(event_leaf).collect();
-    poseidon_root(&leaves)
+    poseidon_root(&event_leaves(events))
 }
 
 /// The leaf of one transaction: its hash and its signature. Without a signature 0.13.2 and 0.13.3 put

@@ -1,10 +1,11 @@
 //! A fact and its payload: the one place where kinds and layouts meet.
 
 use crate::cbor::{Canonical, DecodeError, Reader, Writer};
-use crate::chain::{BlockAppliedV1, BlockAttestedV1};
+use crate::chain::{BlockAppliedV1, BlockAttestedV1, BlockAttestedV2};
 use crate::{
     Adopted, BlockApplied, BlockAttested, BlockFinalized, BlockReverted, BlockSupplemented,
-    EventData, Kind, Retracted, RiskAbsent, RiskScored, WatchCompleted, WatchWidened,
+    EventData, Kind, MismatchFound, Retracted, RiskAbsent, RiskScored, SourcesDisagreed,
+    WatchCompleted, WatchWidened,
 };
 
 /// What an entry states.
@@ -28,6 +29,10 @@ pub enum Fact {
     BlockSupplemented(BlockSupplemented),
     /// See [`WatchCompleted`].
     WatchCompleted(WatchCompleted),
+    /// See [`MismatchFound`].
+    MismatchFound(MismatchFound),
+    /// See [`SourcesDisagreed`].
+    SourcesDisagreed(SourcesDisagreed),
     /// See [`RiskScored`].
     RiskScored(RiskScored),
     /// See [`RiskAbsent`].
@@ -68,6 +73,8 @@ impl Fact {
             Self::WatchWidened(_) => Kind::WatchWidened,
             Self::BlockSupplemented(_) => Kind::BlockSupplemented,
             Self::WatchCompleted(_) => Kind::WatchCompleted,
+            Self::MismatchFound(_) => Kind::MismatchFound,
+            Self::SourcesDisagreed(_) => Kind::SourcesDisagreed,
             Self::RiskScored(_) => Kind::RiskScored,
             Self::RiskAbsent(_) => Kind::RiskAbsent,
             Self::Retracted(_) => Kind::Retracted,
@@ -88,6 +95,8 @@ impl Fact {
             Self::WatchWidened(fact) => fact.write(&mut out),
             Self::BlockSupplemented(fact) => fact.write(&mut out),
             Self::WatchCompleted(fact) => fact.write(&mut out),
+            Self::MismatchFound(fact) => fact.write(&mut out),
+            Self::SourcesDisagreed(fact) => fact.write(&mut out),
             Self::RiskScored(fact) => fact.write(&mut out),
             Self::RiskAbsent(fact) => fact.write(&mut out),
             Self::Retracted(fact) => fact.write(&mut out),
@@ -104,6 +113,7 @@ impl Fact {
         let fact = match (kind, version) {
             (Kind::BlockApplied, 1) => Self::BlockApplied(read::<BlockAppliedV1>(payload)?.fact),
             (Kind::BlockAttested, 1) => Self::BlockAttested(read::<BlockAttestedV1>(payload)?.0),
+            (Kind::BlockAttested, 2) => Self::BlockAttested(read::<BlockAttestedV2>(payload)?.0),
             (kind, version) if version != kind.version() => {
                 return Err(FactError::Version { kind, found: version, known: kind.version() });
             }
@@ -116,6 +126,8 @@ impl Fact {
             (Kind::WatchWidened, _) => Self::WatchWidened(read(payload)?),
             (Kind::BlockSupplemented, _) => Self::BlockSupplemented(read(payload)?),
             (Kind::WatchCompleted, _) => Self::WatchCompleted(read(payload)?),
+            (Kind::MismatchFound, _) => Self::MismatchFound(read(payload)?),
+            (Kind::SourcesDisagreed, _) => Self::SourcesDisagreed(read(payload)?),
             (Kind::RiskScored, _) => Self::RiskScored(read(payload)?),
             (Kind::RiskAbsent, _) => Self::RiskAbsent(read(payload)?),
             (Kind::Retracted, _) => Self::Retracted(read(payload)?),

@@ -22,6 +22,10 @@ pub enum Kind {
     BlockSupplemented = 16,
     /// Nothing is missing any more of what a widening asked for.
     WatchCompleted = 17,
+    /// A source's block contradicts itself.
+    MismatchFound = 18,
+    /// Two sources have different blocks at one height.
+    SourcesDisagreed = 19,
     /// A protocol's risk score as of a block.
     RiskScored = 30,
     /// A protocol has no risk score as of a block, and why.
@@ -46,7 +50,7 @@ pub struct UnknownKind(pub i16);
 
 impl Kind {
     /// Every kind, by code.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::Adopted,
         Self::BlockApplied,
         Self::Event,
@@ -56,6 +60,8 @@ impl Kind {
         Self::WatchWidened,
         Self::BlockSupplemented,
         Self::WatchCompleted,
+        Self::MismatchFound,
+        Self::SourcesDisagreed,
         Self::RiskScored,
         Self::RiskAbsent,
         Self::Retracted,
@@ -80,6 +86,8 @@ impl Kind {
             Self::WatchWidened => "chain.watch_widened",
             Self::BlockSupplemented => "chain.block_supplemented",
             Self::WatchCompleted => "chain.watch_completed",
+            Self::MismatchFound => "chain.mismatch_found",
+            Self::SourcesDisagreed => "chain.sources_disagreed",
             Self::RiskScored => "risk.scored",
             Self::RiskAbsent => "risk.absent",
             Self::Retracted => "retracted",
@@ -90,7 +98,8 @@ impl Kind {
     #[must_use]
     pub fn version(self) -> i16 {
         match self {
-            Self::BlockApplied | Self::BlockAttested => 2,
+            Self::BlockAttested => 3,
+            Self::BlockApplied => 2,
             _ => 1,
         }
     }

@@ -10,6 +10,7 @@ mod cbor;
 mod chain;
 mod checkpoint;
 pub mod commitments;
+mod completeness;
 mod derived;
 mod entry;
 mod events_digest;
@@ -28,12 +29,13 @@ pub use cause::{Cause, Causes, MAX_CAUSES, TooManyCauses};
 pub use cbor::DecodeError;
 pub use chain::{
     Adopted, AdoptedWhat, BlockApplied, BlockAttested, BlockFinalized, BlockReverted, Check,
-    DaMode, EventData, GasPrice, SuppliedCommitments, Verdict,
+    ComputedCommitments, DaMode, EventData, GasPrice, SuppliedCommitments, Verdict,
 };
 pub use checkpoint::{
     CHECKPOINT_INTERVAL, Checkpoint, CheckpointError, InvalidKey, KeyId, PublicKey,
     SignedCheckpoint, SigningKey,
 };
+pub use completeness::{Difference, MismatchFound, SourceStatement, SourcesDisagreed};
 pub use derived::{AbsentInput, RiskAbsent, RiskComponents, RiskInputs, RiskScored};
 pub use entry::{Draft, Entry, EntryHash, chain_hash, content_hash};
 pub use events_digest::EventsDigest;

@@ -5,7 +5,7 @@ use obsqra_types::{ProtocolId, felt_hex};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::{Cause, Draft, Entry, Fact, RiskScored, Subject};
+use crate::{Cause, Draft, Entry, Fact, MismatchFound, RiskScored, SourcesDisagreed, Subject};
 
 /// Whether a fact may still be retracted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
@@ -84,6 +84,11 @@ fn id(draft: &Draft, fact: &Fact) -> String {
         Fact::WatchWidened(fact) => fact.digest().to_string(),
         Fact::BlockSupplemented(fact) => format!("{}.{}", fact.hash, fact.contracts),
         Fact::WatchCompleted(fact) => fact.contracts.to_string(),
+        Fact::MismatchFound(fact) => format!("{}.{}", fact.number, fact.evidence),
+        Fact::SourcesDisagreed(fact) => {
+            let digests = fact.statements.iter().map(|one| one.digest.to_string());
+            format!("{}.{}", fact.number, digests.collect::<Vec<_>>().join("."))
+        }
         Fact::Retracted(fact) => format!("{}.{}", fact.kind.name(), fact.subject),
     };
     format!("{}:{}:{block}:{key}", draft.chain, draft.kind.name())
@@ -145,6 +150,8 @@ fn data(fact: &Fact, context: &MessageContext) -> Value {
             "blocks": fact.blocks.to_string(),
             "events": fact.events.to_string(),
         }),
+        Fact::MismatchFound(fact) => mismatch(fact),
+        Fact::SourcesDisagreed(fact) => disagreement(fact),
         Fact::RiskScored(fact) => scored(fact),
         Fact::RiskAbsent(fact) => json!({
             "protocol": fact.protocol.as_str(),
@@ -164,6 +171,32 @@ fn data(fact: &Fact, context: &MessageContext) -> Value {
             "revertedSeq": fact.reverted_seq.to_string(),
         }),
     }
+}
+
+fn mismatch(fact: &MismatchFound) -> Value {
+    json!({
+        "blockNumber": fact.number.0,
+        "blockHash": fact.hash.to_string(),
+        "node": fact.node,
+        "source": fact.source,
+        "differences": fact.differences.iter().map(|one| json!({
+            "member": one.member, "stated": one.stated, "computed": one.computed,
+        })).collect::<Vec<_>>(),
+        "evidence": fact.evidence.to_string(),
+    })
+}
+
+fn disagreement(fact: &SourcesDisagreed) -> Value {
+    json!({
+        "blockNumber": fact.number.0,
+        "statements": fact.statements.iter().map(|one| json!({
+            "node": one.node,
+            "source": one.source,
+            "blockHash": one.hash.to_string(),
+            "digest": one.digest.to_string(),
+            "verdict": one.verdict.name(),
+        })).collect::<Vec<_>>(),
+    })
 }
 
 fn scored(fact: &RiskScored) -> Value {

@@ -27,7 +27,9 @@ impl Subject {
             | Fact::BlockAttested(_)
             | Fact::WatchWidened(_)
             | Fact::BlockSupplemented(_)
-            | Fact::WatchCompleted(_) => return None,
+            | Fact::WatchCompleted(_)
+            | Fact::MismatchFound(_)
+            | Fact::SourcesDisagreed(_) => return None,
         };
         Some(Self(format!("obsqra.v1.{chain}.{tail}")))
     }

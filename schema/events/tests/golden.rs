@@ -15,8 +15,9 @@ use std::path::PathBuf;
 
 use obsqra_events::{
     AbsentInput, Adopted, AdoptedWhat, BlockApplied, BlockAttested, BlockFinalized, BlockReverted,
-    BlockSupplemented, Cause, Causes, Check, DaMode, Draft, EventData, Fact, GasPrice, Kind,
-    Retracted, RiskAbsent, RiskComponents, RiskInputs, RiskScored, SuppliedCommitments, Verdict,
+    BlockSupplemented, Cause, Causes, Check, ComputedCommitments, DaMode, Difference, Draft,
+    EventData, Fact, GasPrice, Kind, MismatchFound, Retracted, RiskAbsent, RiskComponents,
+    RiskInputs, RiskScored, SourceStatement, SourcesDisagreed, SuppliedCommitments, Verdict,
     WatchCompleted, WatchWidened, chain_hash, content_hash,
 };
 use obsqra_types::{
@@ -163,6 +164,59 @@ fn widened() -> WatchWidened {
     }
 }
 
+fn attested() -> BlockAttested {
+    BlockAttested {
+        hash: hash(),
+        source: "json-rpc/0.10".into(),
+        verdict: Verdict::Unchecked("commitments are kept, not recomputed".into()),
+        checks: vec![Check::ParentLink, Check::TransactionCount, Check::EventCount],
+        l2_gas: Some(GasPrice { fri: 3_000_000_000, wei: 130_000 }),
+        supplied: Some(supplied()),
+        computed: Some(ComputedCommitments {
+            transaction_count: 2,
+            event_count: 3,
+            transaction_commitment: Felt::from(0x51_u8),
+            event_commitment: Felt::from(0x52_u8),
+        }),
+        other_leaves: Some(vec![Felt::from(0x61_u8), Felt::from(0x62_u8)]),
+    }
+}
+
+fn mismatch() -> MismatchFound {
+    MismatchFound {
+        number: BlockNumber(350_001),
+        hash: hash(),
+        node: "https://node.example".into(),
+        source: "json-rpc/0.10".into(),
+        differences: vec![Difference {
+            member: "event_commitment".into(),
+            stated: "0x1".into(),
+            computed: "0x2".into(),
+        }],
+        evidence: Hash32([0x55; 32]),
+    }
+}
+
+fn disagreement() -> SourcesDisagreed {
+    SourcesDisagreed {
+        number: BlockNumber(350_002),
+        statements: vec![
+            statement("https://one.example", Verdict::Verified),
+            statement("https://two.example", Verdict::Unverifiable("no counts".into())),
+        ],
+    }
+}
+
+fn statement(node: &str, verdict: Verdict) -> SourceStatement {
+    SourceStatement {
+        node: node.into(),
+        source: "json-rpc/0.9".into(),
+        hash: hash(),
+        digest: Hash32([0x66; 32]),
+        verdict,
+    }
+}
+
 fn example(kind: Kind) -> (Option<BlockRef>, Fact) {
     match kind {
         Kind::Adopted => (
@@ -176,17 +230,9 @@ fn example(kind: Kind) -> (Option<BlockRef>, Fact) {
         ),
         Kind::BlockApplied => (Some(block()), Fact::BlockApplied(applied())),
         Kind::Event => (Some(block()), Fact::Event(event())),
-        Kind::BlockAttested => (
-            Some(block()),
-            Fact::BlockAttested(BlockAttested {
-                hash: hash(),
-                source: "json-rpc/0.10".into(),
-                verdict: Verdict::Unchecked("commitments are kept, not recomputed".into()),
-                checks: vec![Check::ParentLink, Check::TransactionCount, Check::EventCount],
-                l2_gas: Some(GasPrice { fri: 3_000_000_000, wei: 130_000 }),
-                supplied: Some(supplied()),
-            }),
-        ),
+        Kind::BlockAttested => (Some(block()), Fact::BlockAttested(attested())),
+        Kind::MismatchFound => (None, Fact::MismatchFound(mismatch())),
+        Kind::SourcesDisagreed => (None, Fact::SourcesDisagreed(disagreement())),
         Kind::BlockReverted => (Some(block()), Fact::BlockReverted(BlockReverted { hash: hash() })),
         Kind::BlockFinalized => {
             (Some(block()), Fact::BlockFinalized(BlockFinalized { hash: hash() }))
@@ -247,17 +293,24 @@ fn each_kind_has_its_golden_bytes() {
     }
 }
 
-/// What logs of the first version hold is read as long as there are such logs.
+/// What logs of earlier versions hold is read as long as there are such logs.
 #[test]
 fn entries_of_earlier_versions_are_read() {
-    let attested = |fact| match fact {
-        Fact::BlockAttested(fact) => Fact::BlockAttested(BlockAttested { l2_gas: None, ..fact }),
+    let attested = |version, fact| match fact {
+        Fact::BlockAttested(fact) => Fact::BlockAttested(BlockAttested {
+            l2_gas: fact.l2_gas.filter(|_| version >= 2),
+            computed: None,
+            other_leaves: None,
+            ..fact
+        }),
         other => other,
     };
-    for kind in [Kind::BlockApplied, Kind::BlockAttested] {
+    for (kind, version, suffix) in
+        [(Kind::BlockApplied, 1, ""), (Kind::BlockAttested, 1, ""), (Kind::BlockAttested, 2, ".v2")]
+    {
         let file = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
             .join("golden")
-            .join(format!("{}.txt", kind.name()));
+            .join(format!("{}{suffix}.txt", kind.name()));
         let golden = std::fs::read_to_string(&file).unwrap();
         let member = |name: &str| {
             let line = golden.lines().find_map(|line| line.strip_prefix(name)).unwrap();
@@ -265,11 +318,15 @@ fn entries_of_earlier_versions_are_read() {
         };
         let payload = member("payload ");
         let (block, fact) = example(kind);
-        assert_eq!(Fact::decode(kind, 1, &payload), Ok(attested(fact)), "{}", kind.name());
+        let read = Fact::decode(kind, version, &payload);
+        assert_eq!(read, Ok(attested(version, fact)), "{}", kind.name());
         let chain = ChainId::new("SN_MAIN").unwrap();
-        let hash = content_hash(kind, 1, &chain, block.as_ref(), &payload);
+        let hash = content_hash(kind, version, &chain, block.as_ref(), &payload);
         assert_eq!(hash.as_bytes().as_slice(), member("content "));
-        assert!(Fact::decode(kind, 2, &payload).is_err(), "the layouts of two versions differ");
+        for other in 1..=kind.version() {
+            let differs = other == version || Fact::decode(kind, other, &payload).is_err();
+            assert!(differs, "the layouts of two versions differ");
+        }
     }
 }
 

@@ -11,9 +11,11 @@ mod error;
 mod migrate;
 mod row;
 
+pub mod attested;
 pub mod chain_tip;
 pub mod checkpoint;
 pub mod cursor;
+pub mod finding;
 pub mod key;
 pub mod lease;
 mod lease_keeper;

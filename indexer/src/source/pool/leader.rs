@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use obsqra_types::{BlockHash, BlockNumber, ChainId, ContractAddress};
 
+use super::compare::kind_of;
 use super::selection::{Generation, Lead, NodeIndex, Outcome, Standing};
 use super::{NodePool, outcome};
 use crate::planner::BlockId;
@@ -17,9 +18,9 @@ use crate::source::{HeadWatch, HeadWatchOptions, JsonRpcSource, SourceBlock, Sou
 /// A node for as long as it leads.
 #[derive(Clone, Debug)]
 pub struct Leader {
-    pool: NodePool,
-    node: NodeIndex,
-    source: JsonRpcSource,
+    pub(super) pool: NodePool,
+    pub(super) node: NodeIndex,
+    pub(super) source: JsonRpcSource,
     generation: Generation,
 }
 
@@ -32,6 +33,12 @@ impl Leader {
     #[must_use]
     pub fn name(&self) -> &str {
         self.source.name()
+    }
+
+    /// The node's kind as the log names it, such as `json-rpc/0.10`.
+    #[must_use]
+    pub fn kind(&self) -> String {
+        kind_of(&self.source)
     }
 
     /// Which change of leader made it lead.
@@ -125,7 +132,7 @@ impl Leader {
     }
 
     /// Asks as long as the node leads.
-    async fn ask<T>(
+    pub(super) async fn ask<T>(
         &self,
         answer: impl Future<Output = Result<T, SourceError>>,
     ) -> Result<T, SourceError> {
@@ -140,7 +147,7 @@ impl Leader {
     }
 
     /// Tells the pool of trouble, and what that means for whoever asked.
-    fn heard(&self, error: SourceError) -> SourceError {
+    pub(super) fn heard(&self, error: SourceError) -> SourceError {
         if self.is_trouble(&error) {
             self.pool.shared.note(self.node, outcome(&error), Some(&error));
         }
@@ -155,6 +162,8 @@ impl Leader {
             SourceError::Unreachable { .. }
             | SourceError::Busy { .. }
             | SourceError::Unusable { .. }
+            | SourceError::Mismatch(_)
+            | SourceError::Contradicted { undecided: false, .. }
             | SourceError::UnknownSpec { .. } => true,
             SourceError::NoBlock { number, .. } => {
                 let state = self.pool.shared.state();

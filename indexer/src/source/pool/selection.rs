@@ -2,7 +2,8 @@
 //!
 //! One leads and keeps leading: nothing is gained by going back to a node that failed, and each
 //! change makes the follower plan anew. It loses the lead when it was struck several times within a
-//! while, when it asks for time, when it is refused, or when its head stays behind another's. An
+//! while, when it gave a block that is not whole, when it asks for time, when it is refused, or when its
+//! head stays behind another's. An
 //! answer takes no strike away, because a node may answer everything but the one question that
 //! matters; time does. Some node always leads, even when all are in trouble: then the one whose
 //! time in the cold ends first.
@@ -61,6 +62,8 @@ pub enum Outcome {
     Refused,
     /// A question failed.
     Failed,
+    /// It gave a block that is not whole: worse than none.
+    Mismatched,
     /// It asks to be left alone for so long.
     AsksForRest(Duration),
 }
@@ -149,7 +152,7 @@ impl Selection {
                 seat.refused = false;
                 seat.cold_until = seat.rest_until;
             }
-            Outcome::CheckFailed => {
+            Outcome::CheckFailed | Outcome::Mismatched => {
                 seat.strike(now, &rules);
                 seat.cool(now, &rules);
             }

@@ -5,8 +5,9 @@
 //! times as fast as into types that keep it. So members that come and go between editions do not
 //! matter, and neither does a transaction of an unknown type: its hash and its events are kept like
 //! any other's, because events are what the log is about. An event of another shape, a receipt
-//! without a list of events, a felt that is none and counts that contradict what was received are
-//! errors: there, something would be lost without anybody noticing.
+//! without a list of events and a felt that is none are errors: there, something would be lost without
+//! anybody noticing. Whether header and content belong together is for [`crate::completeness`] to say;
+//! what that needs of transactions and receipts is read where it is there.
 
 use obsqra_events::{DaMode, EventData, GasPrice, SuppliedCommitments};
 use obsqra_types::{
@@ -15,11 +16,13 @@ use obsqra_types::{
 use serde::Deserialize;
 
 use super::felt::{HexFelt, HexU128};
-use crate::source::SourceBlock;
+use crate::source::block::{
+    SourceBlock, SourceMessage, SourceReceipt, SourceTransaction, TransactionKind,
+};
 
 /// A block with receipts. A pre-confirmed one has no hash.
 #[derive(Debug, Deserialize)]
-pub(super) struct BlockBody {
+pub(crate) struct BlockBody {
     block_hash: Option<HexFelt>,
     parent_hash: Option<HexFelt>,
     new_root: Option<HexFelt>,
@@ -59,20 +62,72 @@ struct PriceBody {
 
 #[derive(Debug, Deserialize)]
 struct TransactionBody {
-    transaction: Option<HashedBody>,
+    transaction: Option<SignedBody>,
     receipt: ReceiptBody,
 }
 
 /// A transaction; most answers have its hash in the receipt only.
 #[derive(Debug, Deserialize)]
-struct HashedBody {
+struct SignedBody {
     transaction_hash: Option<HexFelt>,
+    #[serde(default, rename = "type")]
+    kind: KindText,
+    #[serde(default, deserialize_with = "some_felts")]
+    signature: Option<Vec<Felt>>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+enum KindText {
+    #[serde(rename = "INVOKE")]
+    Invoke,
+    #[serde(rename = "L1_HANDLER")]
+    L1Handler,
+    #[serde(rename = "DEPLOY")]
+    Deploy,
+    #[default]
+    #[serde(other)]
+    Other,
 }
 
 #[derive(Debug, Deserialize)]
 struct ReceiptBody {
     transaction_hash: HexFelt,
     events: Vec<EventBody>,
+    // What follows is for the commitment to the receipts; before spec 0.8 receipts lack their total gas.
+    actual_fee: Option<FeeBody>,
+    messages_sent: Option<Vec<MessageBody>>,
+    execution_status: Option<StatusText>,
+    revert_reason: Option<String>,
+    execution_resources: Option<ResourcesBody>,
+}
+
+#[derive(Debug, Deserialize)]
+struct FeeBody {
+    amount: HexU128,
+}
+
+#[derive(Debug, Deserialize)]
+struct MessageBody {
+    from_address: HexFelt,
+    to_address: HexFelt,
+    #[serde(deserialize_with = "felts")]
+    payload: Vec<Felt>,
+}
+
+#[derive(Debug, Deserialize)]
+struct ResourcesBody {
+    l1_gas: Option<u64>,
+    l1_data_gas: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+enum StatusText {
+    #[serde(rename = "SUCCEEDED")]
+    Succeeded,
+    #[serde(rename = "REVERTED")]
+    Reverted,
+    #[serde(other)]
+    Other,
 }
 
 #[derive(Debug, Deserialize)]
@@ -89,7 +144,7 @@ impl BlockBody {
     ///
     /// # Errors
     /// Names the member that is missing, out of range or contradicts another.
-    pub(super) fn assemble(self) -> Result<SourceBlock, String> {
+    pub(crate) fn assemble(self) -> Result<SourceBlock, String> {
         let (Some(hash), Some(number)) = (self.block_hash, self.block_number) else {
             return Err("it has no block_hash or block_number: a pre-confirmed block".to_owned());
         };
@@ -103,12 +158,7 @@ impl BlockBody {
             return Err(format!("timestamp {} is no date", self.timestamp));
         }
         let supplied = self.supplied()?;
-        let transactions = self.transactions.len() as u64;
-        let events = events(self.transactions)?;
-        if let Some(supplied) = &supplied {
-            expect("transaction_count", supplied.transaction_count, transactions)?;
-            expect("event_count", supplied.event_count, events.len() as u64)?;
-        }
+        let (transactions, events) = contents(self.transactions)?;
         Ok(SourceBlock {
             number: BlockNumber(number),
             hash: BlockHash(hash.0),
@@ -164,18 +214,22 @@ impl PriceBody {
     }
 }
 
-fn events(transactions: Vec<TransactionBody>) -> Result<Vec<EventData>, String> {
-    let count = transactions.iter().map(|transaction| transaction.receipt.events.len()).sum();
+/// Transactions and events, each in block order.
+fn contents(
+    bodies: Vec<TransactionBody>,
+) -> Result<(Vec<SourceTransaction>, Vec<EventData>), String> {
+    let count = bodies.iter().map(|body| body.receipt.events.len()).sum();
     let mut events = Vec::with_capacity(count);
-    for (position, body) in transactions.into_iter().enumerate() {
+    let mut transactions = Vec::with_capacity(bodies.len());
+    for (position, mut body) in bodies.into_iter().enumerate() {
         let transaction_index =
             u32::try_from(position).map_err(|_| "too many transactions".to_owned())?;
         let hash = body.receipt.transaction_hash;
-        let stated = body.transaction.and_then(|transaction| transaction.transaction_hash);
+        let stated = body.transaction.as_ref().and_then(|stated| stated.transaction_hash);
         if stated.is_some_and(|stated| stated != hash) {
             return Err(format!("transactions[{position}] and its receipt have two hashes"));
         }
-        for event in body.receipt.events {
+        for event in std::mem::take(&mut body.receipt.events) {
             let index = u32::try_from(events.len()).map_err(|_| "too many events".to_owned())?;
             events.push(EventData {
                 index: EventIndex(index),
@@ -186,15 +240,52 @@ fn events(transactions: Vec<TransactionBody>) -> Result<Vec<EventData>, String> 
                 data: event.data,
             });
         }
+        transactions.push(body.transaction(TransactionHash(hash.0)));
     }
-    Ok(events)
+    Ok((transactions, events))
 }
 
-fn expect(member: &str, header: u64, received: u64) -> Result<(), String> {
-    if header == received {
-        return Ok(());
+impl TransactionBody {
+    fn transaction(self, hash: TransactionHash) -> SourceTransaction {
+        let kind = match self.transaction.as_ref().map_or(KindText::Other, |body| body.kind) {
+            KindText::Invoke => TransactionKind::Invoke,
+            KindText::L1Handler | KindText::Deploy => TransactionKind::Unsigned,
+            KindText::Other => TransactionKind::Other,
+        };
+        let signature = self.transaction.and_then(|body| body.signature);
+        let signature = signature.or((kind == TransactionKind::Unsigned).then(Vec::new));
+        SourceTransaction { hash, kind, signature, receipt: self.receipt.receipt() }
     }
-    Err(format!("{member} is {header} in the header, but {received} were received"))
+}
+
+impl ReceiptBody {
+    /// What the commitment covers, where all of it is there.
+    fn receipt(self) -> Option<SourceReceipt> {
+        let revert_reason = match self.execution_status? {
+            StatusText::Succeeded => None,
+            StatusText::Reverted => Some(self.revert_reason?),
+            StatusText::Other => return None,
+        };
+        let messages = self.messages_sent?.into_iter().map(|message| SourceMessage {
+            from_address: message.from_address.0,
+            to_address: message.to_address.0,
+            payload: message.payload,
+        });
+        let resources = self.execution_resources?;
+        Some(SourceReceipt {
+            actual_fee: self.actual_fee?.amount.0,
+            messages: messages.collect(),
+            revert_reason,
+            l1_gas: resources.l1_gas?,
+            l1_data_gas: resources.l1_data_gas?,
+        })
+    }
+}
+
+fn some_felts<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Vec<Felt>>, D::Error> {
+    felts(deserializer).map(Some)
 }
 
 /// A list of felts, read without a second list in between.

@@ -12,7 +12,7 @@ use serde::de::{self, Deserialize, Deserializer, Visitor};
 
 /// A felt of an answer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct HexFelt(pub(super) Felt);
+pub(crate) struct HexFelt(pub(crate) Felt);
 
 impl<'de> Deserialize<'de> for HexFelt {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -79,7 +79,7 @@ fn digit(character: u8) -> Option<u8> {
 
 /// A number in hex of at most 128 bits, as prices are written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct HexU128(pub(super) u128);
+pub(crate) struct HexU128(pub(crate) u128);
 
 impl<'de> Deserialize<'de> for HexU128 {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -58,8 +58,9 @@ pub(super) struct RpcError {
     pub(super) message: String,
 }
 
-struct Reply {
-    body: Vec<u8>,
+/// An answer as it came.
+pub(super) struct Reply {
+    pub(super) body: Vec<u8>,
     retry_after: Option<Duration>,
 }
 
@@ -93,6 +94,15 @@ impl Transport {
         params: Value,
     ) -> Result<Said<T>, SourceError> {
         let reply = self.post(method, what, params).await?;
+        self.said(what, &reply)
+    }
+
+    /// What an answer says.
+    pub(super) fn said<T: DeserializeOwned>(
+        &self,
+        what: &str,
+        reply: &Reply,
+    ) -> Result<Said<T>, SourceError> {
         let answer = read::<T>(&reply.body).map_err(|problem| self.unusable(what, &problem))?;
         match answer {
             Answer { error: Some(error), .. } if error.is_rate_limit() => Err(SourceError::Busy {
@@ -109,7 +119,13 @@ impl Transport {
         }
     }
 
-    async fn post(&self, method: &str, what: &str, params: Value) -> Result<Reply, SourceError> {
+    /// Asks, and leaves the answer unread.
+    pub(super) async fn post(
+        &self,
+        method: &str,
+        what: &str,
+        params: Value,
+    ) -> Result<Reply, SourceError> {
         let request = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
         let sent = self.http.post(self.address.url().clone()).json(&request).send().await;
         let mut response = sent.map_err(|error| self.unreachable(what, error))?;

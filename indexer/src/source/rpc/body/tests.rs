@@ -50,7 +50,8 @@ fn without(member: &'static str) -> impl FnOnce(&mut Value) {
 #[test]
 fn a_block_is_read_in_order() {
     let block = changed(|_| {}).unwrap();
-    assert_eq!((block.number, block.transactions), (BlockNumber(7), Some(2)));
+    let transactions = block.transactions.as_ref().map(Vec::len);
+    assert_eq!((block.number, transactions), (BlockNumber(7), Some(2)));
     let places: Vec<_> = block
         .events
         .iter()
@@ -91,7 +92,10 @@ fn what_comes_and_goes_between_editions_does_not_matter() {
         block["transactions"][0]["transaction"] = json!({ "type": "CONJURE", "spell": {} });
         block["transactions"][0]["receipt"]["type"] = json!("CONJURE");
     });
-    assert_eq!(newer.unwrap(), whole);
+    let newer = newer.unwrap();
+    assert_eq!(newer.events, whole.events);
+    // Nobody knows whether it should be signed.
+    assert_eq!(newer.transactions.unwrap()[0].signature, None);
 }
 
 #[test]
@@ -122,8 +126,6 @@ fn what_would_lose_something_is_refused_by_the_members_name() {
             json!(format!("0x1{}", "0".repeat(32))),
             &["price_in_fri", "128 bits"],
         ),
-        ("/transaction_count", json!(3), &["transaction_count is 3", "2 were received"]),
-        ("/event_count", json!(0), &["event_count is 0", "3 were received"]),
         ("/event_commitment", json!(null), &["some of the counts"]),
         (
             "/transactions/1/transaction/transaction_hash",
@@ -206,8 +208,9 @@ proptest! {
             }
             // Either is fine; what is read must hold together.
             if let Ok(block) = read_block(&body) {
+                let transactions = block.transactions.as_ref().map_or(0, Vec::len);
                 let last = block.events.last();
-                prop_assert!(last.is_none_or(|event| Some(u64::from(event.transaction_index)) < block.transactions));
+                prop_assert!(last.is_none_or(|event| (event.transaction_index as usize) < transactions));
             }
         }
     }

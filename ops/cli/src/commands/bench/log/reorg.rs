@@ -123,7 +123,7 @@ impl Course {
     async fn follow_to_head(&mut self, changed: u64) -> Result<Duration> {
         let head = self.node.head().context("the node has no block")?;
         let goal = (BlockNumber(head.number), BlockHash(head.hash));
-        let nodes = roles::nodes(&self.node.url(), Some(self.chain.clone()))?;
+        let nodes = roles::nodes(&self.stand.settings, &self.node.url(), Some(self.chain.clone()))?;
         let settings = Settings { poll_interval_ms: 50, ..self.stand.settings.clone() };
         let stop = self.stop.child_token();
         let begun = Instant::now();

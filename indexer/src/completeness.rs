@@ -1,0 +1,226 @@
+//! Whether a block is whole: its commitments and its hash, recomputed from its content.
+//!
+//! From Starknet 0.13.2 on a header states commitments, and its hash covers them; before that the hash is
+//! taken over what is recomputed, so that it vouches for the events by itself ([`pedersen`]). Nothing here
+//! says that the chain ever accepted a block, only that its parts belong together: truncation, reordering,
+//! corruption and the wrong block show. What a source does not supply is never taken for a mismatch, and never
+//! for a check that held.
+//!
+//! A receipt's commitment covers the exact words of why a transaction was reverted, which nodes may put
+//! otherwise. Where it does not follow from receipts with such words it is left out of the checks.
+
+mod checked;
+mod pedersen;
+mod poseidon;
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use obsqra_events::commitments::{EventFields, Version};
+use obsqra_events::{Check, ComputedCommitments, Difference, EventData};
+use obsqra_types::{ContractAddress, Felt, Hash32};
+use rayon::prelude::*;
+use sha2::{Digest, Sha256};
+
+use crate::source::{SourceBlock, SourceTransaction};
+pub use checked::{Attestation, CheckedBlock, Checking, Effort, Keep, Mismatch};
+
+/// Newest minor version whose rules are known. What is newer may be hashed otherwise.
+const NEWEST_KNOWN: &str = "0.15.0";
+/// Fewest events that are hashed on several threads.
+const PARALLEL_EVENTS: usize = 24;
+
+/// What came of checking a block.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Findings {
+    /// What it amounts to.
+    pub outcome: Outcome,
+    /// What was checked and held, in ascending order.
+    pub checks: Vec<Check>,
+    /// What was recomputed and the header does not state.
+    pub computed: Option<ComputedCommitments>,
+    /// The leaf of each event, in block order; empty where none was computed.
+    pub leaves: Vec<Felt>,
+}
+
+/// What a check amounts to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// Events, commitments and block hash belong together.
+    Verified,
+    /// They cannot be recomputed from what the source supplies.
+    Unverifiable(Reason),
+    /// They do not belong together.
+    Mismatch(Vec<Difference>),
+}
+
+/// Why a block cannot be checked.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Reason {
+    /// The source sends the events of some contracts.
+    SomeEventsOnly,
+    /// The header has no counts and commitments.
+    NoCommitments,
+    /// The header has a zero in place of something that cannot be zero.
+    NotSupplied(&'static str),
+    /// A transaction is without the signature that its leaf covers.
+    NoSignature,
+    /// The block's hash, of the oldest form, says nothing about events.
+    HashWithoutEvents,
+    /// The protocol version is none.
+    NoVersion(String),
+    /// The rules of the block's protocol version are not known here, and the known ones do not fit it.
+    NewerVersion(String),
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::SomeEventsOnly => f.write_str("the source sends the events of some contracts"),
+            Self::NoCommitments => f.write_str("the header has no counts and commitments"),
+            Self::NotSupplied(member) => write!(f, "the source does not supply {member}"),
+            Self::NoSignature => f.write_str("the source leaves out a signature"),
+            Self::HashWithoutEvents => f.write_str("a hash of this age does not cover events"),
+            Self::NoVersion(version) => write!(f, "{version:?} is no protocol version"),
+            Self::NewerVersion(version) => {
+                write!(f, "the rules of protocol version {version} are not known here")
+            }
+        }
+    }
+}
+
+impl Findings {
+    fn unverifiable(reason: Reason) -> Self {
+        let outcome = Outcome::Unverifiable(reason);
+        Self { outcome, checks: Vec::new(), computed: None, leaves: Vec::new() }
+    }
+}
+
+/// Checks a block. Takes time in proportion to its events, about ten hashes each, and uses the threads of
+/// rayon's pool for large ones.
+#[must_use]
+pub fn check(block: &SourceBlock) -> Findings {
+    let Some(transactions) = &block.transactions else {
+        return Findings::unverifiable(Reason::SomeEventsOnly);
+    };
+    let version = Version::parse(&block.starknet_version);
+    if version.is_none() && !block.starknet_version.is_empty() {
+        return Findings::unverifiable(Reason::NoVersion(block.starknet_version.clone()));
+    }
+    let findings = match version.and_then(Version::era) {
+        Some(era) => poseidon::check(block, transactions, era),
+        None => pedersen::check(block, transactions, version),
+    };
+    let is_newer = version > Version::parse(NEWEST_KNOWN);
+    if is_newer && matches!(findings.outcome, Outcome::Mismatch(_)) {
+        return Findings::unverifiable(Reason::NewerVersion(block.starknet_version.clone()));
+    }
+    findings
+}
+
+/// Collects what held and what did not.
+#[derive(Default)]
+struct Comparison {
+    checks: Vec<Check>,
+    differences: Vec<Difference>,
+}
+
+impl Comparison {
+    fn felt(&mut self, check: Check, member: &str, (stated, computed): (Felt, Felt)) {
+        self.text(check, member, (&format!("{stated:#x}"), &format!("{computed:#x}")));
+    }
+
+    fn count(&mut self, check: Check, member: &str, (stated, computed): (u64, u64)) {
+        self.text(check, member, (&stated.to_string(), &computed.to_string()));
+    }
+
+    fn text(&mut self, check: Check, member: &str, (stated, computed): (&str, &str)) {
+        if stated == computed {
+            self.checks.push(check);
+        } else {
+            self.differences.push(Difference {
+                member: member.to_owned(),
+                stated: stated.to_owned(),
+                computed: computed.to_owned(),
+            });
+        }
+    }
+
+    fn findings(mut self, computed: Option<ComputedCommitments>, leaves: Vec<Felt>) -> Findings {
+        self.checks.sort_unstable();
+        let outcome = if self.differences.is_empty() {
+            Outcome::Verified
+        } else {
+            Outcome::Mismatch(self.differences)
+        };
+        Findings { outcome, checks: self.checks, computed, leaves }
+    }
+}
+
+fn fields(event: &EventData) -> EventFields<'_> {
+    EventFields {
+        from_address: event.from_address.0,
+        transaction_hash: event.transaction_hash.0,
+        keys: &event.keys,
+        data: &event.data,
+    }
+}
+
+/// The leaves of many events, on as many threads as there are.
+fn leaves_of(events: &[EventData], leaves: fn(&[EventFields<'_>]) -> Vec<Felt>) -> Vec<Felt> {
+    let threads = rayon::current_num_threads();
+    if events.len() < PARALLEL_EVENTS || threads < 2 {
+        return leaves(&events.iter().map(fields).collect::<Vec<_>>());
+    }
+    // One piece a thread: a batch is hashed the better the longer it is.
+    events
+        .par_chunks(events.len().div_ceil(threads))
+        .map(|piece| leaves(&piece.iter().map(fields).collect::<Vec<_>>()))
+        .collect::<Vec<_>>()
+        .concat()
+}
+
+/// The transactions with their signatures; `None` where one is left out.
+fn signed(transactions: &[SourceTransaction]) -> Option<Vec<(Felt, &[Felt])>> {
+    transactions
+        .iter()
+        .map(|transaction| Some((transaction.hash.0, transaction.signature.as_deref()?)))
+        .collect()
+}
+
+/// The leaves of events that are not kept, in block order; `None` where none was computed.
+#[must_use]
+pub fn other_leaves(
+    block: &SourceBlock,
+    leaves: &[Felt],
+    watched: &BTreeSet<ContractAddress>,
+) -> Option<Vec<Felt>> {
+    if leaves.len() != block.events.len() {
+        return None;
+    }
+    let all = block.events.iter().zip(leaves);
+    let others = all.filter(|(event, _)| !watched.contains(&event.from_address));
+    Some(others.map(|(_, leaf)| *leaf).collect())
+}
+
+/// SHA-256 over a block's hash, its parent's, and all of its events: what two nodes are compared by.
+#[must_use]
+pub fn digest(block: &SourceBlock) -> Hash32 {
+    let mut hasher = Sha256::new();
+    hasher.update([4]);
+    let mut felt = |value: &Felt| hasher.update(value.to_bytes_be());
+    felt(&block.hash.0);
+    felt(&block.parent_hash.0);
+    for event in &block.events {
+        felt(&event.transaction_hash.0);
+        felt(&event.from_address.0);
+        for list in [&event.keys, &event.data] {
+            felt(&Felt::from(list.len()));
+            list.iter().for_each(&mut felt);
+        }
+    }
+    Hash32(hasher.finalize().into())
+}
+
+#[cfg(test)]
+mod tests;

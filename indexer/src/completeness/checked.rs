@@ -1,0 +1,121 @@
+//! A block that was checked, as far as it is kept: the watched events, and what the check showed.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use obsqra_events::{Check, ComputedCommitments, Difference, Verdict};
+use obsqra_types::{BlockHash, BlockNumber, ContractAddress, Felt, Hash32};
+
+use super::{Findings, Outcome, check, digest, other_leaves};
+use crate::source::SourceBlock;
+
+/// Why nothing was recomputed although it could have been.
+const TURNED_OFF: &str = "checking was turned off";
+
+/// What of a block is checked, and what is kept of it.
+#[derive(Clone, Debug)]
+pub struct Checking {
+    /// Contracts whose events are kept.
+    pub watched: Arc<BTreeSet<ContractAddress>>,
+    /// How thoroughly.
+    pub effort: Effort,
+    /// What is kept of other events.
+    pub keep: Keep,
+}
+
+/// How thoroughly blocks are checked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Effort {
+    /// Commitments and hash are recomputed.
+    #[default]
+    Whole,
+    /// They are not; it can be made up for later.
+    Off,
+}
+
+/// What is kept of a block beside the watched events.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Keep {
+    /// Nothing: the check cannot be repeated without a node.
+    #[default]
+    Watched,
+    /// The leaf of each other event, 32 bytes: with them it can.
+    WatchedAndLeaves,
+}
+
+/// A checked block.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CheckedBlock {
+    /// The block, with the watched events alone and without transactions.
+    pub block: SourceBlock,
+    /// How many events it has, kept or not.
+    pub all_events: u64,
+    /// What the check showed.
+    pub attestation: Attestation,
+    /// What it is compared with other sources by; see [`digest`].
+    pub digest: Hash32,
+    /// About how many bytes it took when it was received.
+    pub weight: usize,
+}
+
+/// What a check showed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Attestation {
+    /// What it amounts to.
+    pub verdict: Verdict,
+    /// What was checked and held, in ascending order.
+    pub checks: Vec<Check>,
+    /// What was recomputed and the header does not state.
+    pub computed: Option<ComputedCommitments>,
+    /// The leaves of the events that are not kept, in block order, where they are to be kept.
+    pub other_leaves: Option<Vec<Felt>>,
+}
+
+/// A block whose parts do not belong together.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Mismatch {
+    /// Its height.
+    pub number: BlockNumber,
+    /// The hash that is stated.
+    pub hash: BlockHash,
+    /// What differs.
+    pub differences: Vec<Difference>,
+}
+
+impl Checking {
+    /// Checks a block, then lets go of what is not kept.
+    ///
+    /// # Errors
+    /// With what differs.
+    pub fn take(&self, mut block: SourceBlock) -> Result<CheckedBlock, Mismatch> {
+        let (attestation, digest) = (self.attest(&block)?, digest(&block));
+        let (all_events, weight) = (block.events.len() as u64, block.weight());
+        block.transactions = None;
+        block.events.retain(|event| self.watched.contains(&event.from_address));
+        block.events.shrink_to_fit();
+        Ok(CheckedBlock { block, all_events, attestation, digest, weight })
+    }
+
+    fn attest(&self, block: &SourceBlock) -> Result<Attestation, Mismatch> {
+        if self.effort == Effort::Off && block.transactions.is_some() {
+            let verdict = Verdict::Unchecked(TURNED_OFF.to_owned());
+            let checks = Vec::new();
+            return Ok(Attestation { verdict, checks, computed: None, other_leaves: None });
+        }
+        let Findings { outcome, checks, computed, leaves } = check(block);
+        let verdict = match outcome {
+            Outcome::Verified => Verdict::Verified,
+            Outcome::Unverifiable(reason) => Verdict::Unverifiable(reason.to_string()),
+            Outcome::Mismatch(differences) => {
+                return Err(Mismatch { number: block.number, hash: block.hash, differences });
+            }
+        };
+        let other_leaves = match (self.keep, &verdict) {
+            (Keep::WatchedAndLeaves, Verdict::Verified) => {
+                other_leaves(block, &leaves, &self.watched)
+            }
+            _ => None,
+        };
+        Ok(Attestation { verdict, checks, computed, other_leaves })
+    }
+}

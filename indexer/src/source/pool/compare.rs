@@ -1,0 +1,210 @@
+//! The same block from two nodes: what each has is compared by a digest over hash and events.
+//!
+//! A block that can be checked settles who is right. Where the hashes differ and that settles nothing, the
+//! nodes are on two branches, and the leader is followed as ever; where one hash has two sets of events and
+//! neither can be checked, nothing is taken. A second node that does not answer is no reason to wait: the
+//! block is then not compared.
+
+use std::time::Instant;
+
+use obsqra_events::{Check, SourceStatement, SourcesDisagreed, Verdict};
+use obsqra_types::BlockNumber;
+
+use super::selection::{NodeIndex, Outcome, Standing};
+use super::{Leader, in_time};
+use crate::completeness::{CheckedBlock, Checking};
+use crate::source::error::MismatchedBlock;
+use crate::source::{JsonRpcSource, SourceError};
+
+/// A checked block, and what was found out about nodes on the way.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ReceivedBlock {
+    /// The block.
+    pub checked: CheckedBlock,
+    /// What is to be told about it.
+    pub findings: Vec<SourceFinding>,
+}
+
+/// What a node was found out about.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum SourceFinding {
+    /// Its block is not whole.
+    Mismatch {
+        /// The block and its answer.
+        block: Box<MismatchedBlock>,
+        /// The kind of source, such as `json-rpc/0.10`.
+        source: String,
+    },
+    /// It has another block than a second node.
+    Disagreed(Box<SourcesDisagreed>),
+}
+
+/// What a comparison comes to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Judgement {
+    /// Both have the same block.
+    Same,
+    /// The leader is followed; the second is on another branch.
+    Branches,
+    /// The leader is right.
+    SecondIsWrong,
+    /// The second is right.
+    LeaderIsWrong,
+    /// There is no telling.
+    Undecided,
+}
+
+fn judge(leader: &CheckedBlock, second: &CheckedBlock) -> Judgement {
+    if leader.digest == second.digest {
+        return Judgement::Same;
+    }
+    let verified = |checked: &CheckedBlock| checked.attestation.verdict == Verdict::Verified;
+    let same_hash = leader.block.hash == second.block.hash;
+    match (verified(leader), verified(second)) {
+        (true, true) => Judgement::Branches,
+        (true, false) if same_hash => Judgement::SecondIsWrong,
+        (false, true) => Judgement::LeaderIsWrong,
+        (false, false) if same_hash => Judgement::Undecided,
+        (true, false) | (false, false) => Judgement::Branches,
+    }
+}
+
+impl Leader {
+    /// A whole block, checked.
+    ///
+    /// # Errors
+    /// [`SourceError::Mismatch`] when it is not whole; else as [`Self::block`].
+    pub async fn checked_block(
+        &self,
+        number: BlockNumber,
+        checking: &Checking,
+    ) -> Result<CheckedBlock, SourceError> {
+        self.ask(checked(&self.source, number, checking)).await
+    }
+
+    /// A whole block, checked, and compared with what a second node has, if there is one that has it.
+    ///
+    /// # Errors
+    /// As [`Self::checked_block`], and [`SourceError::Contradicted`] when the second is right, or neither can
+    /// be checked.
+    pub async fn compared_block(
+        &self,
+        number: BlockNumber,
+        checking: &Checking,
+    ) -> Result<ReceivedBlock, SourceError> {
+        let Some((node, second)) = self.second(number) else {
+            let checked = self.checked_block(number, checking).await?;
+            return Ok(ReceivedBlock { checked, findings: Vec::new() });
+        };
+        let limit = self.pool.shared.options.probe_timeout;
+        let other =
+            in_time(&second, "comparing a block", limit, checked(&second, number, checking));
+        let (own, other) = tokio::join!(self.checked_block(number, checking), other);
+        let mut received = ReceivedBlock { checked: own?, findings: Vec::new() };
+        match other {
+            Ok(other) => self.settle(&mut received, (node, &second), &other)?,
+            Err(SourceError::Mismatch(block)) => {
+                let error = SourceError::Mismatch(block.clone());
+                tracing::error!(%error, "a second node is demoted");
+                self.pool.shared.note(node, Outcome::Mismatched, Some(&error));
+                let source = kind_of(&second);
+                received.findings.push(SourceFinding::Mismatch { block, source });
+            }
+            Err(error) => tracing::debug!(%error, block = number.0, "block not compared"),
+        }
+        Ok(received)
+    }
+
+    fn settle(
+        &self,
+        received: &mut ReceivedBlock,
+        (node, second): (NodeIndex, &JsonRpcSource),
+        other: &CheckedBlock,
+    ) -> Result<(), SourceError> {
+        let own = &mut received.checked;
+        let judgement = judge(own, other);
+        if judgement == Judgement::Same {
+            own.attestation.checks.push(Check::SecondSource);
+            return Ok(());
+        }
+        let disagreed = Box::new(SourcesDisagreed {
+            number: own.block.number,
+            statements: vec![statement(&self.source, own), statement(second, other)],
+        });
+        let contradicted = |undecided| SourceError::Contradicted {
+            node: self.name().to_owned(),
+            other: second.name().to_owned(),
+            undecided,
+            disagreed: disagreed.clone(),
+        };
+        match judgement {
+            Judgement::Same | Judgement::Branches => {}
+            Judgement::SecondIsWrong => {
+                self.pool.shared.note(node, Outcome::Mismatched, Some(&contradicted(false)));
+            }
+            Judgement::LeaderIsWrong => return Err(self.heard(contradicted(false))),
+            Judgement::Undecided => return Err(self.heard(contradicted(true))),
+        }
+        tracing::warn!(
+            block = disagreed.number.0,
+            leader = self.name(),
+            second = second.name(),
+            "nodes disagree about a block; the leader is followed"
+        );
+        received.findings.push(SourceFinding::Disagreed(disagreed));
+        Ok(())
+    }
+
+    /// Another node that is fit and has a block of this height: which of them goes by the height, so that all
+    /// are asked.
+    fn second(&self, number: BlockNumber) -> Option<(NodeIndex, JsonRpcSource)> {
+        let shared = &self.pool.shared;
+        if shared.nodes.len() < 2 || !shared.options.compare {
+            return None;
+        }
+        let now = Instant::now();
+        let state = shared.state();
+        let fit: Vec<NodeIndex> = (0..shared.nodes.len())
+            .map(NodeIndex)
+            .filter(|node| *node != self.node)
+            .filter(|node| state.selection.standing(*node, now) == Standing::Fit)
+            .filter(|node| {
+                let head = state.notes.get(node.0).and_then(|notes| notes.head);
+                head.is_some_and(|head| head.number >= number)
+            })
+            .collect();
+        let turn = usize::try_from(number.0).unwrap_or(0).checked_rem(fit.len())?;
+        let node = *fit.get(turn)?;
+        Some((node, shared.nodes.get(node.0)?.clone()))
+    }
+}
+
+async fn checked(
+    source: &JsonRpcSource,
+    number: BlockNumber,
+    checking: &Checking,
+) -> Result<CheckedBlock, SourceError> {
+    let (checking, node) = (checking.clone(), source.name().to_owned());
+    let take = move |block, answer: Vec<u8>| match checking.take(block) {
+        Ok(checked) => Ok(CheckedBlock { weight: checked.weight + answer.len(), ..checked }),
+        Err(mismatch) => {
+            Err(SourceError::Mismatch(Box::new(MismatchedBlock { node, mismatch, answer })))
+        }
+    };
+    source.block_with(number, take).await?
+}
+
+fn statement(source: &JsonRpcSource, checked: &CheckedBlock) -> SourceStatement {
+    SourceStatement {
+        node: source.name().to_owned(),
+        source: kind_of(source),
+        hash: checked.block.hash,
+        digest: checked.digest,
+        verdict: checked.attestation.verdict.clone(),
+    }
+}
+
+/// A node's kind as the log names it.
+pub(super) fn kind_of(source: &JsonRpcSource) -> String {
+    source.known_spec().map_or_else(|| "json-rpc".to_owned(), |spec| format!("json-rpc/{spec}"))
+}

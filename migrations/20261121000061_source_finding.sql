@@ -1,0 +1,19 @@
+-- What sources were found out about: a row for each such entry, so that the same thing is said once, with the
+-- answer that shows it. Answers are evidence, not history: the log has their digest, and goes on without them.
+CREATE TABLE source_finding (
+    chain_id     text   NOT NULL,
+    block_number bigint NOT NULL CHECK (block_number >= 0),
+    content_hash bytea  NOT NULL CHECK (length(content_hash) = 32),
+    kind         smallint NOT NULL,
+    found_at     timestamptz NOT NULL DEFAULT now(),
+    answer       bytea,
+    PRIMARY KEY (chain_id, block_number, content_hash)
+);
+COMMENT ON TABLE source_finding IS 'Blocks of sources that contradict themselves or one another; not part of any derived number';
+COMMENT ON COLUMN source_finding.kind IS '18 chain.mismatch_found, 19 chain.sources_disagreed';
+COMMENT ON COLUMN source_finding.content_hash IS 'content hash of the entry in the log';
+COMMENT ON COLUMN source_finding.answer IS 'what the node answered, as it came; null where there is nothing to keep';
+
+ALTER TABLE source_finding OWNER TO obsqra_owner;
+GRANT SELECT, INSERT ON source_finding TO obsqra_writer;
+GRANT SELECT ON source_finding TO obsqra_reader;
