@@ -23,7 +23,7 @@ use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
 use crate::source::{SourceBlock, SourceTransaction};
-pub use checked::{Attestation, CheckedBlock, Checking, Effort, Keep, Mismatch};
+pub use checked::{Attestation, CheckedBlock, Checking, Comparing, Effort, Keep, Mismatch};
 
 /// Newest minor version whose rules are known. What is newer may be hashed otherwise.
 const NEWEST_KNOWN: &str = "0.15.0";
@@ -116,6 +116,16 @@ pub fn check(block: &SourceBlock) -> Findings {
         return Findings::unverifiable(Reason::NewerVersion(block.starknet_version.clone()));
     }
     findings
+}
+
+/// The hash that a header's members make, with commitments as it states them or, for the older kind, as they
+/// were recomputed; `None` where a member is not there.
+#[must_use]
+pub fn header_hash(block: &SourceBlock, computed: Option<&ComputedCommitments>) -> Option<Felt> {
+    match Version::parse(&block.starknet_version).and_then(Version::era) {
+        Some(era) => poseidon::header_hash(block, era),
+        None => Some(pedersen::header_hash(block, computed?)),
+    }
 }
 
 /// Collects what held and what did not.

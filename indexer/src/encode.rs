@@ -115,7 +115,8 @@ impl Encoder {
     }
 
     /// What is said about how a block was checked.
-    fn attest(&self, checked: &CheckedBlock) -> BlockAttested {
+    #[must_use]
+    pub fn attest(&self, checked: &CheckedBlock) -> BlockAttested {
         let (block, attestation) = (&checked.block, &checked.attestation);
         let mut checks = attestation.checks.clone();
         if block.number > self.first {

@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::IndexError;
-use crate::completeness::{Checking, Effort, Keep};
+use crate::completeness::{Checking, Comparing, Effort, Keep};
 use crate::encode::Encoder;
 use crate::planner::Limits;
 use crate::progress::{Progress, ProgressSender};
@@ -247,6 +247,11 @@ impl Session<'_> {
     /// The same for the events of some contracts.
     fn checking_for(&self, contracts: &BTreeSet<ContractAddress>) -> Checking {
         let FollowerOptions { effort, keep, .. } = self.follower.options;
-        Checking { watched: Arc::new(contracts.clone()), effort, keep }
+        Checking {
+            watched: Arc::new(contracts.clone()),
+            effort,
+            keep,
+            comparison: Comparing::Nothing,
+        }
     }
 }

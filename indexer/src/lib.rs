@@ -4,6 +4,7 @@
 //! What to do next is decided by [`planner`], which is pure; [`follower`] does it. Blocks are applied
 //! in height order only. Nothing here decodes events: the chain lane holds them as the chain has them.
 
+pub mod attest;
 pub mod completeness;
 pub mod encode;
 pub mod follower;
@@ -12,6 +13,7 @@ pub mod progress;
 pub mod source;
 
 mod error;
+mod watched;
 
 pub use error::IndexError;
 pub use follower::{Feed, Follower, FollowerOptions, watch_request};

@@ -21,6 +21,18 @@ pub struct Checking {
     pub effort: Effort,
     /// What is kept of other events.
     pub keep: Keep,
+    /// Whether it is to be compared with another source's.
+    pub comparison: Comparing,
+}
+
+/// Whether a block is compared with another source's.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Comparing {
+    /// It is not.
+    #[default]
+    Nothing,
+    /// By its digest; see [`digest`].
+    Digest,
 }
 
 /// How thoroughly blocks are checked.
@@ -52,8 +64,8 @@ pub struct CheckedBlock {
     pub all_events: u64,
     /// What the check showed.
     pub attestation: Attestation,
-    /// What it is compared with other sources by; see [`digest`].
-    pub digest: Hash32,
+    /// What it is compared with other sources by, where it is; see [`digest`].
+    pub digest: Option<Hash32>,
     /// About how many bytes it took when it was received.
     pub weight: usize,
 }
@@ -88,7 +100,8 @@ impl Checking {
     /// # Errors
     /// With what differs.
     pub fn take(&self, mut block: SourceBlock) -> Result<CheckedBlock, Mismatch> {
-        let (attestation, digest) = (self.attest(&block)?, digest(&block));
+        let attestation = self.attest(&block)?;
+        let digest = (self.comparison == Comparing::Digest).then(|| digest(&block));
         let (all_events, weight) = (block.events.len() as u64, block.weight());
         block.transactions = None;
         block.events.retain(|event| self.watched.contains(&event.from_address));

@@ -57,6 +57,13 @@ pub(super) fn check(
     }
 }
 
+/// The hash of a header: the one that is stated, where it follows in any form.
+pub(super) fn header_hash(block: &SourceBlock, computed: &ComputedCommitments) -> Felt {
+    let header = header(block, computed);
+    form_of(&header, block.hash.0)
+        .map_or_else(|| block_hash(&header, Form::Whole), |_| block.hash.0)
+}
+
 fn event_leaves(events: &[EventFields<'_>]) -> Vec<Felt> {
     events.iter().map(event_leaf).collect()
 }

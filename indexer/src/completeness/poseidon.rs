@@ -50,6 +50,14 @@ pub(super) fn check(block: &SourceBlock, transactions: &[SourceTransaction], era
     comparison.findings(None, leaves)
 }
 
+/// The hash of a header, where all that it covers is there.
+pub(super) fn header_hash(block: &SourceBlock, era: Era) -> Option<Felt> {
+    if era == Era::GasPricesHashed && block.l2_gas.is_none() {
+        return None;
+    }
+    block_hash(&header(block, block.supplied.as_ref()?))
+}
+
 /// A member that is zero, which the specification has for "not available", and cannot be.
 fn missing(
     block: &SourceBlock,

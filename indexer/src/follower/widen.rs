@@ -21,20 +21,10 @@ use crate::IndexError;
 use crate::encode::EncodedBlock;
 use crate::planner::BlockId;
 use crate::source::{Leader, SourceBlock, SourceError};
+use crate::watched::{self, NEWEST, Watched};
 
 /// Heights of one range read, after which the chain's head is looked at again.
 const RANGE: u64 = 1_000;
-/// Beyond every position.
-const NEWEST: Seq = Seq(i64::MAX as u64);
-
-/// Which widenings count.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Widened {
-    /// Those whose contracts are watched.
-    Begun,
-    /// Those of which nothing is missing.
-    Completed,
-}
 
 impl Session<'_> {
     /// Appends what shapes numbers, where it differs from what was adopted last, and learns what is
@@ -50,7 +40,7 @@ impl Session<'_> {
         let mut tx = self.follower.store.begin().await?;
         log::append(&mut tx, self.lease.fence(), facts).await?;
         tx.commit().await.map_err(StoreError::from)?;
-        self.encoder.watched = self.watched().await?;
+        self.encoder.watched = self.history().await?.now();
         Ok(())
     }
 
@@ -89,7 +79,7 @@ impl Session<'_> {
             return Ok(true);
         }
         // What is still being supplemented is not there yet, whoever asked for it.
-        let watched = self.watched_of(Widened::Completed).await?;
+        let watched = self.history().await?.completed();
         let added: Vec<_> =
             registry(bytes)?.watched().filter(|contract| !watched.contains(contract)).collect();
         if added.is_empty() {
@@ -100,55 +90,12 @@ impl Session<'_> {
         Ok(false)
     }
 
-    /// The contracts whose events are kept: once watched, always watched, so that no block lacks what the
-    /// blocks around it have.
-    async fn watched(&self) -> Result<BTreeSet<ContractAddress>, IndexError> {
-        self.watched_of(Widened::Begun).await
-    }
-
-    async fn watched_of(&self, widened: Widened) -> Result<BTreeSet<ContractAddress>, IndexError> {
-        let (store, chain) = (&self.follower.store, &self.encoder.chain);
-        let mut watched = BTreeSet::new();
-        let mut as_of = NEWEST;
-        while let Some(found) =
-            key::adopted_as_of(store, chain, AdoptedWhat::Registry, as_of).await?
-        {
-            if let Fact::Adopted(adopted) = self.fact_at(found.seq).await? {
-                watched.extend(registry(&adopted.bytes)?.watched());
-            }
-            as_of = Seq(found.seq.0.saturating_sub(1));
-        }
-        for known in watch::all(store, chain).await? {
-            if let Some(widening) = known.widening
-                && (widened == Widened::Begun || widening.completed.is_some())
-            {
-                watched.extend(self.widened(&widening).await?.contracts);
-            }
-        }
-        Ok(watched)
+    async fn history(&self) -> Result<Watched, IndexError> {
+        Watched::load(&self.follower.store, &self.encoder.chain).await
     }
 
     async fn widened(&self, widening: &Widening) -> Result<WatchWidened, IndexError> {
-        let (store, chain) = (&self.follower.store, &self.encoder.chain);
-        let entry = log::entry(store, widening.widened).await?;
-        let own = entry.is_some_and(|entry| entry.draft.chain == *chain);
-        match self.fact_at(widening.widened).await? {
-            Fact::WatchWidened(fact) if own => Ok(fact),
-            // A request for nothing that was not watched already.
-            _ => Ok(WatchWidened {
-                contracts: Vec::new(),
-                first: widening.first,
-                last: widening.last,
-            }),
-        }
-    }
-
-    async fn fact_at(&self, seq: Seq) -> Result<Fact, IndexError> {
-        let corrupt = |problem: String| IndexError::from(StoreError::Corrupt { seq, problem });
-        let entry = log::entry(&self.follower.store, seq)
-            .await?
-            .ok_or_else(|| corrupt("it is missing".to_owned()))?;
-        entry.draft.fact().map_err(|error| corrupt(error.to_string()))
+        watched::widened(&self.follower.store, &self.encoder.chain, widening).await
     }
 
     /// Takes the oldest unfinished widening one stretch on; whether there was one to take on.

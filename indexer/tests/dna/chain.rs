@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use obsqra_devnode::{DevNode, DevNodeOptions, Source};
 use obsqra_events::Kind;
-use obsqra_indexer::completeness::{Checking, Effort, Keep};
+use obsqra_indexer::completeness::{Checking, Comparing, Effort, Keep};
 use obsqra_indexer::encode::Encoder;
 use obsqra_indexer::source::{
     DnaCursor, DnaMessage, DnaOptions, DnaSource, DnaStart, JsonRpcSource, SourceBlock,
@@ -22,7 +22,12 @@ use crate::support::{
 /// Content hashes of a block's entries, the attestation aside.
 fn entries(encoder: &Encoder, block: &SourceBlock) -> Vec<(Kind, Hash32)> {
     let watched = Arc::new(encoder.watched.clone());
-    let checking = Checking { watched, effort: Effort::Whole, keep: Keep::Watched };
+    let checking = Checking {
+        watched,
+        effort: Effort::Whole,
+        keep: Keep::Watched,
+        comparison: Comparing::Nothing,
+    };
     let checked = checking.take(block.clone()).expect("a whole block");
     let drafts = encoder.block(&checked, BranchEpoch(0)).entries.drafts;
     drafts

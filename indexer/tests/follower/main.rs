@@ -8,6 +8,8 @@
     reason = "a test that cannot go on fails"
 )]
 
+mod attest;
+mod completeness;
 mod faults;
 mod lane;
 mod leases;

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use obsqra_devnode::{DevNode, DevNodeOptions, LIGHT_CHAIN_ID, LIGHT_REGISTRY, SEEDED_REGISTRY};
+use obsqra_devnode::{
+    DevNode, DevNodeOptions, LIGHT_CHAIN_ID, LIGHT_REGISTRY, SEEDED_REGISTRY, Spec,
+};
 use obsqra_events::{AdoptedWhat, Entry, Kind};
 use obsqra_indexer::completeness::{Effort, Keep};
 use obsqra_indexer::source::pool::selection::Rules;
@@ -30,6 +32,20 @@ pub(crate) const SEED: u64 = 3;
 pub(crate) async fn node(blocks: u64, l1_lag: u64) -> DevNode {
     let options =
         DevNodeOptions { blocks, blocks_per_second: 0.0, l1_lag, ..DevNodeOptions::seeded(SEED) };
+    let node = DevNode::start(options).await.unwrap();
+    node.wait_for_height(blocks - 1).await;
+    node
+}
+
+/// A node of an edition of the specification, none of whose blocks is final.
+pub(crate) async fn node_of(blocks: u64, spec: Spec) -> DevNode {
+    let options = DevNodeOptions {
+        blocks,
+        blocks_per_second: 0.0,
+        l1_lag: NEVER,
+        spec,
+        ..DevNodeOptions::seeded(SEED)
+    };
     let node = DevNode::start(options).await.unwrap();
     node.wait_for_height(blocks - 1).await;
     node

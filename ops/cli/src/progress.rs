@@ -119,7 +119,7 @@ impl Pass {
     pub(crate) fn new() -> Self {
         let terminal = std::io::stderr().is_terminal();
         let bar = if terminal { ProgressBar::new(0) } else { ProgressBar::hidden() };
-        let template = "{bar:30} {pos} of {len} entries · {per_sec} · {eta} left";
+        let template = "{bar:30} {pos} of {len} · {per_sec} · {eta} left";
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style);
         }

@@ -4,11 +4,13 @@
 //! in the same transaction, after the append, which holds the head lock: so they change in the order of the
 //! log. [`from_log`] makes them anew, and the result equals what was there.
 
-use futures::TryStreamExt;
-use obsqra_events::{Fact, Kind, Verdict};
-use obsqra_types::{BlockNumber, ChainId, Seq};
+use std::collections::BTreeMap;
 
-use crate::{Store, StoreError, Transaction, row};
+use futures::TryStreamExt;
+use obsqra_events::{Entry, Fact, Kind, Verdict};
+use obsqra_types::{BlockNumber, BranchEpoch, ChainId, Seq};
+
+use crate::{Store, StoreError, Transaction, log, row};
 
 /// How a block was checked, by the newest word on it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -299,6 +301,36 @@ pub async fn totals(store: &Store, chain: &ChainId) -> Result<Vec<(AttestedAs, u
     .into_iter()
     .map(|found| Ok((AttestedAs::read(found.verdict)?, row::total(found.blocks)?)))
     .collect()
+}
+
+/// The newest attestation of each block of a range of heights that has one, on whatever branch.
+///
+/// # Errors
+/// When the database fails or an entry cannot be read.
+pub async fn newest_in(
+    store: &Store,
+    chain: &ChainId,
+    (first, last): (BlockNumber, BlockNumber),
+) -> Result<BTreeMap<(BlockNumber, BranchEpoch), Entry>, StoreError> {
+    let found = sqlx::query_scalar!(
+        r#"
+        SELECT max(seq) AS "seq!" FROM log
+        WHERE chain_id = $1 AND block_number BETWEEN $2 AND $3 AND kind = 12
+        GROUP BY block_number, branch_epoch
+        "#,
+        chain.as_str(),
+        row::to_i64(first.0, "block number")?,
+        row::to_i64(last.0, "block number")?,
+    )
+    .fetch_all(&store.pool)
+    .await?;
+    let seqs: Vec<Seq> = found.into_iter().map(row::seq).collect::<Result<_, _>>()?;
+    let entries = log::entries(store, &seqs).await?.into_iter();
+    let placed = entries.filter_map(|entry| {
+        let block = entry.draft.block?;
+        Some(((block.number, block.epoch), entry))
+    });
+    Ok(placed.collect())
 }
 
 /// The runs as the log alone has them: a scan of all of it.

@@ -17,6 +17,9 @@ pub(crate) enum Standing {
     Superseded,
 }
 
+/// No derived fact has this subject: attestations have no key rows.
+const ATTESTED: &str = "";
+
 /// An applied block's key row.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct AppliedBlock {
@@ -308,7 +311,11 @@ pub(crate) async fn standing(tx: &mut Transaction, fact: &Keyed) -> Result<Stand
             Ok(if same { Standing::Unchanged } else { Standing::New })
         }
         (Key::Plain, _) => Ok(Standing::New),
-        (Key::Block { .. } | Key::Derived { .. } | Key::Retracted { .. }, None) => {
+        (Key::Attested, Some(block)) => {
+            let place = derived_place(tx, draft, ATTESTED, block).await?;
+            Ok(if place.is_canonical { Standing::New } else { Standing::Superseded })
+        }
+        (Key::Block { .. } | Key::Derived { .. } | Key::Retracted { .. } | Key::Attested, None) => {
             Err(StoreError::Range("block reference"))
         }
     }
@@ -449,7 +456,14 @@ pub(crate) async fn insert(tx: &mut Transaction, fact: &Keyed, seq: Seq) -> Resu
         (Key::Adopted { what, version, hash }, _) => {
             insert_adopted(tx, draft, seq, (what.name(), version, hash)).await?;
         }
-        (Key::Plain | Key::Block { .. } | Key::Derived { .. } | Key::Retracted { .. }, _) => {}
+        (
+            Key::Plain
+            | Key::Attested
+            | Key::Block { .. }
+            | Key::Derived { .. }
+            | Key::Retracted { .. },
+            _,
+        ) => {}
     }
     Ok(())
 }

@@ -47,6 +47,8 @@ pub enum Partition {
     RiskWorker(ChainId, ProtocolId),
     /// Retracts derived facts of one chain whose block was reverted.
     Retractor(ChainId),
+    /// Attests blocks of one chain that were applied unverified.
+    Attestor(ChainId),
     /// Signs checkpoints of the whole log.
     Checkpointer,
 }
@@ -59,6 +61,7 @@ impl fmt::Display for Partition {
             Self::Relay(chain) => write!(f, "relay/{chain}"),
             Self::RiskWorker(chain, protocol) => write!(f, "risk/{chain}/{protocol}"),
             Self::Retractor(chain) => write!(f, "retractor/{chain}"),
+            Self::Attestor(chain) => write!(f, "attestor/{chain}"),
             Self::Checkpointer => f.write_str("checkpointer"),
         }
     }

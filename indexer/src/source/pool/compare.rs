@@ -8,11 +8,11 @@
 use std::time::Instant;
 
 use obsqra_events::{Check, SourceStatement, SourcesDisagreed, Verdict};
-use obsqra_types::BlockNumber;
+use obsqra_types::{BlockNumber, Hash32};
 
 use super::selection::{NodeIndex, Outcome, Standing};
 use super::{Leader, in_time};
-use crate::completeness::{CheckedBlock, Checking};
+use crate::completeness::{CheckedBlock, Checking, Comparing};
 use crate::source::error::MismatchedBlock;
 use crate::source::{JsonRpcSource, SourceError};
 
@@ -96,6 +96,7 @@ impl Leader {
             let checked = self.checked_block(number, checking).await?;
             return Ok(ReceivedBlock { checked, findings: Vec::new() });
         };
+        let checking = &Checking { comparison: Comparing::Digest, ..checking.clone() };
         let limit = self.pool.shared.options.probe_timeout;
         let other =
             in_time(&second, "comparing a block", limit, checked(&second, number, checking));
@@ -199,7 +200,7 @@ fn statement(source: &JsonRpcSource, checked: &CheckedBlock) -> SourceStatement 
         node: source.name().to_owned(),
         source: kind_of(source),
         hash: checked.block.hash,
-        digest: checked.digest,
+        digest: checked.digest.unwrap_or(Hash32::ZERO),
         verdict: checked.attestation.verdict.clone(),
     }
 }

@@ -52,6 +52,9 @@ pub enum Key {
         /// SHA-256 of the bytes.
         hash: Hash32,
     },
+    /// A later attestation of an applied block, which must be canonical still. Unique through the runs of
+    /// attested blocks, which change in the same transaction.
+    Attested,
     /// Unique through the writer's own state, which changes in the same transaction.
     Plain,
 }

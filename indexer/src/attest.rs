@@ -1,0 +1,311 @@
+//! Checking blocks that were applied without it, by what a node of specification 0.10 supplies.
+//!
+//! A stream, a node of an older specification or a follower that was told not to check leaves blocks
+//! unverified. Here each of them is fetched whole and checked, and then the log is held against it: the
+//! events that the log has of the block must be those of the contracts that were watched, all of them and no
+//! others. Only then is the block attested once more, by an entry of its own; the newest attestation counts.
+//! Following goes on beside it.
+
+mod kept;
+mod offline;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::{StreamExt, TryStreamExt};
+use obsqra_events::{Check, Difference, Draft, Fact, MismatchFound, Verdict};
+use obsqra_store::attested::{self, AttestedAs};
+use obsqra_store::key::{self, AppliedBlock};
+use obsqra_store::{Key, Keyed, LeaseKeeper, Store, StoreError, finding, log};
+use obsqra_types::{BlockNumber, BranchEpoch, ChainId, Hash32, Partition};
+use sha2::{Digest, Sha256};
+use tokio_util::sync::CancellationToken;
+
+use crate::IndexError;
+use crate::completeness::{CheckedBlock, Checking, Comparing, Effort, Keep};
+use crate::encode::Encoder;
+use crate::source::{Leader, MismatchedBlock, NodePool, Remedy, SourceError};
+use crate::watched::Watched;
+use kept::KeptEvents;
+pub use offline::{OfflineReport, offline};
+
+/// Heights looked at together: so many blocks are attested in one transaction.
+const STRETCH: u64 = 64;
+/// Tries in a row that may fail.
+const ATTEMPTS: u32 = 5;
+/// Wait after the first failure; it doubles.
+const FIRST_WAIT: Duration = Duration::from_millis(500);
+
+/// What to attest, and how.
+#[derive(Clone, Debug)]
+pub struct AttestOptions {
+    /// The chain.
+    pub chain: ChainId,
+    /// Lowest and highest height, inclusive.
+    pub range: (BlockNumber, BlockNumber),
+    /// What is kept of the blocks' other events.
+    pub keep: Keep,
+    /// Most blocks fetched at once.
+    pub fetch_ahead: usize,
+    /// This process's name on its lease.
+    pub holder: String,
+    /// How long the lease runs without renewal.
+    pub lease_ttl: Duration,
+}
+
+/// What came of it.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct AttestReport {
+    /// Blocks that are verified now and were not before.
+    pub verified: u64,
+    /// Blocks that cannot be checked by what the node supplies, with the reason for the first of them.
+    pub unverifiable: u64,
+    /// Why the first of those cannot.
+    pub reason: Option<String>,
+    /// Blocks of which the node has another, on another branch.
+    pub other_branch: u64,
+    /// Blocks of which the log has not the events that it should have.
+    pub incomplete: Vec<(BlockNumber, Difference)>,
+}
+
+/// Attests what is not verified of a range, stretch by stretch; `progress` hears how far it is.
+///
+/// # Errors
+/// When nodes stay unusable, the database fails, or a block of the node is not whole: what was attested by
+/// then stays.
+pub async fn attest(
+    store: &Store,
+    nodes: &NodePool,
+    options: &AttestOptions,
+    shutdown: &CancellationToken,
+    mut progress: impl FnMut(BlockNumber),
+) -> Result<AttestReport, IndexError> {
+    let partition = Partition::Attestor(options.chain.clone());
+    let (holder, ttl) = (&options.holder, options.lease_ttl);
+    let Some(lease) = LeaseKeeper::acquire(store, partition, holder, ttl, shutdown).await? else {
+        return Ok(AttestReport::default());
+    };
+    let work = Attesting { store, options, lease: &lease };
+    let mut report = AttestReport::default();
+    let (mut next, last) = options.range;
+    let mut failures = 0;
+    while next <= last && !shutdown.is_cancelled() {
+        let to = last.min(BlockNumber(next.0.saturating_add(STRETCH - 1)));
+        match work.stretch(nodes, (next, to), &mut report).await {
+            Ok(()) => {
+                (next, failures) = (to.next(), 0);
+                progress(to);
+            }
+            Err(error) if failures < ATTEMPTS && error.remedy() != Remedy::None => {
+                failures += 1;
+                tracing::warn!(%error, "attesting interrupted, trying again");
+                tokio::select! {
+                    () = shutdown.cancelled() => {}
+                    () = tokio::time::sleep(FIRST_WAIT * 2_u32.saturating_pow(failures - 1)) => {}
+                }
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    lease.release().await?;
+    Ok(report)
+}
+
+struct Attesting<'a> {
+    store: &'a Store,
+    options: &'a AttestOptions,
+    lease: &'a LeaseKeeper,
+}
+
+impl Attesting<'_> {
+    /// All blocks of a stretch that are not verified.
+    async fn stretch(
+        &self,
+        nodes: &NodePool,
+        range: (BlockNumber, BlockNumber),
+        report: &mut AttestReport,
+    ) -> Result<(), IndexError> {
+        let blocks = self.unverified(range).await?;
+        if blocks.is_empty() {
+            return Ok(());
+        }
+        let leader = nodes.leader().await?;
+        leader.spec().await?;
+        let watched = Watched::load(self.store, &self.options.chain).await?;
+        let fetched = match self.fetch(&leader, &blocks, &watched).await {
+            Ok(fetched) => fetched,
+            Err(error) => {
+                self.note_mismatch(&error, &leader).await?;
+                return Err(error.into());
+            }
+        };
+        let mut attested = Vec::new();
+        for (own, checked) in blocks.iter().zip(fetched) {
+            if checked.block.hash != own.hash {
+                report.other_branch += 1;
+                continue;
+            }
+            if let Verdict::Unverifiable(reason) | Verdict::Unchecked(reason) =
+                &checked.attestation.verdict
+            {
+                report.unverifiable += 1;
+                report.reason.get_or_insert_with(|| reason.clone());
+                continue;
+            }
+            let kept = KeptEvents::read(self.store, &self.options.chain, own).await?;
+            match kept.compare(&checked.block.events) {
+                None => attested.push((*own, checked)),
+                Some(difference) => {
+                    self.note_incomplete(own, &difference).await?;
+                    report.incomplete.push((own.block.number, difference));
+                }
+            }
+        }
+        report.verified += self.append(&leader, attested).await?;
+        Ok(())
+    }
+
+    /// Canonical blocks that are not verified, lowest first.
+    async fn unverified(
+        &self,
+        (from, to): (BlockNumber, BlockNumber),
+    ) -> Result<Vec<AppliedBlock>, IndexError> {
+        let chain = &self.options.chain;
+        let mut blocks = Vec::new();
+        for run in attested::within(self.store, chain, (from, to)).await? {
+            if run.verdict != AttestedAs::Verified {
+                let mut some = key::canonical(self.store, chain, run.first, run.last).await?;
+                some.reverse();
+                blocks.extend(some);
+            }
+        }
+        Ok(blocks)
+    }
+
+    async fn fetch(
+        &self,
+        leader: &Leader,
+        blocks: &[AppliedBlock],
+        watched: &Watched,
+    ) -> Result<Vec<CheckedBlock>, SourceError> {
+        futures::stream::iter(blocks)
+            .map(|block| {
+                let checking = Checking {
+                    watched: Arc::new(watched.at(block)),
+                    effort: Effort::Whole,
+                    keep: self.options.keep,
+                    comparison: Comparing::Nothing,
+                };
+                async move { leader.checked_block(block.block.number, &checking).await }
+            })
+            .buffered(self.options.fetch_ahead.max(1))
+            .try_collect()
+            .await
+    }
+
+    /// Appends attestations; how many blocks have one now. A block that was reverted meanwhile is left out.
+    async fn append(
+        &self,
+        leader: &Leader,
+        mut blocks: Vec<(AppliedBlock, CheckedBlock)>,
+    ) -> Result<u64, IndexError> {
+        for (_, checked) in &mut blocks {
+            checked.attestation.checks.push(Check::KeptEvents);
+        }
+        let encoder = Encoder {
+            chain: self.options.chain.clone(),
+            watched: BTreeSet::new(),
+            source: leader.kind(),
+            // The link to the parent was checked when the block was applied.
+            first: BlockNumber(u64::MAX),
+        };
+        loop {
+            let facts: Vec<Keyed> = blocks
+                .iter()
+                .map(|(own, checked)| {
+                    let fact = Fact::BlockAttested(encoder.attest(checked));
+                    let draft = Draft::new(&self.options.chain, Some(own.block), &fact);
+                    Keyed { key: Key::Attested, drafts: vec![draft] }
+                })
+                .collect();
+            if facts.is_empty() {
+                return Ok(0);
+            }
+            let mut tx = self.store.begin().await?;
+            let outcome = log::append(&mut tx, self.lease.fence(), facts).await?;
+            if outcome.superseded == 0 {
+                let numbers =
+                    blocks.iter().map(|(own, _)| (own.block.number, AttestedAs::Verified));
+                for run in attested::runs(numbers) {
+                    attested::cover(&mut tx, &self.options.chain, run).await?;
+                }
+                tx.commit().await.map_err(StoreError::from)?;
+                return Ok(blocks.len() as u64);
+            }
+            // Some were reverted while the node was asked: those that still stand are tried again.
+            tx.rollback().await.map_err(StoreError::from)?;
+            blocks = self.still_canonical(blocks).await?;
+        }
+    }
+
+    async fn still_canonical(
+        &self,
+        blocks: Vec<(AppliedBlock, CheckedBlock)>,
+    ) -> Result<Vec<(AppliedBlock, CheckedBlock)>, IndexError> {
+        let numbers: BTreeSet<BlockNumber> =
+            blocks.iter().map(|(own, _)| own.block.number).collect();
+        let epochs = key::canonical_epochs(self.store, &self.options.chain, &numbers).await?;
+        let stands = |own: &AppliedBlock| {
+            let epoch: Option<&BranchEpoch> = epochs.get(&own.block.number);
+            epoch == Some(&own.block.epoch)
+        };
+        Ok(blocks.into_iter().filter(|(own, _)| stands(own)).collect())
+    }
+
+    /// The node's block is not whole.
+    async fn note_mismatch(&self, error: &SourceError, leader: &Leader) -> Result<(), IndexError> {
+        let SourceError::Mismatch(block) = error.cause() else {
+            return Ok(());
+        };
+        let MismatchedBlock { node, mismatch, answer } = block.as_ref();
+        let fact = MismatchFound {
+            number: mismatch.number,
+            hash: mismatch.hash,
+            node: node.clone(),
+            source: leader.kind(),
+            differences: mismatch.differences.clone(),
+            evidence: Hash32(Sha256::digest(answer).into()),
+        };
+        self.note(fact, Some(answer)).await
+    }
+
+    /// The log has not the events that it should have of a block.
+    async fn note_incomplete(
+        &self,
+        own: &AppliedBlock,
+        difference: &Difference,
+    ) -> Result<(), IndexError> {
+        let fact = MismatchFound {
+            number: own.block.number,
+            hash: own.hash,
+            node: "this log".to_owned(),
+            source: "log".to_owned(),
+            differences: vec![difference.clone()],
+            evidence: Hash32::ZERO,
+        };
+        self.note(fact, None).await
+    }
+
+    async fn note(&self, fact: MismatchFound, answer: Option<&[u8]>) -> Result<(), IndexError> {
+        let number = fact.number;
+        let draft = Draft::new(&self.options.chain, None, &Fact::MismatchFound(fact));
+        let mut tx = self.store.begin().await?;
+        if finding::save(&mut tx, number, &draft, answer).await? {
+            let facts = vec![Keyed { key: Key::Plain, drafts: vec![draft] }];
+            log::append(&mut tx, self.lease.fence(), facts).await?;
+        }
+        tx.commit().await.map_err(StoreError::from)?;
+        Ok(())
+    }
+}
