@@ -1,5 +1,6 @@
 //! Queries: what stands at the pinned position, page by page.
 
+use obsqra_store::attested::AttestedAs;
 use obsqra_store::projection::Ranges;
 use serde_json::{Value, json};
 
@@ -29,6 +30,32 @@ async fn the_head_is_the_projected_block_and_every_response_names_it() {
     assert_eq!(response["data"]["head"], expected);
     let position = json!({ "seq": "5000", "blockNumber": 100, "blockHash": "0x64" });
     assert_eq!(response["extensions"]["position"], position);
+}
+
+#[tokio::test]
+async fn the_head_says_how_blocks_were_checked() {
+    let world = World::at(100, 5_000).await;
+    let query = "{ head { attestedBlocks { verified unverifiable unchecked } \
+                 attestedRanges(first: 2) { firstBlock lastBlock verdict } } }";
+    let head = world.data(query, json!({})).await["head"].clone();
+    assert_eq!(head["attestedBlocks"]["verified"], 0);
+    assert_eq!(head["attestedRanges"], json!([]));
+    world.attested((1, 60), AttestedAs::Unchecked).await;
+    world.attested((61, 120), AttestedAs::Verified).await;
+    world.attested((20, 29), AttestedAs::Unverifiable).await;
+    let head = world.data(query, json!({})).await["head"].clone();
+    // Up to the block that the answer is pinned to.
+    let blocks = json!({ "verified": 40, "unverifiable": 10, "unchecked": 50 });
+    assert_eq!(head["attestedBlocks"], blocks);
+    let ranges = json!([
+        { "firstBlock": 61, "lastBlock": 100, "verdict": "VERIFIED" },
+        { "firstBlock": 30, "lastBlock": 60, "verdict": "UNCHECKED" },
+    ]);
+    assert_eq!(head["attestedRanges"], ranges);
+    for first in [0, -1, 101] {
+        let query = format!("{{ head {{ attestedRanges(first: {first}) {{ firstBlock }} }} }}");
+        assert_eq!(code_of(&world.run(&query, json!({})).await), "BAD_USER_INPUT", "{first}");
+    }
 }
 
 /// One market and one score, changed at block 50; then block 50 was reverted at position 900, and

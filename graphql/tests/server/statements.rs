@@ -67,6 +67,7 @@ async fn a_page_takes_as_many_statements_as_a_row() {
         (protocols, json!({}), 4),
         ("{ events { nodes { seq } } }", json!({}), 1),
         ("{ head { seq } }", json!({}), 0),
+        ("{ head { attestedBlocks { verified } attestedRanges { verdict } } }", json!({}), 2),
     ] {
         TAKEN.take();
         world.data(query, variables).await;

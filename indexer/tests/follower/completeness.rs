@@ -21,7 +21,8 @@ fn lose_events_of(node: &DevNode, block: u64) {
 }
 
 async fn ranges(world: &World) -> Vec<AttestedRange> {
-    let mut ranges = attested::newest(&world.store, &world.chain, 100).await.unwrap();
+    let mut ranges =
+        attested::newest(&world.store, &world.chain, BlockNumber(1_000), 100).await.unwrap();
     ranges.reverse();
     assert_eq!(ranges, attested::from_log(&world.store, &world.chain).await.unwrap());
     ranges

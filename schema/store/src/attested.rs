@@ -227,23 +227,25 @@ pub async fn cut_above(
     Ok(())
 }
 
-/// The runs from the newest down, at most `limit`.
+/// The runs from the newest down, at most `limit`, cut to blocks up to a height.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn newest(
     store: &Store,
     chain: &ChainId,
+    up_to: BlockNumber,
     limit: u32,
 ) -> Result<Vec<AttestedRange>, StoreError> {
     sqlx::query!(
         r#"
-        SELECT first_block, last_block, verdict FROM attested_range
-        WHERE chain_id = $1
+        SELECT first_block, LEAST(last_block, $2) AS "last_block!", verdict FROM attested_range
+        WHERE chain_id = $1 AND first_block <= $2
         ORDER BY first_block DESC
-        LIMIT $2
+        LIMIT $3
         "#,
         chain.as_str(),
+        row::to_i64(up_to.0, "block number")?,
         i64::from(limit),
     )
     .fetch_all(&store.pool)
@@ -281,20 +283,24 @@ pub async fn within(
     runs.collect()
 }
 
-/// How many blocks there are of each verdict.
+/// How many blocks up to a height there are of each verdict that there is.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn totals(store: &Store, chain: &ChainId) -> Result<Vec<(AttestedAs, u64)>, StoreError> {
+pub async fn totals(
+    store: &Store,
+    chain: &ChainId,
+    up_to: BlockNumber,
+) -> Result<BTreeMap<AttestedAs, u64>, StoreError> {
     sqlx::query!(
         r#"
-        SELECT verdict, sum(last_block - first_block + 1)::bigint AS "blocks!"
+        SELECT verdict, sum(LEAST(last_block, $2) - first_block + 1)::bigint AS "blocks!"
         FROM attested_range
-        WHERE chain_id = $1
+        WHERE chain_id = $1 AND first_block <= $2
         GROUP BY verdict
-        ORDER BY verdict
         "#,
         chain.as_str(),
+        row::to_i64(up_to.0, "block number")?,
     )
     .fetch_all(&store.pool)
     .await?

@@ -9,6 +9,7 @@ use obsqra_events::{
     Adopted, AdoptedWhat, Cause, Causes, Draft, Fact, RiskComponents, RiskInputs, RiskScored,
 };
 use obsqra_graphql::{Server, ServerOptions};
+use obsqra_store::attested::{self, AttestedAs, AttestedRange};
 use obsqra_store::notify::{Signal, notify};
 use obsqra_store::projection::block::BlockRow;
 use obsqra_store::projection::event::EventRow;
@@ -143,6 +144,15 @@ impl World {
     }
 
     /// Lets the node's head be known.
+    /// Blocks of a range were checked so.
+    pub(crate) async fn attested(&self, (first, last): (u64, u64), verdict: AttestedAs) {
+        let (first, last) = (BlockNumber(first), BlockNumber(last));
+        let mut tx = self.writer.begin().await.unwrap();
+        let range = AttestedRange { first, last, verdict };
+        attested::cover(&mut tx, &self.chain, range).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+
     pub(crate) async fn node_head(&self, head: u64) {
         let tip = chain_tip::ChainTip {
             first: BlockNumber(1),

@@ -4,13 +4,17 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use obsqra_indexer::source::{Identity, JsonRpcSource};
+use obsqra_store::attested::{self, AttestedAs};
 use obsqra_store::projection::state;
-use obsqra_store::{Role, Store, chain_tip, checkpoint, cursor, log};
+use obsqra_store::{Role, Store, chain_tip, checkpoint, cursor, finding, log};
 use obsqra_types::{ChainId, Partition};
 
 use crate::config::Settings;
 use crate::instance::Instance;
 use crate::{problem, roles};
+
+/// Most ranges of blocks named.
+const RANGES: u32 = 5;
 
 /// One line of the report.
 struct Finding {
@@ -102,6 +106,8 @@ async fn checkpoints(store: &Store) -> Result<String> {
 
 async fn chain_of(store: &Store, chain: &ChainId, findings: &mut Vec<Finding>) {
     findings.push(finding("chain", tip(store, chain).await));
+    findings.push(finding("completeness", completeness(store, chain).await));
+    findings.push(finding("sources", sources(store, chain).await));
     findings.push(finding("read models", projection(store, chain).await));
     let relayed = progress(store, Partition::Relay(chain.clone())).await;
     findings.push(finding("relay", relayed));
@@ -134,6 +140,38 @@ async fn tip(store: &Store, chain: &ChainId) -> Result<String> {
             tip.epoch,
         ),
     })
+}
+
+/// How the blocks were checked: how many in which way, and the newest ranges.
+async fn completeness(store: &Store, chain: &ChainId) -> Result<String> {
+    let Some(tip) = chain_tip::load(store, chain).await? else {
+        return Ok("no block yet".to_owned());
+    };
+    let totals = attested::totals(store, chain, tip.number).await?;
+    let told: Vec<String> = AttestedAs::ALL
+        .into_iter()
+        .map(|verdict| {
+            let blocks = totals.get(&verdict).copied().unwrap_or(0);
+            format!("{blocks} {}", verdict.name())
+        })
+        .collect();
+    let ranges = attested::newest(store, chain, tip.number, RANGES).await?;
+    let named: Vec<String> = ranges
+        .iter()
+        .map(|range| format!("{} to {} {}", range.first, range.last, range.verdict.name()))
+        .collect();
+    Ok(format!("{} blocks; newest ranges: {}", told.join(", "), named.join(", ")))
+}
+
+/// What sources were found out about.
+async fn sources(store: &Store, chain: &ChainId) -> Result<String> {
+    let newest = finding::newest(store, chain, 1).await?;
+    match newest.first() {
+        None => Ok("nothing was found out about any".to_owned()),
+        Some((number, _)) => Ok(format!(
+            "a node contradicted itself or another, the last time about block {number}: see `obsqra block evidence`"
+        )),
+    }
 }
 
 async fn projection(store: &Store, chain: &ChainId) -> Result<String> {
