@@ -31,7 +31,7 @@ const WRONG_USE: i32 = 2;
 /// Within it `run` stops after a signal.
 const STOP_LIMIT: Duration = Duration::from_secs(10);
 
-const SUBCOMMANDS: [&str; 22] = [
+const SUBCOMMANDS: [&str; 26] = [
     "run",
     "index",
     "relay",
@@ -53,6 +53,10 @@ const SUBCOMMANDS: [&str; 22] = [
     "log export",
     "log show",
     "log head",
+    "block",
+    "block verify",
+    "block evidence",
+    "attest",
     "doctor",
 ];
 
