@@ -1,6 +1,8 @@
 //! Blocks before Starknet 0.13.2: commitments are recomputed, and the block hash taken over them must be the
 //! one that is stated. What the header says about commitments is not looked at: nodes put zeros there.
 
+#[cfg(test)]
+pub(super) use obsqra_events::commitments::pedersen::root_with;
 use obsqra_events::commitments::pedersen::{Form, HeaderFields, block_hash, transaction_leaf};
 pub(super) use obsqra_events::commitments::pedersen::{event_leaf, form_of, root};
 use obsqra_events::commitments::{EventFields, Version};

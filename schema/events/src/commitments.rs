@@ -12,7 +12,9 @@
 pub mod pedersen;
 
 use sha3::{Digest, Keccak256};
-use starknet_crypto::{Felt, poseidon_hash, poseidon_hash_many};
+use starknet_crypto::Felt;
+
+use crate::poseidon::{hash_lists, hash_many, hash_pairs};
 
 /// Levels of the tree: keys are 64-bit positions.
 const TREE_HEIGHT: u64 = 64;
@@ -162,27 +164,37 @@ pub fn ascii_felt(text: &str) -> Option<Felt> {
 }
 
 /// The root of the Patricia tree of height 64 whose keys are the positions of the leaves; 0 if there
-/// are none. `hash_pair` is the era's hash of two nodes.
-pub fn patricia_root(leaves: &[Felt], hash_pair: fn(Felt, Felt) -> Felt) -> Felt {
-    let mut nodes: Vec<PendingNode> =
-        leaves.iter().map(|&hash| PendingNode { hash, levels: 0 }).collect();
+/// are none. `hash_pairs` is the era's hash of two nodes, for many at once: the pairs of a level are
+/// independent of each other.
+pub fn patricia_root(
+    leaves: &[Felt],
+    mut hash_pairs: impl FnMut(&[[Felt; 2]]) -> Vec<Felt>,
+) -> Felt {
+    let Some((last, first)) = leaves.split_last() else {
+        return Felt::ZERO;
+    };
+    let mut level = first.to_vec();
+    // The last node of a level may be the single child of levels above it, which become one edge.
+    let mut last = PendingNode { hash: *last, levels: 0 };
     for _ in 0..TREE_HEIGHT {
-        nodes = nodes
-            .chunks(2)
-            .map(|pair| match pair {
-                [left, right] => PendingNode {
-                    hash: hash_pair(left.finish(hash_pair), right.finish(hash_pair)),
-                    levels: 0,
-                },
-                [only, ..] => PendingNode { hash: only.hash, levels: only.levels + 1 },
-                [] => PendingNode { hash: Felt::ZERO, levels: 0 },
-            })
-            .collect();
+        if level.len() % 2 == 0 {
+            last.levels += 1;
+        } else {
+            level.push(last.finish(&mut hash_pairs));
+            last = PendingNode { hash: Felt::ZERO, levels: 0 };
+        }
+        let (pairs, _) = level.as_chunks::<2>();
+        level = hash_pairs(pairs);
+        if last.levels == 0
+            && let Some(hash) = level.pop()
+        {
+            last.hash = hash;
+        }
     }
-    nodes.first().map_or(Felt::ZERO, |root| root.finish(hash_pair))
+    last.finish(&mut hash_pairs)
 }
 
-/// A node and the run of single-child levels above it, which becomes one edge.
+/// A node and the run of single-child levels above it.
 #[derive(Clone, Copy)]
 struct PendingNode {
     hash: Felt,
@@ -190,34 +202,86 @@ struct PendingNode {
 }
 
 impl PendingNode {
-    fn finish(self, hash_pair: fn(Felt, Felt) -> Felt) -> Felt {
+    fn finish(self, hash_pairs: &mut impl FnMut(&[[Felt; 2]]) -> Vec<Felt>) -> Felt {
         if self.levels == 0 {
-            self.hash
-        } else {
-            hash_pair(self.hash, Felt::ZERO) + Felt::from(self.levels)
+            return self.hash;
         }
+        // One pair, one hash.
+        let hash = hash_pairs(&[[self.hash, Felt::ZERO]]).pop().unwrap_or(Felt::ZERO);
+        hash + Felt::from(self.levels)
     }
 }
 
 /// The root over leaves under the Poseidon rules.
 pub fn poseidon_root(leaves: &[Felt]) -> Felt {
-    patricia_root(leaves, poseidon_hash)
+    patricia_root(leaves, hash_pairs)
 }
 
-/// The leaf of one event. Leaves are independent of each other, so a caller may compute them on
-/// several threads and hand them to [`poseidon_root`].
+/// The leaf of one event.
 pub fn event_leaf(event: &EventFields<'_>) -> Felt {
     let mut input = Vec::with_capacity(4 + event.keys.len() + event.data.len());
-    input.push(event.from_address);
-    input.push(event.transaction_hash);
-    push_list(&mut input, event.keys);
-    push_list(&mut input, event.data);
-    poseidon_hash_many(&input)
+    push_event(&mut input, event);
+    hash_many(&input)
 }
 
-/// The leaves of many events, in their order.
+/// The leaves of many events, in their order. Leaves are independent of each other, so a caller may
+/// compute them on several threads and hand them to [`poseidon_root`].
 pub fn event_leaves(events: &[EventFields<'_>]) -> Vec<Felt> {
-    events.iter().map(event_leaf).collect()
+    let mut lists = FlatLists::with_capacity(events.len());
+    for event in events {
+        push_event(&mut lists.felts, event);
+        lists.end_list();
+    }
+    lists.hashes()
+}
+
+/// How many permutations the leaves and the tree of so many events take, by the lengths of their keys and
+/// data: what a bound on the time of checking starts from.
+pub fn event_permutations(events: &[EventFields<'_>]) -> usize {
+    let leaves = events.iter().map(|event| {
+        crate::poseidon::permutations_of_list(4 + event.keys.len() + event.data.len())
+    });
+    let mut nodes = 0;
+    let mut level = events.len();
+    while level > 1 {
+        nodes += level / 2;
+        level = level.div_ceil(2);
+    }
+    leaves.sum::<usize>() + nodes
+}
+
+fn push_event(input: &mut Vec<Felt>, event: &EventFields<'_>) {
+    input.push(event.from_address);
+    input.push(event.transaction_hash);
+    push_list(input, event.keys);
+    push_list(input, event.data);
+}
+
+/// Lists one behind the other, to be hashed together.
+#[derive(Default)]
+struct FlatLists {
+    felts: Vec<Felt>,
+    ends: Vec<usize>,
+}
+
+impl FlatLists {
+    fn with_capacity(lists: usize) -> Self {
+        Self { felts: Vec::with_capacity(12 * lists), ends: Vec::with_capacity(lists) }
+    }
+
+    fn end_list(&mut self) {
+        self.ends.push(self.felts.len());
+    }
+
+    fn hashes(&self) -> Vec<Felt> {
+        let mut start = 0;
+        let lists = self.ends.iter().map(|&end| {
+            let list = self.felts.get(start..end).unwrap_or_default();
+            start = end;
+            list
+        });
+        hash_lists(lists)
+    }
 }
 
 /// The commitment to all events of a block, in block order.
@@ -229,50 +293,69 @@ pub fn event_commitment(events: &[EventFields<'_>]) -> Felt {
 /// a zero in its place.
 pub fn transaction_leaf(era: Era, transaction_hash: Felt, signature: &[Felt]) -> Felt {
     let mut input = Vec::with_capacity(1 + signature.len());
-    input.push(transaction_hash);
+    push_transaction(&mut input, era, (transaction_hash, signature));
+    hash_many(&input)
+}
+
+fn push_transaction(input: &mut Vec<Felt>, era: Era, (hash, signature): (Felt, &[Felt])) {
+    input.push(hash);
     input.extend_from_slice(signature);
     if signature.is_empty() && era == Era::GasPricesListed {
         input.push(Felt::ZERO);
     }
-    poseidon_hash_many(&input)
 }
 
 /// The commitment to all transactions of a block, each as (hash, signature).
 pub fn transaction_commitment(era: Era, transactions: &[(Felt, &[Felt])]) -> Felt {
-    let leaves: Vec<Felt> = transactions
-        .iter()
-        .map(|&(hash, signature)| transaction_leaf(era, hash, signature))
-        .collect();
-    poseidon_root(&leaves)
+    let mut lists = FlatLists::with_capacity(transactions.len());
+    for &(hash, signature) in transactions {
+        push_transaction(&mut lists.felts, era, (hash, signature));
+        lists.end_list();
+    }
+    poseidon_root(&lists.hashes())
 }
 
 /// The leaf of one receipt. The place of L2 gas is always 0, whatever the transaction consumed.
 pub fn receipt_leaf(receipt: &ReceiptFields<'_>) -> Felt {
-    poseidon_hash_many(&[
-        receipt.transaction_hash,
-        Felt::from(receipt.actual_fee),
-        messages_hash(receipt.messages),
-        receipt.revert_reason.map_or(Felt::ZERO, revert_hash),
-        Felt::ZERO,
-        Felt::from(receipt.l1_gas),
-        Felt::from(receipt.l1_data_gas),
-    ])
+    let mut messages = Vec::new();
+    push_messages(&mut messages, receipt.messages);
+    hash_many(&receipt_list(receipt, hash_many(&messages)))
 }
 
 /// The commitment to all receipts of a block, in block order.
 pub fn receipt_commitment(receipts: &[ReceiptFields<'_>]) -> Felt {
-    let leaves: Vec<Felt> = receipts.iter().map(receipt_leaf).collect();
-    poseidon_root(&leaves)
+    let mut messages = FlatLists::with_capacity(receipts.len());
+    for receipt in receipts {
+        push_messages(&mut messages.felts, receipt.messages);
+        messages.end_list();
+    }
+    let mut lists = FlatLists::with_capacity(receipts.len());
+    for (receipt, messages) in receipts.iter().zip(messages.hashes()) {
+        lists.felts.extend(receipt_list(receipt, messages));
+        lists.end_list();
+    }
+    poseidon_root(&lists.hashes())
 }
 
-fn messages_hash(messages: &[MessageFields<'_>]) -> Felt {
-    let mut input = vec![count(messages.len())];
+fn receipt_list(receipt: &ReceiptFields<'_>, messages: Felt) -> [Felt; 7] {
+    [
+        receipt.transaction_hash,
+        Felt::from(receipt.actual_fee),
+        messages,
+        receipt.revert_reason.map_or(Felt::ZERO, revert_hash),
+        Felt::ZERO,
+        Felt::from(receipt.l1_gas),
+        Felt::from(receipt.l1_data_gas),
+    ]
+}
+
+fn push_messages(input: &mut Vec<Felt>, messages: &[MessageFields<'_>]) {
+    input.push(count(messages.len()));
     for message in messages {
         input.push(message.from_address);
         input.push(message.to_address);
-        push_list(&mut input, message.payload);
+        push_list(input, message.payload);
     }
-    poseidon_hash_many(&input)
 }
 
 /// Keccak-256 of the text with the top six bits cleared.
@@ -290,12 +373,12 @@ pub fn state_diff_commitment(flattened: &[Felt]) -> Felt {
     let mut input = Vec::with_capacity(1 + flattened.len());
     input.push(prefix(b"STARKNET_STATE_DIFF0"));
     input.extend_from_slice(flattened);
-    poseidon_hash_many(&input)
+    hash_many(&input)
 }
 
 /// The hash over the three pairs of gas prices, from 0.13.4.
 pub fn gas_prices_hash(l1: GasPrice, l1_data: GasPrice, l2: GasPrice) -> Felt {
-    poseidon_hash_many(&[
+    hash_many(&[
         prefix(b"STARKNET_GAS_PRICES0"),
         Felt::from(l1.wei),
         Felt::from(l1.fri),
@@ -343,7 +426,7 @@ pub fn block_hash(header: &HeaderFields<'_>) -> Option<Felt> {
     input.push(ascii_felt(header.starknet_version)?);
     input.push(Felt::ZERO);
     input.push(header.parent_hash);
-    Some(poseidon_hash_many(&input))
+    Some(hash_many(&input))
 }
 
 fn push_gas_prices(input: &mut Vec<Felt>, era: Era, header: &HeaderFields<'_>) {

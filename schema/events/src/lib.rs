@@ -19,6 +19,7 @@ mod fact;
 mod kind;
 pub mod merkle;
 mod message;
+pub mod poseidon;
 mod proof;
 mod retracted;
 mod set_digest;

@@ -74,7 +74,12 @@ pub fn transaction_leaf(
 
 /// The root over leaves.
 pub fn root(leaves: &[Felt]) -> Felt {
-    patricia_root(leaves, |left, right| pedersen_hash(&left, &right))
+    root_with(leaves, |[left, right]| pedersen_hash(left, right))
+}
+
+/// The root over leaves with another way to the same hash, as one that remembers.
+pub fn root_with(leaves: &[Felt], mut hash_pair: impl FnMut(&[Felt; 2]) -> Felt) -> Felt {
+    patricia_root(leaves, |pairs| pairs.iter().map(&mut hash_pair).collect())
 }
 
 /// The block hash of a header in one of the forms.

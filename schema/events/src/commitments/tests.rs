@@ -16,15 +16,15 @@ fn felts(range: std::ops::RangeInclusive<u64>) -> Vec<Felt> {
 fn hashes_of_two_and_of_lists() {
     let (one, two) = (Felt::ONE, Felt::TWO);
     assert_eq!(
-        poseidon_hash(one, two),
+        crate::poseidon::hash_pair(one, two),
         felt("0x5d44a3decb2b2e0cc71071f7b802f45dd792d064f0fc7316c46514f70f9891a")
     );
     assert_eq!(
-        poseidon_hash_many(&[one, two]),
+        hash_many(&[one, two]),
         felt("0x371cb6995ea5e7effcd2e174de264b5b407027a75a231a70c2c8d196107f0e7")
     );
     assert_eq!(
-        poseidon_hash_many(&[]),
+        hash_many(&[]),
         felt("0x2272be0f580fd156823304800919530eaa97430e972d7213ee13f4fbf7a5dbc")
     );
     assert_eq!(
@@ -51,7 +51,7 @@ fn roots_of_small_trees() {
 #[test]
 fn the_tree_takes_another_hash() {
     let leaf = Felt::from(7_u8);
-    let root = patricia_root(&[leaf], |left, right| pedersen_hash(&left, &right));
+    let root = pedersen::root(&[leaf]);
     assert_eq!(root, pedersen_hash(&leaf, &Felt::ZERO) + Felt::from(64_u8));
 }
 
@@ -84,11 +84,11 @@ fn an_unsigned_transaction_differs_by_era() {
     let hash = felt("0x1234");
     assert_eq!(
         transaction_commitment(Era::GasPricesListed, &[(hash, &[])]),
-        poseidon_root(&[poseidon_hash_many(&[hash, Felt::ZERO])])
+        poseidon_root(&[hash_many(&[hash, Felt::ZERO])])
     );
     assert_eq!(
         transaction_commitment(Era::GasPricesHashed, &[(hash, &[])]),
-        poseidon_root(&[poseidon_hash_many(&[hash])])
+        poseidon_root(&[hash_many(&[hash])])
     );
 }
 
