@@ -330,6 +330,10 @@ pub(crate) struct DevnodeArgs {
     #[arg(long, value_name = "EVENTS", conflicts_with = "recorded", value_parser = light_events)]
     pub(crate) light: Option<u32>,
 
+    /// Make the blocks for load ahead, with all commitments.
+    #[arg(long, requires = "light")]
+    pub(crate) sealed: bool,
+
     /// JSON-RPC specification to answer by: 0.8, 0.9 or 0.10.
     #[arg(long, value_name = "VERSION", default_value = "0.10")]
     pub(crate) spec: Spec,
@@ -340,7 +344,7 @@ pub(crate) struct DevnodeArgs {
 
     /// Run the nodes and steps of a scenario file (TOML).
     #[arg(long, value_name = "FILE", value_parser = scenario, conflicts_with_all = [
-        "recorded", "seed", "blocks", "blocks_per_second", "light", "spec", "nodes",
+        "recorded", "seed", "blocks", "blocks_per_second", "light", "sealed", "spec", "nodes",
     ])]
     pub(crate) scenario: Option<Box<Scenario>>,
 

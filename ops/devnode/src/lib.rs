@@ -19,6 +19,7 @@ mod node;
 mod recorded;
 mod rpc;
 mod scenario;
+mod sealed;
 mod seeded;
 mod serving;
 mod spec;

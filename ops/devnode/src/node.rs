@@ -50,6 +50,13 @@ pub enum Source {
         /// Events in each block.
         events_per_block: u32,
     },
+    /// Blocks for load with all commitments, made ahead and kept.
+    Sealed {
+        /// Its seed.
+        seed: u64,
+        /// Events in each block.
+        events_per_block: u32,
+    },
 }
 
 /// How to run a node.
@@ -107,6 +114,14 @@ impl DevNodeOptions {
             blocks,
             blocks_per_second: 0.0,
             ..Self::seeded(0)
+        }
+    }
+
+    /// A sealed load chain, all of its blocks at once.
+    pub fn sealed(seed: u64, events_per_block: u32, blocks: u64) -> Self {
+        Self {
+            source: Source::Sealed { seed, events_per_block },
+            ..Self::light(seed, events_per_block, blocks)
         }
     }
 
@@ -454,6 +469,7 @@ async fn open(source: Source) -> Result<Chain, DevNodeError> {
     match source {
         Source::Seeded { seed } => Ok(Chain::seeded(seed)),
         Source::Light { seed, events_per_block } => Ok(Chain::light(seed, events_per_block)),
+        Source::Sealed { seed, events_per_block } => Ok(Chain::sealed(seed, events_per_block)),
         Source::Recorded(path) => {
             Ok(tokio::task::spawn_blocking(move || Chain::recorded(&path)).await??)
         }

@@ -50,7 +50,11 @@ async fn network(args: DevnodeArgs) -> Result<Network> {
     first.spec = args.spec;
     first.dna_listen = args.dna_listen;
     if let Some(events_per_block) = args.light {
-        first.source = Source::Light { seed, events_per_block };
+        first.source = if args.sealed {
+            Source::Sealed { seed, events_per_block }
+        } else {
+            Source::Light { seed, events_per_block }
+        };
     }
     let other = ScenarioNode { spec: args.spec, ..ScenarioNode::default() };
     let others = vec![other; args.nodes.saturating_sub(1)];

@@ -16,6 +16,7 @@ use super::served::Served;
 use super::store::{Kept, Store, Tail};
 use crate::light::{LIGHT_CHAIN_ID, LightChain};
 use crate::recorded::{self, RecordedError};
+use crate::sealed::SealedLoad;
 use crate::seeded::{BlockTruth, SeededChain};
 
 /// Chain id of a recorded chain.
@@ -47,6 +48,7 @@ enum Content {
     Recorded(Arc<[BlockDraft]>),
     Seeded(Box<SeededChain>),
     Light(LightChain),
+    Sealed(SealedLoad),
 }
 
 impl Chain {
@@ -66,6 +68,12 @@ impl Chain {
         Self::over(Content::Light(chain), LIGHT_CHAIN_ID)
     }
 
+    /// The light chain's contract in sealed blocks of so many events.
+    pub fn sealed(seed: u64, events_per_block: u32) -> Self {
+        let load = SealedLoad::new(seed, events_per_block);
+        Self::over(Content::Sealed(load), LIGHT_CHAIN_ID)
+    }
+
     fn over(content: Content, chain_id: &'static str) -> Self {
         let next = Position { number: 0, parent_hash: Felt::ZERO, branch: 0 };
         Self { content, sealer: Sealer::new(chain_id), next, branches: Arc::default() }
@@ -80,14 +88,16 @@ impl Chain {
     pub fn length(&self) -> Option<u64> {
         match &self.content {
             Content::Recorded(drafts) => u64::try_from(drafts.len()).ok(),
-            Content::Seeded(_) | Content::Light(_) => None,
+            Content::Seeded(_) | Content::Light(_) | Content::Sealed(_) => None,
         }
     }
 
     /// A store for the blocks of this chain, with nothing in it.
     pub(crate) fn empty_store(&self) -> Store {
         match &self.content {
-            Content::Recorded(_) | Content::Seeded(_) => Store::Kept(Kept::default()),
+            Content::Recorded(_) | Content::Seeded(_) | Content::Sealed(_) => {
+                Store::Kept(Kept::default())
+            }
             Content::Light(chain) => Store::light(chain.clone()),
         }
     }
@@ -125,6 +135,7 @@ impl Chain {
                 let made = chain.next_block();
                 (made.draft, Some(made.truth))
             }
+            Content::Sealed(load) => (load.draft(self.next.number), None),
             Content::Light(chain) => {
                 let block = chain.block(self.next.number);
                 return Some(self.step_over(block, None));
@@ -145,7 +156,8 @@ impl Chain {
         let branch = self.branches.fetch_add(1, Ordering::Relaxed) + 1;
         self.next = Position { number, parent_hash, branch };
         match &mut self.content {
-            Content::Recorded(_) => {}
+            // The branch enters the state root, and so the hash.
+            Content::Recorded(_) | Content::Sealed(_) => {}
             Content::Seeded(chain) => chain.fork_at(number, branch),
             Content::Light(chain) => *chain = chain.forked(number, branch),
         }

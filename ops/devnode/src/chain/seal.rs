@@ -5,17 +5,13 @@
 //! bytes. The branch number enters the state root alone: that is what gives a competing chain other
 //! hashes although a recording's events are the same on both sides.
 
-use std::num::NonZeroUsize;
-
 use obsqra_events::commitments::{
     DataAvailability, Era, EventFields, GasPrice, HeaderFields, ReceiptFields, block_hash,
-    event_leaf, poseidon_root, receipt_commitment, transaction_commitment,
+    event_commitment, receipt_commitment, transaction_commitment,
 };
 use starknet_types_core::felt::Felt;
 
-use super::block::{
-    BlockDraft, Event, GasPrices, Origin, SealedBlock, Transaction, TransactionDraft,
-};
+use super::block::{BlockDraft, GasPrices, Origin, SealedBlock, Transaction, TransactionDraft};
 use super::felts::{made_up, name};
 
 /// The version every sealed header carries.
@@ -24,9 +20,6 @@ pub const STARKNET_VERSION: &str = "0.14.1";
 /// The sequencer every sealed header names.
 pub const SEQUENCER_ADDRESS: Felt =
     Felt::from_hex_unchecked("0x6f62737172612d6465762d73657175656e636572");
-
-/// Events from which on the leaves are computed on two threads.
-const PARALLEL_EVENTS: usize = 16;
 
 /// Where the next block goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,14 +36,12 @@ pub struct Position {
 #[derive(Debug, Clone)]
 pub struct Sealer {
     chain_id: &'static str,
-    threads: NonZeroUsize,
 }
 
 impl Sealer {
     /// A sealer for the chain of that name.
     pub fn new(chain_id: &'static str) -> Self {
-        let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-        Self { chain_id, threads }
+        Self { chain_id }
     }
 
     /// The chain's name.
@@ -66,7 +57,7 @@ impl Sealer {
             .enumerate()
             .map(|(index, transaction)| self.complete(transaction, index, at))
             .collect();
-        let event_commitment = poseidon_root(&self.event_leaves(&transactions));
+        let event_commitment = event_commitment(&event_fields(&transactions));
         let signed: Vec<(Felt, &[Felt])> = transactions
             .iter()
             .map(|transaction| (transaction.hash, transaction.signature.as_slice()))
@@ -117,40 +108,18 @@ impl Sealer {
         let parent_hash = at.parent_hash.to_bytes_be();
         made_up(domain, &[self.chain_id.as_bytes(), &branch, &number, &parent_hash, more])
     }
-
-    /// Leaves are independent: the two halves of a large block are computed at the same time.
-    fn event_leaves(&self, transactions: &[Transaction]) -> Vec<Felt> {
-        let events: Vec<(Felt, &Event)> = transactions
-            .iter()
-            .flat_map(|transaction| {
-                transaction.events.iter().map(move |event| (transaction.hash, event))
-            })
-            .collect();
-        if self.threads.get() < 2 || events.len() < PARALLEL_EVENTS {
-            return leaves(&events);
-        }
-        let (first, second) = events.split_at(events.len() / 2);
-        std::thread::scope(|scope| {
-            let other = scope.spawn(|| leaves(second));
-            let mut all = leaves(first);
-            // A panic in the other half is a bug of this crate; the halves are computed again here so
-            // that it surfaces in the caller's thread.
-            all.extend(other.join().unwrap_or_else(|_| leaves(second)));
-            all
-        })
-    }
 }
 
-fn leaves(events: &[(Felt, &Event)]) -> Vec<Felt> {
-    events
+fn event_fields(transactions: &[Transaction]) -> Vec<EventFields<'_>> {
+    let events = transactions
         .iter()
-        .map(|(transaction_hash, event)| {
-            event_leaf(&EventFields {
-                from_address: event.from_address,
-                transaction_hash: *transaction_hash,
-                keys: &event.keys,
-                data: &event.data,
-            })
+        .flat_map(|transaction| transaction.events.iter().map(|event| (transaction.hash, event)));
+    events
+        .map(|(transaction_hash, event)| EventFields {
+            from_address: event.from_address,
+            transaction_hash,
+            keys: &event.keys,
+            data: &event.data,
         })
         .collect()
 }
