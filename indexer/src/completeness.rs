@@ -25,8 +25,8 @@ use sha2::{Digest, Sha256};
 use crate::source::{SourceBlock, SourceTransaction};
 pub use checked::{Attestation, CheckedBlock, Checking, Comparing, Effort, Keep, Mismatch};
 
-/// Newest minor version whose rules are known. What is newer may be hashed otherwise.
-const NEWEST_KNOWN: &str = "0.15.0";
+/// From this version on blocks may be hashed by rules that are not known here.
+const FIRST_UNKNOWN: &str = "0.15.0";
 /// Fewest events that are hashed on several threads.
 const PARALLEL_EVENTS: usize = 24;
 
@@ -96,22 +96,79 @@ impl Findings {
     }
 }
 
-/// Checks a block. Takes time in proportion to its events, about ten hashes each, and uses the threads of
-/// rayon's pool for large ones.
+/// Checks a block. Takes time in proportion to its events, about ten permutations each, and uses the threads
+/// of rayon's pool for large ones.
 #[must_use]
 pub fn check(block: &SourceBlock) -> Findings {
+    let mut findings = check_all(std::slice::from_ref(block));
+    // One block, one finding.
+    findings.pop().unwrap_or_else(|| Findings::unverifiable(Reason::SomeEventsOnly))
+}
+
+/// Checks blocks together, which for small ones takes less time than one by one.
+#[must_use]
+pub fn check_all(blocks: &[SourceBlock]) -> Vec<Findings> {
+    let mut findings: Vec<Option<Findings>> = Vec::with_capacity(blocks.len());
+    let mut checkable = Vec::with_capacity(blocks.len());
+    for block in blocks {
+        findings.push(match prepare(block) {
+            Prepared::Together(block) => {
+                checkable.push(block);
+                None
+            }
+            Prepared::Done(found) => Some(found),
+        });
+    }
+    let mut together = poseidon::check(&checkable).into_iter();
+    findings
+        .into_iter()
+        .zip(blocks)
+        .filter_map(|(found, block)| Some(judged(found.or_else(|| together.next())?, block)))
+        .collect()
+}
+
+/// How many Poseidon permutations checking blocks takes; those of the older rules take none.
+#[must_use]
+pub fn permutations(blocks: &[SourceBlock]) -> usize {
+    let checkable: Vec<_> = blocks
+        .iter()
+        .filter_map(|block| match prepare(block) {
+            Prepared::Together(block) => Some(block),
+            Prepared::Done(_) => None,
+        })
+        .collect();
+    poseidon::permutations(&checkable)
+}
+
+/// What becomes of a block.
+enum Prepared<'a> {
+    /// It is checked together with others.
+    Together(poseidon::Checkable<'a>),
+    /// It was checked, or cannot be.
+    Done(Findings),
+}
+
+fn prepare(block: &SourceBlock) -> Prepared<'_> {
+    let unverifiable = |reason| Prepared::Done(Findings::unverifiable(reason));
     let Some(transactions) = &block.transactions else {
-        return Findings::unverifiable(Reason::SomeEventsOnly);
+        return unverifiable(Reason::SomeEventsOnly);
     };
     let version = Version::parse(&block.starknet_version);
     if version.is_none() && !block.starknet_version.is_empty() {
-        return Findings::unverifiable(Reason::NoVersion(block.starknet_version.clone()));
+        return unverifiable(Reason::NoVersion(block.starknet_version.clone()));
     }
-    let findings = match version.and_then(Version::era) {
-        Some(era) => poseidon::check(block, transactions, era),
-        None => pedersen::check(block, transactions, version),
-    };
-    let is_newer = version > Version::parse(NEWEST_KNOWN);
+    match version.and_then(Version::era) {
+        Some(era) => match poseidon::Checkable::new(block, transactions, era) {
+            Ok(checkable) => Prepared::Together(checkable),
+            Err(reason) => unverifiable(reason),
+        },
+        None => Prepared::Done(pedersen::check(block, transactions, version)),
+    }
+}
+
+/// What does not fit the known rules is no mismatch where the rules may be others.
+fn judged(findings: Findings, block: &SourceBlock) -> Findings {
+    let is_newer = Version::parse(&block.starknet_version) >= Version::parse(FIRST_UNKNOWN);
     if is_newer && matches!(findings.outcome, Outcome::Mismatch(_)) {
         return Findings::unverifiable(Reason::NewerVersion(block.starknet_version.clone()));
     }

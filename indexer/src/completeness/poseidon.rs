@@ -1,53 +1,189 @@
 //! Blocks from Starknet 0.13.2 on: commitments are compared with the header's, and its hash covers them.
+//!
+//! Blocks are checked together: what of them does not depend on each other is hashed side by side, of which a
+//! small block alone has too little.
 
-use obsqra_events::Check;
 use obsqra_events::commitments::{
-    DataAvailability, Era, GasPrice, HeaderFields, MessageFields, ReceiptFields, block_hash,
-    event_leaves, poseidon_root, receipt_commitment, transaction_commitment,
+    DataAvailability, Era, GasPrice, HeaderFields, Lists, MessageFields, ReceiptFields, block_hash,
+    permutations_of_root, poseidon_roots,
 };
-use obsqra_events::{DaMode, SuppliedCommitments};
+use obsqra_events::{Check, DaMode, SuppliedCommitments};
 use obsqra_types::Felt;
+use rayon::prelude::*;
 
-use super::{Comparison, Findings, Reason, leaves_of, signed};
+use super::{Comparison, Findings, Reason, fields, signed};
 use crate::source::{SourceBlock, SourceReceipt, SourceTransaction};
 
-/// Checks a block under the rules of an era.
-pub(super) fn check(block: &SourceBlock, transactions: &[SourceTransaction], era: Era) -> Findings {
-    let Some(supplied) = &block.supplied else {
-        return Findings::unverifiable(Reason::NoCommitments);
-    };
-    if let Some(member) = missing(block, transactions, (supplied, era)) {
-        return Findings::unverifiable(Reason::NotSupplied(member));
+/// Fewest lists that are hashed on several threads.
+const PARALLEL_LISTS: usize = 64;
+
+/// A block that has all that checking takes.
+pub(super) struct Checkable<'a> {
+    block: &'a SourceBlock,
+    supplied: &'a SuppliedCommitments,
+    era: Era,
+    transactions: &'a [SourceTransaction],
+    /// Hashes and signatures, where none is left out.
+    signed: Option<Vec<(Felt, &'a [Felt])>>,
+    /// Receipts with their transactions, where all of them are there.
+    receipts: Option<Vec<(Felt, &'a SourceReceipt)>>,
+}
+
+impl<'a> Checkable<'a> {
+    /// What there is to check a block by.
+    ///
+    /// # Errors
+    /// With what is missing.
+    pub(super) fn new(
+        block: &'a SourceBlock,
+        transactions: &'a [SourceTransaction],
+        era: Era,
+    ) -> Result<Self, Reason> {
+        let supplied = block.supplied.as_ref().ok_or(Reason::NoCommitments)?;
+        if let Some(member) = missing(block, transactions, (supplied, era)) {
+            return Err(Reason::NotSupplied(member));
+        }
+        let receipts = transactions
+            .iter()
+            .map(|transaction| Some((transaction.hash.0, transaction.receipt.as_ref()?)))
+            .collect();
+        Ok(Self { block, supplied, era, transactions, signed: signed(transactions), receipts })
     }
-    let mut comparison = Comparison::default();
-    let (sent, events) = (transactions.len() as u64, block.events.len() as u64);
-    comparison.count(
-        Check::TransactionCount,
-        "transaction_count",
-        (supplied.transaction_count, sent),
-    );
-    comparison.count(Check::EventCount, "event_count", (supplied.event_count, events));
-    let leaves = leaves_of(&block.events, event_leaves);
-    let computed = poseidon_root(&leaves);
-    comparison.felt(
-        Check::EventCommitment,
-        "event_commitment",
-        (supplied.event_commitment, computed),
-    );
-    if let Some(signed) = signed(transactions) {
-        let computed = transaction_commitment(era, &signed);
-        comparison.felt(
-            Check::TransactionCommitment,
-            "transaction_commitment",
-            (supplied.transaction_commitment, computed),
-        );
+
+    /// Leaves of events, then of transactions, then the hashes of messages: all that needs nothing before it.
+    fn push_first(&self, lists: &mut Lists) {
+        self.block.events.iter().for_each(|event| lists.push_event(&fields(event)));
+        for transaction in self.signed.iter().flatten() {
+            lists.push_transaction(self.era, *transaction);
+        }
+        for (_, receipt) in self.receipts.iter().flatten() {
+            lists.push_messages(&messages(receipt));
+        }
+        if self.era == Era::GasPricesHashed {
+            lists.push_gas_prices(&header(self.block, self.supplied));
+        }
     }
-    check_receipts(&mut comparison, transactions, supplied);
-    // Every version of this era has a hash.
-    if let Some(computed) = block_hash(&header(block, supplied)) {
-        comparison.felt(Check::BlockHash, "block_hash", (block.hash.0, computed));
+
+    /// Takes the hashes of what [`Self::push_first`] pushed; then pushes what is taken over them.
+    fn push_second(&self, hashes: &mut std::vec::IntoIter<Felt>, lists: &mut Lists) -> Leaves {
+        let mut take = |count: usize| hashes.by_ref().take(count).collect::<Vec<_>>();
+        let events = take(self.block.events.len());
+        let transactions = take(self.signed.as_ref().map_or(0, Vec::len));
+        let messages = take(self.receipts.as_ref().map_or(0, Vec::len));
+        for ((hash, receipt), messages) in self.receipts.iter().flatten().zip(messages) {
+            lists.push_receipt(&receipt_fields(*hash, receipt), messages);
+        }
+        let gas_prices = if self.era == Era::GasPricesHashed { hashes.next() } else { None };
+        lists.push_header(&header(self.block, self.supplied), gas_prices);
+        Leaves { events, transactions }
     }
-    comparison.findings(None, leaves)
+
+    /// Takes the hashes of what [`Self::push_second`] pushed: the leaves of receipts, and the block hash.
+    fn take_second(&self, hashes: &mut std::vec::IntoIter<Felt>) -> (Vec<Felt>, Option<Felt>) {
+        let receipts = self.receipts.as_ref().map_or(0, Vec::len);
+        let receipts = hashes.by_ref().take(receipts).collect();
+        (receipts, hashes.next())
+    }
+
+    fn compare(&self, roots: &Roots, block_hash: Option<Felt>, leaves: Vec<Felt>) -> Findings {
+        let mut comparison = Comparison::default();
+        let supplied = self.supplied;
+        let (sent, events) = (self.transactions.len() as u64, self.block.events.len() as u64);
+        let counts = (supplied.transaction_count, sent);
+        comparison.count(Check::TransactionCount, "transaction_count", counts);
+        comparison.count(Check::EventCount, "event_count", (supplied.event_count, events));
+        let commitments = (supplied.event_commitment, roots.events);
+        comparison.felt(Check::EventCommitment, "event_commitment", commitments);
+        if self.signed.is_some() {
+            let commitments = (supplied.transaction_commitment, roots.transactions);
+            comparison.felt(Check::TransactionCommitment, "transaction_commitment", commitments);
+        }
+        if let Some(receipts) = &self.receipts {
+            // A node may word a revert otherwise than the sequencer did.
+            let reworded = receipts.iter().any(|(_, receipt)| receipt.revert_reason.is_some());
+            if roots.receipts == supplied.receipt_commitment || !reworded {
+                let commitments = (supplied.receipt_commitment, roots.receipts);
+                comparison.felt(Check::ReceiptCommitment, "receipt_commitment", commitments);
+            }
+        }
+        // Every version of this era has a hash.
+        if let Some(computed) = block_hash {
+            comparison.felt(Check::BlockHash, "block_hash", (self.block.hash.0, computed));
+        }
+        comparison.findings(None, leaves)
+    }
+}
+
+/// Leaves of one block that are known after the first hashing.
+struct Leaves {
+    events: Vec<Felt>,
+    transactions: Vec<Felt>,
+}
+
+/// The commitments of one block.
+struct Roots {
+    events: Felt,
+    transactions: Felt,
+    receipts: Felt,
+}
+
+/// Checks blocks together.
+pub(super) fn check(blocks: &[Checkable<'_>]) -> Vec<Findings> {
+    let mut first = Lists::with_capacity(blocks.iter().map(|one| one.block.events.len()).sum());
+    blocks.iter().for_each(|block| block.push_first(&mut first));
+    let mut hashes = hashes(&first).into_iter();
+    let mut second = Lists::default();
+    let leaves: Vec<Leaves> =
+        blocks.iter().map(|block| block.push_second(&mut hashes, &mut second)).collect();
+    let mut hashes = second.hashes().into_iter();
+    let mut trees = Vec::with_capacity(3 * blocks.len());
+    let mut block_hashes = Vec::with_capacity(blocks.len());
+    for (block, leaves) in blocks.iter().zip(&leaves) {
+        let (receipts, block_hash) = block.take_second(&mut hashes);
+        trees.extend([leaves.events.clone(), leaves.transactions.clone(), receipts]);
+        block_hashes.push(block_hash);
+    }
+    let roots = poseidon_roots(trees);
+    let (roots, _) = roots.as_chunks::<3>();
+    blocks
+        .iter()
+        .zip(leaves)
+        .zip(roots.iter().zip(block_hashes))
+        .map(|((block, leaves), (&[events, transactions, receipts], block_hash))| {
+            let roots = Roots { events, transactions, receipts };
+            block.compare(&roots, block_hash, leaves.events)
+        })
+        .collect()
+}
+
+/// How many permutations checking blocks takes.
+pub(super) fn permutations(blocks: &[Checkable<'_>]) -> usize {
+    let (mut first, mut second) = (Lists::default(), Lists::default());
+    blocks.iter().for_each(|block| block.push_first(&mut first));
+    let mut hashes = vec![Felt::ZERO; first.len()].into_iter();
+    let mut roots = 0;
+    for block in blocks {
+        let leaves = block.push_second(&mut hashes, &mut second);
+        let receipts = block.receipts.as_ref().map_or(0, Vec::len);
+        let trees = [leaves.events.len(), leaves.transactions.len(), receipts];
+        roots += trees.into_iter().map(permutations_of_root).sum::<usize>();
+    }
+    first.permutations() + second.permutations() + roots
+}
+
+/// Hashes of many lists, on as many threads as there are.
+fn hashes(lists: &Lists) -> Vec<Felt> {
+    let threads = rayon::current_num_threads();
+    if lists.len() < PARALLEL_LISTS || threads < 2 {
+        return lists.hashes();
+    }
+    // One piece a thread: the longer a piece, the fewer lanes stand idle at its end.
+    let piece = lists.len().div_ceil(threads);
+    (0..lists.len().div_ceil(piece))
+        .into_par_iter()
+        .map(|index| lists.hashes_of(index * piece..((index + 1) * piece).min(lists.len())))
+        .collect::<Vec<_>>()
+        .concat()
 }
 
 /// The hash of a header, where all that it covers is there.
@@ -78,41 +214,15 @@ fn missing(
         .or((era == Era::GasPricesHashed && block.l2_gas.is_none()).then_some("l2_gas_price"))
 }
 
-fn check_receipts(
-    comparison: &mut Comparison,
-    transactions: &[SourceTransaction],
-    supplied: &SuppliedCommitments,
-) {
-    let receipts: Option<Vec<(Felt, &SourceReceipt)>> = transactions
-        .iter()
-        .map(|transaction| Some((transaction.hash.0, transaction.receipt.as_ref()?)))
-        .collect();
-    let Some(receipts) = receipts else {
-        return;
-    };
-    let messages: Vec<Vec<MessageFields<'_>>> =
-        receipts.iter().map(|(_, receipt)| messages(receipt)).collect();
-    let fields: Vec<ReceiptFields<'_>> = receipts
-        .iter()
-        .zip(&messages)
-        .map(|(&(transaction_hash, receipt), messages)| ReceiptFields {
-            transaction_hash,
-            actual_fee: receipt.actual_fee,
-            messages,
-            revert_reason: receipt.revert_reason.as_deref(),
-            l1_gas: receipt.l1_gas,
-            l1_data_gas: receipt.l1_data_gas,
-        })
-        .collect();
-    let computed = receipt_commitment(&fields);
-    // A node may word a revert otherwise than the sequencer did.
-    let may_be_reworded = receipts.iter().any(|(_, receipt)| receipt.revert_reason.is_some());
-    if computed == supplied.receipt_commitment || !may_be_reworded {
-        comparison.felt(
-            Check::ReceiptCommitment,
-            "receipt_commitment",
-            (supplied.receipt_commitment, computed),
-        );
+/// A receipt without its messages, which are hashed before.
+fn receipt_fields(transaction_hash: Felt, receipt: &SourceReceipt) -> ReceiptFields<'_> {
+    ReceiptFields {
+        transaction_hash,
+        actual_fee: receipt.actual_fee,
+        messages: &[],
+        revert_reason: receipt.revert_reason.as_deref(),
+        l1_gas: receipt.l1_gas,
+        l1_data_gas: receipt.l1_data_gas,
     }
 }
 

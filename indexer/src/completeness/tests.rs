@@ -71,6 +71,34 @@ fn real_blocks_hold() {
 }
 
 #[test]
+fn blocks_checked_together_are_the_blocks_one_by_one() {
+    let Some(folder) = shared() else { return };
+    let names = WHOLE.into_iter().chain(CUT).chain(BARE);
+    let mut blocks: Vec<_> = names.map(|name| block(&folder, name)).collect();
+    let mut spoilt = blocks[0].clone();
+    spoilt.events[3].data.clear();
+    blocks.insert(2, spoilt);
+    blocks.push(blocks[0].clone());
+    let together = check_all(&blocks);
+    assert_eq!(together.len(), blocks.len());
+    for (block, found) in blocks.iter().zip(together) {
+        assert_eq!(check(block), found, "block {}", block.number);
+    }
+    assert!(check_all(&[]).is_empty());
+    // 8 of the header, 4 of the gas prices, 1 and 4 of each receipt, and so on: counted by hand for one with
+    // three transactions, of five felts with their hash, and three events.
+    let small = block(&folder, "rpc/sepolia_3100000_rpc-getblockwithreceipts.json");
+    let list = |len: usize| len / 2 + 1;
+    let events: usize =
+        small.events.iter().map(|event| list(4 + event.keys.len() + event.data.len())).sum();
+    let signed = small.transactions.iter().flatten();
+    let signed: usize = signed.map(|one| list(1 + one.signature.as_ref().unwrap().len())).sum();
+    // A tree over three leaves takes 4.
+    let expected = events + signed + 3 * (list(1) + list(7)) + 3 * 4 + list(7) + list(14);
+    assert_eq!(permutations(std::slice::from_ref(&small)), expected);
+}
+
+#[test]
 fn blocks_that_were_cut_down_do_not() {
     let Some(folder) = shared() else { return };
     for name in CUT {

@@ -3,21 +3,23 @@
 //! Covers the rules in force since Starknet 0.13.2: Poseidon, a Patricia tree of height 64 over the
 //! positions of the leaves, and one hash over the header. Which rule applies follows from the header's
 //! `starknet_version` alone ([`Version::era`]); for anything older that is `None`, and the rules are those
-//! of [`pedersen`], with the same tree over another hash: [`patricia_root`] takes the hash of two nodes as a
+//! of [`pedersen`], with the same tree over another hash: [`patricia_roots`] takes the hash of two nodes as a
 //! parameter.
 //!
 //! The functions say nothing about who is right: equal results show that events, header and block hash
 //! belong together, not that the chain ever accepted them.
 
+mod lists;
 pub mod pedersen;
+mod tree;
+
+pub use lists::Lists;
+pub use tree::{patricia_roots, permutations_of_root};
 
 use sha3::{Digest, Keccak256};
 use starknet_crypto::Felt;
 
-use crate::poseidon::{hash_lists, hash_many, hash_pairs};
-
-/// Levels of the tree: keys are 64-bit positions.
-const TREE_HEIGHT: u64 = 64;
+use crate::poseidon::{hash_many, hash_pairs};
 
 /// A block's `starknet_version`, compared number by number (`0.13.1.1 < 0.13.2 < 0.14.0`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -163,125 +165,36 @@ pub fn ascii_felt(text: &str) -> Option<Felt> {
     (text.len() <= 31 && text.is_ascii()).then(|| Felt::from_bytes_be_slice(text.as_bytes()))
 }
 
-/// The root of the Patricia tree of height 64 whose keys are the positions of the leaves; 0 if there
-/// are none. `hash_pairs` is the era's hash of two nodes, for many at once: the pairs of a level are
-/// independent of each other.
-pub fn patricia_root(
-    leaves: &[Felt],
-    mut hash_pairs: impl FnMut(&[[Felt; 2]]) -> Vec<Felt>,
-) -> Felt {
-    let Some((last, first)) = leaves.split_last() else {
-        return Felt::ZERO;
-    };
-    let mut level = first.to_vec();
-    // The last node of a level may be the single child of levels above it, which become one edge.
-    let mut last = PendingNode { hash: *last, levels: 0 };
-    for _ in 0..TREE_HEIGHT {
-        if level.len() % 2 == 0 {
-            last.levels += 1;
-        } else {
-            level.push(last.finish(&mut hash_pairs));
-            last = PendingNode { hash: Felt::ZERO, levels: 0 };
-        }
-        let (pairs, _) = level.as_chunks::<2>();
-        level = hash_pairs(pairs);
-        if last.levels == 0
-            && let Some(hash) = level.pop()
-        {
-            last.hash = hash;
-        }
-    }
-    last.finish(&mut hash_pairs)
-}
-
-/// A node and the run of single-child levels above it.
-#[derive(Clone, Copy)]
-struct PendingNode {
-    hash: Felt,
-    levels: u64,
-}
-
-impl PendingNode {
-    fn finish(self, hash_pairs: &mut impl FnMut(&[[Felt; 2]]) -> Vec<Felt>) -> Felt {
-        if self.levels == 0 {
-            return self.hash;
-        }
-        // One pair, one hash.
-        let hash = hash_pairs(&[[self.hash, Felt::ZERO]]).pop().unwrap_or(Felt::ZERO);
-        hash + Felt::from(self.levels)
-    }
-}
-
 /// The root over leaves under the Poseidon rules.
 pub fn poseidon_root(leaves: &[Felt]) -> Felt {
-    patricia_root(leaves, hash_pairs)
+    // One tree, one root.
+    poseidon_roots(vec![leaves.to_vec()]).pop().unwrap_or(Felt::ZERO)
+}
+
+/// The roots over many lists of leaves under the Poseidon rules.
+pub fn poseidon_roots(trees: Vec<Vec<Felt>>) -> Vec<Felt> {
+    patricia_roots(trees, hash_pairs)
 }
 
 /// The leaf of one event.
 pub fn event_leaf(event: &EventFields<'_>) -> Felt {
-    let mut input = Vec::with_capacity(4 + event.keys.len() + event.data.len());
-    push_event(&mut input, event);
-    hash_many(&input)
+    one(|lists| lists.push_event(event))
 }
 
 /// The leaves of many events, in their order. Leaves are independent of each other, so a caller may
 /// compute them on several threads and hand them to [`poseidon_root`].
 pub fn event_leaves(events: &[EventFields<'_>]) -> Vec<Felt> {
-    let mut lists = FlatLists::with_capacity(events.len());
-    for event in events {
-        push_event(&mut lists.felts, event);
-        lists.end_list();
-    }
+    let mut lists = Lists::with_capacity(events.len());
+    events.iter().for_each(|event| lists.push_event(event));
     lists.hashes()
 }
 
-/// How many permutations the leaves and the tree of so many events take, by the lengths of their keys and
-/// data: what a bound on the time of checking starts from.
-pub fn event_permutations(events: &[EventFields<'_>]) -> usize {
-    let leaves = events.iter().map(|event| {
-        crate::poseidon::permutations_of_list(4 + event.keys.len() + event.data.len())
-    });
-    let mut nodes = 0;
-    let mut level = events.len();
-    while level > 1 {
-        nodes += level / 2;
-        level = level.div_ceil(2);
-    }
-    leaves.sum::<usize>() + nodes
-}
-
-fn push_event(input: &mut Vec<Felt>, event: &EventFields<'_>) {
-    input.push(event.from_address);
-    input.push(event.transaction_hash);
-    push_list(input, event.keys);
-    push_list(input, event.data);
-}
-
-/// Lists one behind the other, to be hashed together.
-#[derive(Default)]
-struct FlatLists {
-    felts: Vec<Felt>,
-    ends: Vec<usize>,
-}
-
-impl FlatLists {
-    fn with_capacity(lists: usize) -> Self {
-        Self { felts: Vec::with_capacity(12 * lists), ends: Vec::with_capacity(lists) }
-    }
-
-    fn end_list(&mut self) {
-        self.ends.push(self.felts.len());
-    }
-
-    fn hashes(&self) -> Vec<Felt> {
-        let mut start = 0;
-        let lists = self.ends.iter().map(|&end| {
-            let list = self.felts.get(start..end).unwrap_or_default();
-            start = end;
-            list
-        });
-        hash_lists(lists)
-    }
+/// The hash of a single list.
+fn one(push: impl FnOnce(&mut Lists)) -> Felt {
+    let mut lists = Lists::with_capacity(1);
+    push(&mut lists);
+    // One list, one hash.
+    lists.hashes().pop().unwrap_or(Felt::ZERO)
 }
 
 /// The commitment to all events of a block, in block order.
@@ -289,73 +202,33 @@ pub fn event_commitment(events: &[EventFields<'_>]) -> Felt {
     poseidon_root(&event_leaves(events))
 }
 
-/// The leaf of one transaction: its hash and its signature. Without a signature 0.13.2 and 0.13.3 put
-/// a zero in its place.
+/// The leaf of one transaction; see [`Lists::push_transaction`].
 pub fn transaction_leaf(era: Era, transaction_hash: Felt, signature: &[Felt]) -> Felt {
-    let mut input = Vec::with_capacity(1 + signature.len());
-    push_transaction(&mut input, era, (transaction_hash, signature));
-    hash_many(&input)
-}
-
-fn push_transaction(input: &mut Vec<Felt>, era: Era, (hash, signature): (Felt, &[Felt])) {
-    input.push(hash);
-    input.extend_from_slice(signature);
-    if signature.is_empty() && era == Era::GasPricesListed {
-        input.push(Felt::ZERO);
-    }
+    one(|lists| lists.push_transaction(era, (transaction_hash, signature)))
 }
 
 /// The commitment to all transactions of a block, each as (hash, signature).
 pub fn transaction_commitment(era: Era, transactions: &[(Felt, &[Felt])]) -> Felt {
-    let mut lists = FlatLists::with_capacity(transactions.len());
-    for &(hash, signature) in transactions {
-        push_transaction(&mut lists.felts, era, (hash, signature));
-        lists.end_list();
-    }
+    let mut lists = Lists::with_capacity(transactions.len());
+    transactions.iter().for_each(|transaction| lists.push_transaction(era, *transaction));
     poseidon_root(&lists.hashes())
 }
 
-/// The leaf of one receipt. The place of L2 gas is always 0, whatever the transaction consumed.
+/// The leaf of one receipt; see [`Lists::push_receipt`].
 pub fn receipt_leaf(receipt: &ReceiptFields<'_>) -> Felt {
-    let mut messages = Vec::new();
-    push_messages(&mut messages, receipt.messages);
-    hash_many(&receipt_list(receipt, hash_many(&messages)))
+    let messages = one(|lists| lists.push_messages(receipt.messages));
+    one(|lists| lists.push_receipt(receipt, messages))
 }
 
 /// The commitment to all receipts of a block, in block order.
 pub fn receipt_commitment(receipts: &[ReceiptFields<'_>]) -> Felt {
-    let mut messages = FlatLists::with_capacity(receipts.len());
-    for receipt in receipts {
-        push_messages(&mut messages.felts, receipt.messages);
-        messages.end_list();
-    }
-    let mut lists = FlatLists::with_capacity(receipts.len());
+    let mut messages = Lists::with_capacity(receipts.len());
+    receipts.iter().for_each(|receipt| messages.push_messages(receipt.messages));
+    let mut lists = Lists::with_capacity(receipts.len());
     for (receipt, messages) in receipts.iter().zip(messages.hashes()) {
-        lists.felts.extend(receipt_list(receipt, messages));
-        lists.end_list();
+        lists.push_receipt(receipt, messages);
     }
     poseidon_root(&lists.hashes())
-}
-
-fn receipt_list(receipt: &ReceiptFields<'_>, messages: Felt) -> [Felt; 7] {
-    [
-        receipt.transaction_hash,
-        Felt::from(receipt.actual_fee),
-        messages,
-        receipt.revert_reason.map_or(Felt::ZERO, revert_hash),
-        Felt::ZERO,
-        Felt::from(receipt.l1_gas),
-        Felt::from(receipt.l1_data_gas),
-    ]
-}
-
-fn push_messages(input: &mut Vec<Felt>, messages: &[MessageFields<'_>]) {
-    input.push(count(messages.len()));
-    for message in messages {
-        input.push(message.from_address);
-        input.push(message.to_address);
-        push_list(input, message.payload);
-    }
 }
 
 /// Keccak-256 of the text with the top six bits cleared.
@@ -377,16 +250,15 @@ pub fn state_diff_commitment(flattened: &[Felt]) -> Felt {
 }
 
 /// The hash over the three pairs of gas prices, from 0.13.4.
-pub fn gas_prices_hash(l1: GasPrice, l1_data: GasPrice, l2: GasPrice) -> Felt {
-    hash_many(&[
-        prefix(b"STARKNET_GAS_PRICES0"),
-        Felt::from(l1.wei),
-        Felt::from(l1.fri),
-        Felt::from(l1_data.wei),
-        Felt::from(l1_data.fri),
-        Felt::from(l2.wei),
-        Felt::from(l2.fri),
-    ])
+pub fn gas_prices_hash(header: &HeaderFields<'_>) -> Felt {
+    one(|lists| lists.push_gas_prices(header))
+}
+
+fn push_gas_prices(input: &mut Vec<Felt>, header: &HeaderFields<'_>) {
+    input.push(prefix(b"STARKNET_GAS_PRICES0"));
+    for price in [header.l1_gas_price, header.l1_data_gas_price, header.l2_gas_price] {
+        input.extend([price.wei, price.fri].map(Felt::from));
+    }
 }
 
 /// Counts and data availability packed into one element: transactions, events, state diff length at
@@ -406,8 +278,23 @@ pub fn packed_counts(header: &HeaderFields<'_>) -> Felt {
 
 /// The block hash of a header from 0.13.2 on; `None` for an older version or one that is no version.
 pub fn block_hash(header: &HeaderFields<'_>) -> Option<Felt> {
+    let gas_prices = match Version::parse(header.starknet_version)?.era()? {
+        Era::GasPricesListed => None,
+        Era::GasPricesHashed => Some(gas_prices_hash(header)),
+    };
+    let mut input = Vec::with_capacity(17);
+    push_header(&mut input, header, gas_prices)?;
+    Some(hash_many(&input))
+}
+
+/// What the block hash is taken over, given the hash of the gas prices in the era that has one.
+fn push_header(
+    input: &mut Vec<Felt>,
+    header: &HeaderFields<'_>,
+    gas_prices: Option<Felt>,
+) -> Option<()> {
     let era = Version::parse(header.starknet_version)?.era()?;
-    let mut input = vec![
+    input.extend([
         match era {
             Era::GasPricesListed => prefix(b"STARKNET_BLOCK_HASH0"),
             Era::GasPricesHashed => prefix(b"STARKNET_BLOCK_HASH1"),
@@ -421,31 +308,17 @@ pub fn block_hash(header: &HeaderFields<'_>) -> Option<Felt> {
         header.transaction_commitment,
         header.event_commitment,
         header.receipt_commitment,
-    ];
-    push_gas_prices(&mut input, era, header);
-    input.push(ascii_felt(header.starknet_version)?);
-    input.push(Felt::ZERO);
-    input.push(header.parent_hash);
-    Some(hash_many(&input))
-}
-
-fn push_gas_prices(input: &mut Vec<Felt>, era: Era, header: &HeaderFields<'_>) {
-    let (l1, l1_data) = (header.l1_gas_price, header.l1_data_gas_price);
+    ]);
     match era {
         Era::GasPricesListed => {
+            let (l1, l1_data) = (header.l1_gas_price, header.l1_data_gas_price);
             input.extend([l1.wei, l1.fri, l1_data.wei, l1_data.fri].map(Felt::from));
         }
-        Era::GasPricesHashed => input.push(gas_prices_hash(l1, l1_data, header.l2_gas_price)),
+        Era::GasPricesHashed => input.push(gas_prices?),
     }
-}
-
-fn push_list(input: &mut Vec<Felt>, list: &[Felt]) {
-    input.push(count(list.len()));
-    input.extend_from_slice(list);
-}
-
-fn count(len: usize) -> Felt {
-    Felt::from(len)
+    input.push(ascii_felt(header.starknet_version)?);
+    input.extend([Felt::ZERO, header.parent_hash]);
+    Some(())
 }
 
 fn prefix(ascii: &'static [u8; 20]) -> Felt {

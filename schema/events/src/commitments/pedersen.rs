@@ -7,7 +7,7 @@
 
 use starknet_crypto::{Felt, pedersen_hash};
 
-use super::{EventFields, Version, patricia_root};
+use super::{EventFields, Version, patricia_roots};
 
 /// The sequencer that blocks of mainnet without one were hashed with, where that is not 0.
 pub const UNNAMED_SEQUENCER: Felt =
@@ -79,7 +79,9 @@ pub fn root(leaves: &[Felt]) -> Felt {
 
 /// The root over leaves with another way to the same hash, as one that remembers.
 pub fn root_with(leaves: &[Felt], mut hash_pair: impl FnMut(&[Felt; 2]) -> Felt) -> Felt {
-    patricia_root(leaves, |pairs| pairs.iter().map(&mut hash_pair).collect())
+    let hash_pairs = |pairs: &[[Felt; 2]]| pairs.iter().map(&mut hash_pair).collect();
+    // One tree, one root.
+    patricia_roots(vec![leaves.to_vec()], hash_pairs).pop().unwrap_or(Felt::ZERO)
 }
 
 /// The block hash of a header in one of the forms.

@@ -1,5 +1,6 @@
 //! Known answers, most of them from real blocks.
 
+use proptest::prelude::*;
 use starknet_crypto::pedersen_hash;
 
 use super::*;
@@ -126,7 +127,7 @@ fn sepolia_3100000() -> HeaderFields<'static> {
 #[test]
 fn hash_of_a_real_header() {
     let header = sepolia_3100000();
-    let gas = gas_prices_hash(header.l1_gas_price, header.l1_data_gas_price, header.l2_gas_price);
+    let gas = gas_prices_hash(&header);
     assert_eq!(gas, felt("0x5f1249089326b146c145f48929c150085da384fa5c8813926e122de1a5eddb9"));
     assert_eq!(packed_counts(&header), felt("0x3000000000000000300000000000000058000000000000000"));
     let hash = felt("0x1640b846e71502526539c32c8420cd7cb0f28d83ece2e6e71aeaf7c97960bb2");
@@ -169,4 +170,69 @@ fn a_revert_reason_changes_the_receipt() {
     let reverted = ReceiptFields { revert_reason: Some("out of gas"), ..succeeded };
     assert_ne!(receipt_commitment(&[succeeded]), receipt_commitment(&[reverted]));
     assert!(revert_hash("out of gas").bits() <= 250);
+}
+
+/// The tree as `commitments.md` has it, one level after the other, hashed one by one.
+fn naive_root(leaves: &[Felt], permutations: &mut usize) -> Felt {
+    let mut hash = |left: Felt, right: Felt| {
+        *permutations += 1;
+        starknet_crypto::poseidon_hash(left, right)
+    };
+    let finish = |(node, run): (Felt, u64), hash: &mut dyn FnMut(Felt, Felt) -> Felt| {
+        if run == 0 { node } else { hash(node, Felt::ZERO) + Felt::from(run) }
+    };
+    let mut nodes: Vec<(Felt, u64)> = leaves.iter().map(|&leaf| (leaf, 0)).collect();
+    for _ in 0..64 {
+        nodes = nodes
+            .chunks(2)
+            .map(|pair| match *pair {
+                [left, right] => {
+                    let (left, right) = (finish(left, &mut hash), finish(right, &mut hash));
+                    (hash(left, right), 0)
+                }
+                _ => (pair[0].0, pair[0].1 + 1),
+            })
+            .collect();
+    }
+    nodes.first().map_or(Felt::ZERO, |&root| finish(root, &mut hash))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+    #[test]
+    fn many_trees_at_once_are_the_trees_one_by_one(
+        sizes in proptest::collection::vec(0usize..40, 1..8),
+    ) {
+        let trees: Vec<Vec<Felt>> = sizes
+            .iter()
+            .enumerate()
+            .map(|(tree, &size)| (0..size).map(|leaf| Felt::from(tree * 1_000 + leaf)).collect())
+            .collect();
+        let roots = poseidon_roots(trees.clone());
+        for (leaves, root) in trees.iter().zip(roots) {
+            let mut permutations = 0;
+            prop_assert_eq!(root, naive_root(leaves, &mut permutations));
+            prop_assert_eq!(permutations, permutations_of_root(leaves.len()));
+        }
+    }
+
+    #[test]
+    fn parts_of_lists_hash_as_the_whole(sizes in proptest::collection::vec(0usize..9, 0..12)) {
+        let mut lists = Lists::default();
+        for &size in &sizes {
+            let keys = vec![Felt::TWO; size];
+            lists.push_event(&EventFields {
+                from_address: Felt::ONE,
+                transaction_hash: Felt::THREE,
+                keys: &keys,
+                data: &[],
+            });
+        }
+        let whole = lists.hashes();
+        let middle = sizes.len() / 2;
+        let parts = [lists.hashes_of(0..middle), lists.hashes_of(middle..sizes.len())].concat();
+        prop_assert_eq!(whole, parts);
+        let expected: usize = sizes.iter().map(|size| (4 + size) / 2 + 1).sum();
+        prop_assert_eq!(lists.permutations(), expected);
+    }
 }
