@@ -3,19 +3,18 @@
 //! Every question is asked under the head lock, so that its answer holds until the commit. A derived fact
 //! is written only while its as-of block is canonical, a retraction only while it is not.
 
+mod insert;
+mod standing;
+
 use std::collections::{BTreeMap, BTreeSet};
 
-use obsqra_events::{AdoptedWhat, Draft, Kind};
+use obsqra_events::{AdoptedWhat, Kind};
 use obsqra_types::{BlockHash, BlockNumber, BlockRef, BranchEpoch, ChainId, Hash32, Seq};
 
-use crate::{Key, Keyed, Store, StoreError, Transaction, row};
+use crate::{Store, StoreError, row};
 
-/// How a fact stands to the log. Asked under the head lock, so that the answer holds until commit.
-pub(crate) enum Standing {
-    New,
-    Unchanged,
-    Superseded,
-}
+pub(crate) use insert::{claim, insert};
+pub(crate) use standing::{Standing, Stated, standing};
 
 /// An applied block's key row.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -265,241 +264,7 @@ pub async fn chains(store: &Store) -> Result<Vec<ChainId>, StoreError> {
         .collect()
 }
 
-pub(crate) async fn standing(tx: &mut Transaction, fact: &Keyed) -> Result<Standing, StoreError> {
-    let Some(draft) = fact.drafts.first() else {
-        return Ok(Standing::Unchanged);
-    };
-    match (&fact.key, draft.block) {
-        (Key::Block { .. }, Some(block)) => {
-            let found = sqlx::query!(
-                r#"
-                SELECT seq, content_hash FROM block_key
-                WHERE chain_id = $1 AND block_number = $2 AND branch_epoch = $3
-                "#,
-                draft.chain.as_str(),
-                row::to_i64(block.number.0, "block number")?,
-                row::to_i32(block.epoch.0, "branch epoch")?,
-            )
-            .fetch_optional(&mut **tx)
-            .await?;
-            let found = found.map(|found| (found.seq, found.content_hash));
-            compare("block", block.number, draft, found)
-        }
-        (Key::Derived { subject }, Some(block)) => {
-            derived_standing(tx, draft, subject, block).await
-        }
-        (Key::Retracted { kind, subject }, Some(block)) => {
-            retracted_standing(tx, draft, &retracted_subject(*kind, subject), block).await
-        }
-        (Key::Adopted { what, .. }, _) => {
-            let newest = sqlx::query!(
-                r#"
-                SELECT content_hash FROM adopted_key
-                WHERE chain_id = $1 AND what = $2
-                ORDER BY seq DESC
-                LIMIT 1
-                "#,
-                draft.chain.as_str(),
-                what.name(),
-            )
-            .fetch_optional(&mut **tx)
-            .await?;
-            let same = newest.is_some_and(|found| found.content_hash == draft.content_hash.0);
-            Ok(if same { Standing::Unchanged } else { Standing::New })
-        }
-        (Key::Plain, _) => Ok(Standing::New),
-        (Key::Block { .. } | Key::Derived { .. } | Key::Retracted { .. }, None) => {
-            Err(StoreError::Range("block reference"))
-        }
-    }
-}
-
-async fn derived_standing(
-    tx: &mut Transaction,
-    draft: &Draft,
-    subject: &str,
-    block: BlockRef,
-) -> Result<Standing, StoreError> {
-    let place = derived_place(tx, draft, subject, block).await?;
-    match place.found {
-        Some(found) => compare(subject, block.number, draft, Some(found)),
-        None if place.is_canonical => Ok(Standing::New),
-        None => Ok(Standing::Superseded),
-    }
-}
-
-/// The other way round: only what stands on a branch that lost may be retracted.
-async fn retracted_standing(
-    tx: &mut Transaction,
-    draft: &Draft,
-    subject: &str,
-    block: BlockRef,
-) -> Result<Standing, StoreError> {
-    let place = derived_place(tx, draft, subject, block).await?;
-    match place.found {
-        Some(found) => compare(subject, block.number, draft, Some(found)),
-        None if place.is_canonical => Err(StoreError::StillCanonical {
-            subject: subject.to_owned(),
-            block: block.number,
-            epoch: block.epoch,
-        }),
-        None => Ok(Standing::New),
-    }
-}
-
 /// The subject of a retraction's key row.
 fn retracted_subject(kind: Kind, subject: &str) -> String {
     format!("{}/{subject}", kind.name())
-}
-
-struct DerivedPlace {
-    /// Position and content hash of the fact that has the key already.
-    found: Option<(i64, Vec<u8>)>,
-    /// Whether its block is on the canonical chain: at or below the tip, with the highest epoch there.
-    is_canonical: bool,
-}
-
-/// Both in one statement, since it runs under the head lock for every derived fact.
-async fn derived_place(
-    tx: &mut Transaction,
-    draft: &Draft,
-    subject: &str,
-    block: BlockRef,
-) -> Result<DerivedPlace, StoreError> {
-    let epoch = row::to_i32(block.epoch.0, "branch epoch")?;
-    let place = sqlx::query!(
-        r#"
-        SELECT d.seq AS "seq?", d.content_hash AS "content_hash?",
-               (
-                   SELECT max(k.branch_epoch)
-                   FROM block_key k
-                   JOIN chain_tip t ON t.chain_id = k.chain_id AND t.block_number >= k.block_number
-                   WHERE k.chain_id = $1 AND k.block_number = $5
-               ) AS newest_epoch
-        FROM (VALUES (true)) AS one (row)
-        LEFT JOIN derived_key d
-               ON d.chain_id = $1 AND d.kind = $2 AND d.schema_version = $3 AND d.subject = $4
-              AND d.block_number = $5 AND d.branch_epoch = $6
-        "#,
-        draft.chain.as_str(),
-        draft.kind.code(),
-        draft.version,
-        subject,
-        row::to_i64(block.number.0, "block number")?,
-        epoch,
-    )
-    .fetch_one(&mut **tx)
-    .await?;
-    Ok(DerivedPlace {
-        found: place.seq.zip(place.content_hash),
-        is_canonical: place.newest_epoch == Some(epoch),
-    })
-}
-
-fn compare(
-    subject: &str,
-    block: BlockNumber,
-    draft: &Draft,
-    found: Option<(i64, Vec<u8>)>,
-) -> Result<Standing, StoreError> {
-    match found {
-        None => Ok(Standing::New),
-        Some((_, content_hash)) if content_hash == draft.content_hash.0 => Ok(Standing::Unchanged),
-        Some((seq, _)) => Err(StoreError::KeyConflict {
-            subject: format!("{} {subject}", draft.kind.name()),
-            block,
-            seq: row::seq(seq)?,
-        }),
-    }
-}
-
-pub(crate) async fn insert(tx: &mut Transaction, fact: &Keyed, seq: Seq) -> Result<(), StoreError> {
-    let Some(draft) = fact.drafts.first() else {
-        return Ok(());
-    };
-    match (&fact.key, draft.block) {
-        (Key::Block { hash, parent, watched_events }, Some(block)) => {
-            sqlx::query!(
-                r#"
-                INSERT INTO block_key (
-                    chain_id, block_number, branch_epoch, block_hash, parent_hash,
-                    occurred_at, seq, watched_events, content_hash
-                ) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
-                "#,
-                draft.chain.as_str(),
-                row::to_i64(block.number.0, "block number")?,
-                row::to_i32(block.epoch.0, "branch epoch")?,
-                row::felt_bytes(&hash.0),
-                row::felt_bytes(&parent.0),
-                row::timestamp(block.timestamp)?,
-                row::to_i64(seq.0, "seq")?,
-                row::to_i32(*watched_events, "number of watched events")?,
-                draft.content_hash.as_bytes().as_slice(),
-            )
-            .execute(&mut **tx)
-            .await?;
-        }
-        (Key::Derived { subject }, Some(block)) => {
-            insert_derived(tx, draft, subject, (block, seq)).await?;
-        }
-        (Key::Retracted { kind, subject }, Some(block)) => {
-            let subject = retracted_subject(*kind, subject);
-            insert_derived(tx, draft, &subject, (block, seq)).await?;
-        }
-        (Key::Adopted { what, version, hash }, _) => {
-            insert_adopted(tx, draft, seq, (what.name(), version, hash)).await?;
-        }
-        (Key::Plain | Key::Block { .. } | Key::Derived { .. } | Key::Retracted { .. }, _) => {}
-    }
-    Ok(())
-}
-
-async fn insert_derived(
-    tx: &mut Transaction,
-    draft: &Draft,
-    subject: &str,
-    (block, seq): (BlockRef, Seq),
-) -> Result<(), StoreError> {
-    sqlx::query!(
-        r#"
-        INSERT INTO derived_key (
-            chain_id, kind, schema_version, subject, block_number, branch_epoch,
-            seq, content_hash
-        ) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
-        "#,
-        draft.chain.as_str(),
-        draft.kind.code(),
-        draft.version,
-        subject,
-        row::to_i64(block.number.0, "block number")?,
-        row::to_i32(block.epoch.0, "branch epoch")?,
-        row::to_i64(seq.0, "seq")?,
-        draft.content_hash.as_bytes().as_slice(),
-    )
-    .execute(&mut **tx)
-    .await?;
-    Ok(())
-}
-
-async fn insert_adopted(
-    tx: &mut Transaction,
-    draft: &Draft,
-    seq: Seq,
-    (what, version, hash): (&str, &str, &Hash32),
-) -> Result<(), StoreError> {
-    sqlx::query!(
-        r#"
-        INSERT INTO adopted_key (chain_id, what, seq, version, bytes_hash, content_hash)
-        VALUES ($1, $2, $3, $4, $5, $6)
-        "#,
-        draft.chain.as_str(),
-        what,
-        row::to_i64(seq.0, "seq")?,
-        version,
-        hash.as_bytes().as_slice(),
-        draft.content_hash.as_bytes().as_slice(),
-    )
-    .execute(&mut **tx)
-    .await?;
-    Ok(())
 }
