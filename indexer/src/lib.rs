@@ -6,6 +6,7 @@
 
 pub mod encode;
 pub mod follower;
+pub mod pipeline;
 pub mod planner;
 pub mod progress;
 pub mod source;
