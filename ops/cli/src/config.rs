@@ -140,7 +140,7 @@ impl Default for Settings {
             idle_in_transaction_ms: 30_000,
             longest_rest_ms: 1_000,
             max_lag_blocks: 50,
-            batch_blocks: 64,
+            batch_blocks: 256,
             checkpoint_key_file: None,
             checkpoint_file: None,
             checkpoint_rest_ms: 2_000,

@@ -5,6 +5,7 @@
 //! what they share is in `frame` and `stand`.
 
 mod frame;
+mod ingest;
 mod log;
 mod stand;
 
@@ -32,6 +33,7 @@ pub(super) async fn run(args: BenchArgs) -> Result<()> {
     let size = if args.smoke { Size::Smoke } else { Size::Full };
     let measuring = async {
         match args.name {
+            BenchName::Ingest => ingest::measure(size, args.lane.as_deref()).await,
             BenchName::Log => log::measure(size, args.lane.as_deref()).await,
         }
     };
