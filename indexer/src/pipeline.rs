@@ -7,45 +7,97 @@
 use std::sync::Arc;
 
 use obsqra_store::chain_tip::{self, ChainTip};
-use obsqra_store::{AppendOutcome, Fence, Keyed, Store, StoreError, log};
+use obsqra_store::log::{self, Prepared};
+use obsqra_store::{AppendOutcome, Fence, Keyed, Store, StoreError};
 use obsqra_types::{BlockNumber, BranchEpoch, ChainId, Seq};
 use tokio::task::JoinError;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::encode::{EncodedBlock, Encoder};
+use crate::planner::BlockId;
 use crate::source::SourceBlock;
 
-/// A batch on its way through the first stage.
+/// Blocks with their entries, ready to be appended together.
 #[derive(Debug)]
-pub struct Encoding(AbortOnDropHandle<Vec<EncodedBlock>>);
+pub struct EncodedBatch {
+    /// The lowest block.
+    pub lowest: BlockId,
+    /// The newest block.
+    pub newest: BlockId,
+    /// Their branch.
+    pub epoch: BranchEpoch,
+    /// How many blocks there are.
+    pub blocks: u64,
+    /// How many watched events they have.
+    pub events: u64,
+    /// Entries of the newest block.
+    newest_entries: u64,
+    facts: Prepared,
+}
 
-impl Encoding {
-    /// Begins to encode blocks that are to be applied on a branch.
-    #[must_use]
-    pub fn begin(encoder: &Arc<Encoder>, blocks: Vec<SourceBlock>, epoch: BranchEpoch) -> Self {
-        let encoder = Arc::clone(encoder);
-        let encode = move || blocks.iter().map(|block| encoder.block(block, epoch)).collect();
-        Self(AbortOnDropHandle::new(tokio::task::spawn_blocking(encode)))
-    }
-
-    /// The batch, encoded.
+impl EncodedBatch {
+    /// Encodes blocks, lowest first, that are to be applied on a branch; `None` where there is no block.
     ///
     /// # Errors
-    /// When the thread panicked, or the runtime is going.
-    pub async fn end(self) -> Result<Vec<EncodedBlock>, JoinError> {
-        self.0.await
+    /// When a number of theirs does not fit the log.
+    pub fn new(
+        encoder: &Encoder,
+        blocks: &[SourceBlock],
+        epoch: BranchEpoch,
+    ) -> Result<Option<Self>, StoreError> {
+        let encoded: Vec<EncodedBlock> =
+            blocks.iter().map(|block| encoder.block(block, epoch)).collect();
+        let (Some(lowest), Some(newest)) = (encoded.first(), encoded.last()) else {
+            return Ok(None);
+        };
+        Ok(Some(Self {
+            lowest: lowest.id,
+            newest: newest.id,
+            epoch,
+            blocks: encoded.len() as u64,
+            events: encoded.iter().map(|block| block.events).sum(),
+            newest_entries: newest.entries.drafts.len() as u64,
+            facts: Prepared::new(encoded.into_iter().map(|block| block.entries).collect())?,
+        }))
     }
 }
 
-/// What one transaction adds to the log.
-#[derive(Clone, Debug)]
-pub struct Batch {
-    /// The entries that take blocks out of the canonical chain, newest first.
-    pub reverts: Vec<Keyed>,
-    /// The blocks that follow, lowest first.
-    pub blocks: Vec<EncodedBlock>,
-    /// Their branch.
-    pub epoch: BranchEpoch,
+/// A batch on its way through the first stage.
+#[derive(Debug)]
+pub struct Encoding(AbortOnDropHandle<Result<Option<EncodedBatch>, StoreError>>);
+
+impl Encoding {
+    /// Begins to encode blocks on another thread.
+    #[must_use]
+    pub fn begin(encoder: &Arc<Encoder>, blocks: Vec<SourceBlock>, epoch: BranchEpoch) -> Self {
+        let encoder = Arc::clone(encoder);
+        let encode = move || EncodedBatch::new(&encoder, &blocks, epoch);
+        Self(AbortOnDropHandle::new(tokio::task::spawn_blocking(encode)))
+    }
+
+    /// The batch, encoded; `None` where there was no block.
+    ///
+    /// # Errors
+    /// As [`EncodedBatch::new`]; when the thread panicked, or the runtime is going.
+    pub async fn end<E>(self) -> Result<Option<EncodedBatch>, E>
+    where
+        E: From<JoinError> + From<StoreError>,
+    {
+        Ok(self.0.await??)
+    }
+}
+
+/// Where batches go, and what the log knows of the chain.
+#[derive(Clone, Copy, Debug)]
+pub struct Target<'a> {
+    /// The log.
+    pub store: &'a Store,
+    /// The right to append to it.
+    pub fence: &'a Fence,
+    /// The chain.
+    pub chain: &'a ChainId,
+    /// The first block of the log; `None` before there is one.
+    pub first: Option<BlockNumber>,
     /// The highest block known to be accepted on L1.
     pub finalized: Option<BlockNumber>,
 }
@@ -59,53 +111,47 @@ pub struct Committed {
     pub outcome: AppendOutcome,
 }
 
-/// One transaction: reverts, then blocks, then the tip. `None` for a batch without a block, of which nothing is
-/// written.
+/// One transaction: reverts, newest first, then blocks, then the tip.
 ///
 /// # Errors
 /// As [`log::append`].
 pub async fn commit(
-    store: &Store,
-    fence: &Fence,
-    (chain, first): (&ChainId, Option<BlockNumber>),
-    batch: Batch,
-) -> Result<Option<Committed>, StoreError> {
-    let (Some(lowest), Some(newest)) = (batch.blocks.first(), batch.blocks.last()) else {
-        return Ok(None);
+    target: Target<'_>,
+    reverts: Vec<Keyed>,
+    batch: EncodedBatch,
+) -> Result<Committed, StoreError> {
+    let facts = if reverts.is_empty() {
+        batch.facts
+    } else {
+        Prepared::new(reverts.into_iter().chain(batch.facts.into_facts()).collect())?
     };
-    let id = newest.id;
-    let first = first.unwrap_or(lowest.id.number);
-    let last_size = newest.entries.drafts.len() as u64;
-    let mut facts = batch.reverts;
-    facts.extend(batch.blocks.into_iter().map(|block| block.entries));
-
-    let mut tx = store.begin().await?;
-    let outcome = log::append(&mut tx, fence, facts).await?;
+    let mut tx = target.store.begin().await?;
+    let outcome = log::append_prepared(&mut tx, target.fence, facts).await?;
     let tip = ChainTip {
-        first,
-        number: id.number,
-        hash: id.hash,
+        first: target.first.unwrap_or(batch.lowest.number),
+        number: batch.newest.number,
+        hash: batch.newest.hash,
         epoch: batch.epoch,
-        seq: Seq(outcome.after.seq.0 + 1 - last_size),
-        finalized: batch.finalized,
+        seq: Seq(outcome.after.seq.0 + 1 - batch.newest_entries),
+        finalized: target.finalized,
     };
-    chain_tip::store(&mut tx, chain, &tip).await?;
+    chain_tip::store(&mut tx, target.chain, &tip).await?;
     tx.commit().await?;
-    Ok(Some(Committed { tip, outcome }))
+    Ok(Committed { tip, outcome })
 }
 
-/// Runs batches of one branch through both stages until there is none left.
+/// Runs batches of one branch through both stages until there is none left, or one without a block.
 ///
 /// # Errors
-/// Those of `write`; the encoding thread's.
-pub async fn run<E: From<JoinError>>(
+/// Those of `write`; those of [`Encoding::end`].
+pub async fn run<E: From<JoinError> + From<StoreError>>(
     encoder: &Arc<Encoder>,
     epoch: BranchEpoch,
     mut batches: impl AsyncFnMut() -> Option<Vec<SourceBlock>>,
-    mut write: impl AsyncFnMut(Vec<EncodedBlock>) -> Result<(), E>,
+    mut write: impl AsyncFnMut(EncodedBatch) -> Result<(), E>,
 ) -> Result<(), E> {
     let mut encode_next = async || match batches().await {
-        Some(blocks) => Encoding::begin(encoder, blocks, epoch).end().await.map(Some),
+        Some(blocks) => Encoding::begin(encoder, blocks, epoch).end::<E>().await,
         None => Ok(None),
     };
     let mut encoded = encode_next().await?;

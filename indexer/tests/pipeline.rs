@@ -7,12 +7,12 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use obsqra_events::{DaMode, EventData, GasPrice};
-use obsqra_indexer::encode::{EncodedBlock, Encoder};
-use obsqra_indexer::pipeline::{self, Batch};
+use obsqra_events::{DaMode, EventData, GasPrice, Kind};
+use obsqra_indexer::encode::Encoder;
+use obsqra_indexer::pipeline::{self, EncodedBatch, Target};
 use obsqra_indexer::source::SourceBlock;
 use obsqra_store::log::{self, Verdict};
-use obsqra_store::{Lease, Role, Store, StoreError, chain_tip};
+use obsqra_store::{Fence, Lease, Role, Store, StoreError, chain_tip, key};
 use obsqra_testkit::{TestDatabase, felt};
 use obsqra_types::{
     BlockHash, BlockNumber, BranchEpoch, ChainId, ContractAddress, EventIndex, Partition, Seq,
@@ -64,8 +64,9 @@ fn batches() -> impl Iterator<Item = Vec<SourceBlock>> {
     [vec![block(1), block(2)], vec![block(3)], vec![block(4), block(5)]].into_iter()
 }
 
-fn batch(blocks: Vec<EncodedBlock>) -> Batch {
-    Batch { reverts: Vec::new(), blocks, epoch: EPOCH, finalized: None }
+fn target<'a>(store: &'a Store, fence: &'a Fence, encoder: &'a Encoder) -> Target<'a> {
+    let first = Some(encoder.first);
+    Target { store, fence, chain: &encoder.chain, first, finalized: None }
 }
 
 async fn lease(store: &Store, encoder: &Encoder) -> Lease {
@@ -80,14 +81,13 @@ async fn batches_are_committed_in_their_order() {
     let lease = lease(&store, &encoder).await;
     let mut batches = batches();
     let mut tips = Vec::new();
-    let target = (&encoder.chain, Some(encoder.first));
-    pipeline::run::<tokio::task::JoinError>(
+    let target = target(&store, lease.fence(), &encoder);
+    pipeline::run::<Stopped>(
         &encoder,
         EPOCH,
         async || batches.next(),
-        async |blocks| {
-            let committed = pipeline::commit(&store, lease.fence(), target, batch(blocks)).await;
-            let tip = committed.unwrap().unwrap().tip;
+        async |batch| {
+            let tip = pipeline::commit(target, Vec::new(), batch).await?.tip;
             assert_eq!(chain_tip::load(&store, &encoder.chain).await.unwrap(), Some(tip));
             tips.push((tip.number.0, tip.seq.0));
             Ok(())
@@ -99,14 +99,45 @@ async fn batches_are_committed_in_their_order() {
     assert_eq!(tips, [(2, 4), (3, 7), (5, 13)]);
     let report = log::verify(&store, Seq(1), |_, _| {}).await.unwrap();
     assert_eq!((report.entries, report.verdict), (15, Verdict::Intact));
-    let nothing = pipeline::commit(&store, lease.fence(), target, batch(Vec::new())).await;
-    assert!(nothing.unwrap().is_none());
+    assert!(EncodedBatch::new(&encoder, &[], EPOCH).unwrap().is_none());
+}
+
+#[tokio::test]
+async fn what_is_there_already_is_left_out_and_reverts_come_first() {
+    let (database, encoder) = (TestDatabase::create().await, encoder());
+    let store = database.store(Role::Writer).await;
+    let lease = lease(&store, &encoder).await;
+    let target = target(&store, lease.fence(), &encoder);
+    let encoded = |numbers: [u64; 2], epoch| {
+        EncodedBatch::new(&encoder, &numbers.map(block), epoch).unwrap().unwrap()
+    };
+    pipeline::commit(target, Vec::new(), encoded([1, 2], EPOCH)).await.unwrap();
+    let again = pipeline::commit(target, Vec::new(), encoded([2, 3], EPOCH)).await.unwrap();
+    assert_eq!((again.outcome.unchanged, again.outcome.after.seq), (1, Seq(9)));
+    assert_eq!(again.tip.seq, Seq(7));
+
+    let chain = &encoder.chain;
+    let newest = key::canonical(&store, chain, BlockNumber(3), BlockNumber(3)).await.unwrap();
+    let reverts = vec![encoder.reverted(&newest[0])];
+    let replaced = pipeline::commit(target, reverts, encoded([3, 4], BranchEpoch(1))).await;
+    let replaced = replaced.unwrap();
+    assert_eq!((replaced.outcome.after.seq, replaced.tip.seq), (Seq(16), Seq(14)));
+    let entries = log::read_after(&store, Seq(9), 1).await.unwrap();
+    assert_eq!(entries[0].draft.kind, Kind::BlockReverted);
+    let report = log::verify(&store, Seq(1), |_, _| {}).await.unwrap();
+    assert_eq!((report.entries, report.verdict), (16, Verdict::Intact));
 }
 
 #[derive(Debug)]
 enum Stopped {
     Store(StoreError),
     Encoding,
+}
+
+impl From<StoreError> for Stopped {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
 }
 
 impl From<tokio::task::JoinError> for Stopped {
@@ -128,12 +159,11 @@ async fn a_batch_that_is_refused_is_the_last() {
         &encoder,
         EPOCH,
         async || batches.next(),
-        async |blocks| {
+        async |batch| {
             let fence = if written == 1 { &stale } else { lease.fence() };
             written += 1;
-            let target = (&encoder.chain, None);
-            pipeline::commit(&store, fence, target, batch(blocks)).await.map_err(Stopped::Store)?;
-            Ok(())
+            pipeline::commit(target(&store, fence, &encoder), Vec::new(), batch).await?;
+            Ok::<_, Stopped>(())
         },
     )
     .await;

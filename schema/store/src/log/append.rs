@@ -9,7 +9,7 @@ use obsqra_events::{AdoptedWhat, Draft, EntryHash, Kind};
 use obsqra_types::{BlockHash, Hash32, Seq};
 
 use super::rows::Rows;
-use crate::key::{self, Stated};
+use crate::key::{self, Standing, Stated};
 use crate::{Fence, StoreError, Transaction, row};
 
 /// The last entry of the log.
@@ -101,32 +101,86 @@ pub async fn append(
     fence: &Fence,
     facts: Vec<Keyed>,
 ) -> Result<AppendOutcome, StoreError> {
+    append_prepared(tx, fence, Prepared::new(facts)?).await
+}
+
+/// Facts with all that can be done for an append before the head lock is taken, and on any thread.
+#[derive(Debug)]
+pub struct Prepared {
+    facts: Vec<Keyed>,
+    /// As if every fact were new, which is the rule.
+    rows: Rows,
+}
+
+impl Prepared {
+    /// Packs the rows of facts.
+    ///
+    /// # Errors
+    /// When a number does not fit its column.
+    pub fn new(facts: Vec<Keyed>) -> Result<Self, StoreError> {
+        let rows = Rows::of(facts.iter())?;
+        Ok(Self { facts, rows })
+    }
+
+    /// The facts.
+    #[must_use]
+    pub fn into_facts(self) -> Vec<Keyed> {
+        self.facts
+    }
+}
+
+/// As [`append`], of facts that were prepared.
+///
+/// # Errors
+/// As [`append`].
+pub async fn append_prepared(
+    tx: &mut Transaction,
+    fence: &Fence,
+    prepared: Prepared,
+) -> Result<AppendOutcome, StoreError> {
     let (before, recorded_at) = open(tx, fence).await?;
     let mut outcome = AppendOutcome { before, after: before, unchanged: 0, superseded: 0 };
-    let mut rows = Rows::after(before, recorded_at);
+    let new = new_facts(tx, &prepared.facts, &mut outcome).await?;
+    let rows =
+        if new.len() == prepared.facts.len() { prepared.rows } else { Rows::of(new.into_iter())? };
+    outcome.after = rows.append(tx, fence, (before, recorded_at)).await?;
+    Ok(outcome)
+}
+
+/// The facts that are new, whose key rows it writes; counts the others.
+async fn new_facts<'a>(
+    tx: &mut Transaction,
+    facts: &'a [Keyed],
+    outcome: &mut AppendOutcome,
+) -> Result<Vec<&'a Keyed>, StoreError> {
     let stated: Vec<Stated<'_>> = facts.iter().filter_map(Stated::of).collect();
     outcome.unchanged += facts.len() - stated.len();
+    let mut last = outcome.before.seq;
+    let mut all_new = Vec::with_capacity(facts.len());
     for run in stated.chunk_by(Stated::is_like) {
-        if key::claim(tx, run, rows.head().seq).await? {
-            run.iter().try_for_each(|stated| rows.extend(&stated.fact.drafts))?;
-            continue;
-        }
+        let is_claimed = key::claim(tx, run, last).await?;
+        let standings = if is_claimed {
+            vec![Standing::New; run.len()]
+        } else {
+            key::standing(tx, run, last).await?
+        };
         let mut new = Vec::new();
-        for (stated, standing) in run.iter().zip(key::standing(tx, run, rows.head().seq).await?) {
+        for (stated, standing) in run.iter().zip(standings) {
             match standing {
-                key::Standing::New => {
-                    new.push((*stated, rows.head().seq.next()));
-                    rows.extend(&stated.fact.drafts)?;
+                Standing::New => {
+                    new.push((*stated, last.next()));
+                    last = Seq(last.0 + stated.fact.drafts.len() as u64);
+                    all_new.push(stated.fact);
                 }
-                key::Standing::Unchanged => outcome.unchanged += 1,
-                key::Standing::Superseded => outcome.superseded += 1,
+                Standing::Unchanged => outcome.unchanged += 1,
+                Standing::Superseded => outcome.superseded += 1,
             }
         }
-        key::insert(tx, &new).await?;
+        if !is_claimed {
+            key::insert(tx, &new).await?;
+        }
     }
-    outcome.after = rows.head();
-    rows.append(tx, fence).await?;
-    Ok(outcome)
+    Ok(all_new)
 }
 
 /// Locks the lease and the head; the time is the database's, and never before that of the last entry.

@@ -9,7 +9,7 @@ mod rows;
 mod size;
 mod verify;
 
-pub use append::{AppendOutcome, Head, Key, Keyed, append};
+pub use append::{AppendOutcome, Head, Key, Keyed, Prepared, append, append_prepared};
 pub use copy::copy_out_nowhere;
 pub use copy_in::{CopyFiles, CopyIn, copy_in, move_head};
 pub use links::{Link, links};

@@ -1,66 +1,66 @@
 //! The entries of one append, as the database's `log_append_batch` takes them: hashes and payloads end to end,
 //! the other columns as arrays.
+//!
+//! All but the hashes is known before the head lock is taken, and is packed before.
 
 use chrono::{DateTime, Utc};
-use obsqra_events::{Draft, chain_hash};
-use obsqra_types::{ChainId, RecordedAt};
+use obsqra_events::{Draft, EntryHash, chain_hash};
+use obsqra_types::{ChainId, Hash32, RecordedAt, Seq};
 
-use super::Head;
+use super::{Head, Keyed};
 use crate::{Fence, StoreError, Transaction, row};
 
 /// Entries to append, in their order. A call takes those of one chain: where the chain changes, the next begins.
+#[derive(Debug)]
 pub(super) struct Rows {
-    recorded_at: DateTime<Utc>,
-    head: Head,
     calls: Vec<Call>,
 }
 
 impl Rows {
-    /// No entries yet; the first follows a head.
-    pub(super) fn after(head: Head, recorded_at: DateTime<Utc>) -> Self {
-        Self { recorded_at, head, calls: Vec::new() }
-    }
-
-    /// The last entry so far.
-    pub(super) fn head(&self) -> Head {
-        self.head
-    }
-
-    pub(super) fn extend(&mut self, drafts: &[Draft]) -> Result<(), StoreError> {
-        drafts.iter().try_for_each(|draft| self.push(draft))
-    }
-
-    fn push(&mut self, draft: &Draft) -> Result<(), StoreError> {
-        let seq = self.head.seq.next();
-        let recorded_at = RecordedAt(self.recorded_at.timestamp_micros());
-        let hash = chain_hash(seq, recorded_at, &draft.content_hash, &self.head.hash);
-        let head = self.head;
-        let call = match self.calls.last_mut().filter(|call| call.chain == draft.chain) {
-            Some(call) => call,
-            None => self.calls.push_mut(Call::after(head, &draft.chain)),
+    pub(super) fn of<'a>(
+        facts: impl Iterator<Item = &'a Keyed> + Clone,
+    ) -> Result<Self, StoreError> {
+        let drafts = || facts.clone().flat_map(|fact| &fact.drafts);
+        let size = Size {
+            entries: drafts().count(),
+            payload: drafts().map(|draft| draft.payload.len()).sum(),
         };
-        call.push(draft)?;
-        call.hashes.extend(hash.as_bytes());
-        self.head = Head { seq, hash };
-        Ok(())
+        let mut rows = Self { calls: Vec::new() };
+        drafts().try_for_each(|draft| rows.push(draft, size))?;
+        Ok(rows)
     }
 
-    /// Hands the entries to the database.
+    fn push(&mut self, draft: &Draft, size: Size) -> Result<(), StoreError> {
+        match self.calls.last_mut().filter(|call| call.chain == draft.chain) {
+            Some(call) => call.push(draft),
+            None => self.calls.push_mut(Call::new(&draft.chain, size)).push(draft),
+        }
+    }
+
+    /// Hands the entries to the database, after a head; the head after them.
     pub(super) async fn append(
         self,
         tx: &mut Transaction,
         fence: &Fence,
-    ) -> Result<(), StoreError> {
+        (mut head, recorded_at): (Head, DateTime<Utc>),
+    ) -> Result<Head, StoreError> {
         for call in self.calls {
-            call.send(tx, fence, self.recorded_at).await?;
+            head = call.send(tx, fence, (head, recorded_at)).await?;
         }
-        Ok(())
+        Ok(head)
     }
 }
 
+/// What room is made for at once.
+#[derive(Clone, Copy, Debug)]
+struct Size {
+    entries: usize,
+    payload: usize,
+}
+
 /// The entries of one call.
+#[derive(Debug)]
 struct Call {
-    previous: Head,
     chain: ChainId,
     kind: Vec<i16>,
     schema_version: Vec<i16>,
@@ -71,25 +71,21 @@ struct Call {
     payload_length: Vec<i32>,
     payload: Vec<u8>,
     content_hash: Vec<u8>,
-    /// Begins with the hash of the entry before the first.
-    hashes: Vec<u8>,
 }
 
 impl Call {
-    fn after(previous: Head, chain: &ChainId) -> Self {
+    fn new(chain: &ChainId, size: Size) -> Self {
         Self {
-            previous,
             chain: chain.clone(),
-            kind: Vec::new(),
-            schema_version: Vec::new(),
-            block_number: Vec::new(),
-            branch_epoch: Vec::new(),
-            occurred_at: Vec::new(),
-            payload_start: Vec::new(),
-            payload_length: Vec::new(),
-            payload: Vec::new(),
-            content_hash: Vec::new(),
-            hashes: previous.hash.as_bytes().to_vec(),
+            kind: Vec::with_capacity(size.entries),
+            schema_version: Vec::with_capacity(size.entries),
+            block_number: Vec::with_capacity(size.entries),
+            branch_epoch: Vec::with_capacity(size.entries),
+            occurred_at: Vec::with_capacity(size.entries),
+            payload_start: Vec::with_capacity(size.entries),
+            payload_length: Vec::with_capacity(size.entries),
+            payload: Vec::with_capacity(size.payload),
+            content_hash: Vec::with_capacity(size.entries * size_of::<Hash32>()),
         }
     }
 
@@ -103,16 +99,32 @@ impl Call {
         self.payload_start.push(row::size(self.payload.len() + 1, "size of a batch")?);
         self.payload_length.push(row::size(draft.payload.len(), "size of a payload")?);
         self.payload.extend_from_slice(&draft.payload);
-        self.content_hash.extend(draft.content_hash.as_bytes());
+        self.content_hash.extend_from_slice(draft.content_hash.as_bytes());
         Ok(())
+    }
+
+    /// The hash of the last entry before, those of the entries after it, and the head that they lead to.
+    fn hashes(&self, head: Head, recorded_at: RecordedAt) -> (Vec<u8>, Head) {
+        let mut hashes = Vec::with_capacity(self.content_hash.len() + size_of::<EntryHash>());
+        hashes.extend_from_slice(head.hash.as_bytes());
+        let mut after = head;
+        for content_hash in self.content_hash.as_chunks().0 {
+            let seq = after.seq.next();
+            let hash = chain_hash(seq, recorded_at, &Hash32(*content_hash), &after.hash);
+            hashes.extend_from_slice(hash.as_bytes());
+            after = Head { seq, hash };
+        }
+        (hashes, after)
     }
 
     async fn send(
         self,
         tx: &mut Transaction,
         fence: &Fence,
-        recorded_at: DateTime<Utc>,
-    ) -> Result<(), StoreError> {
+        (head, recorded_at): (Head, DateTime<Utc>),
+    ) -> Result<Head, StoreError> {
+        let Seq(previous) = head.seq;
+        let (hashes, after) = self.hashes(head, RecordedAt(recorded_at.timestamp_micros()));
         sqlx::query!(
             r#"
             SELECT log_append_batch(
@@ -121,7 +133,7 @@ impl Call {
             "#,
             fence.partition.to_string(),
             fence.epoch.0,
-            row::to_i64(self.previous.seq.0, "seq")?,
+            row::to_i64(previous, "seq")?,
             recorded_at,
             self.chain.as_str(),
             &self.kind,
@@ -133,11 +145,11 @@ impl Call {
             &self.payload_length,
             &self.payload,
             &self.content_hash,
-            &self.hashes,
+            &hashes,
         )
         .execute(&mut **tx)
         .await
         .map_err(|error| super::append::refusal(error, fence))?;
-        Ok(())
+        Ok(after)
     }
 }

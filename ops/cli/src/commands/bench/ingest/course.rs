@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use chrono::Utc;
 use obsqra_indexer::encode::Encoder;
-use obsqra_indexer::pipeline::{self, Batch};
+use obsqra_indexer::pipeline::{self, Target};
 use obsqra_indexer::source::SourceBlock;
 use obsqra_store::log::{self, CopyFiles, CopyIn, Verdict};
 use obsqra_store::{Keyed, Lease, Role, Store};
@@ -72,15 +72,20 @@ impl Course {
     /// How long blocks take from memory to committed.
     pub(super) async fn ingest(&self, batches: Vec<Vec<SourceBlock>>) -> Result<Duration> {
         let mut batches = batches.into_iter();
+        let target = Target {
+            store: &self.writer,
+            fence: self.lease.fence(),
+            chain: &self.encoder.chain,
+            first: Some(self.encoder.first),
+            finalized: None,
+        };
         let begun = Instant::now();
         pipeline::run(
             &self.encoder,
             EPOCH,
             async || batches.next(),
-            async |blocks| {
-                let batch = Batch { reverts: Vec::new(), blocks, epoch: EPOCH, finalized: None };
-                let chain = (&self.encoder.chain, Some(self.encoder.first));
-                pipeline::commit(&self.writer, self.lease.fence(), chain, batch).await?;
+            async |batch| {
+                pipeline::commit(target, Vec::new(), batch).await?;
                 anyhow::Ok(())
             },
         )
