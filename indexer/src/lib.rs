@@ -8,6 +8,7 @@ pub mod attest;
 pub mod completeness;
 pub mod encode;
 pub mod follower;
+pub mod pipeline;
 pub mod planner;
 pub mod progress;
 pub mod source;

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Instant;
 
 use obsqra_events::{Check, ComputedCommitments, Difference, Verdict};
 use obsqra_types::{BlockHash, BlockNumber, ContractAddress, Felt, Hash32};
 
-use super::{Findings, Outcome, check, digest, other_leaves};
+use super::{Findings, Outcome, check, check_all, digest, other_leaves};
+use crate::pipeline::stage;
 use crate::source::SourceBlock;
 
 /// Why nothing was recomputed although it could have been.
@@ -99,8 +101,37 @@ impl Checking {
     ///
     /// # Errors
     /// With what differs.
-    pub fn take(&self, mut block: SourceBlock) -> Result<CheckedBlock, Mismatch> {
-        let attestation = self.attest(&block)?;
+    pub fn take(&self, block: SourceBlock) -> Result<CheckedBlock, Mismatch> {
+        let begun = Instant::now();
+        let findings = self.checks(&block).then(|| check(&block));
+        stage("check", begun);
+        self.keep(block, findings)
+    }
+
+    /// Checks blocks together; see [`check_all`].
+    #[must_use]
+    pub fn take_all(&self, blocks: Vec<SourceBlock>) -> Vec<Result<CheckedBlock, Mismatch>> {
+        if self.effort == Effort::Off {
+            return blocks.into_iter().map(|block| self.take(block)).collect();
+        }
+        let begun = Instant::now();
+        let findings = check_all(&blocks);
+        stage("check", begun);
+        let judged = blocks.into_iter().zip(findings);
+        judged.map(|(block, findings)| self.keep(block, Some(findings))).collect()
+    }
+
+    /// Whether a block is checked at all. What cannot be checked is found out at no cost.
+    fn checks(&self, block: &SourceBlock) -> bool {
+        self.effort == Effort::Whole || block.transactions.is_none()
+    }
+
+    fn keep(
+        &self,
+        mut block: SourceBlock,
+        findings: Option<Findings>,
+    ) -> Result<CheckedBlock, Mismatch> {
+        let attestation = self.attest(&block, findings)?;
         let digest = (self.comparison == Comparing::Digest).then(|| digest(&block));
         let (all_events, weight) = (block.events.len() as u64, block.weight());
         block.transactions = None;
@@ -109,13 +140,16 @@ impl Checking {
         Ok(CheckedBlock { block, all_events, attestation, digest, weight })
     }
 
-    fn attest(&self, block: &SourceBlock) -> Result<Attestation, Mismatch> {
-        if self.effort == Effort::Off && block.transactions.is_some() {
+    fn attest(
+        &self,
+        block: &SourceBlock,
+        findings: Option<Findings>,
+    ) -> Result<Attestation, Mismatch> {
+        let Some(Findings { outcome, checks, computed, leaves }) = findings else {
             let verdict = Verdict::Unchecked(TURNED_OFF.to_owned());
             let checks = Vec::new();
             return Ok(Attestation { verdict, checks, computed: None, other_leaves: None });
-        }
-        let Findings { outcome, checks, computed, leaves } = check(block);
+        };
         let verdict = match outcome {
             Outcome::Verified => Verdict::Verified,
             Outcome::Unverifiable(reason) => Verdict::Unverifiable(reason.to_string()),

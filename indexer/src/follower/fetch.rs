@@ -1,21 +1,24 @@
-//! Blocks fetched several at once, given out in height order.
+//! Blocks fetched several at once, checked together, given out in height order.
 //!
-//! How many are under way depends on how large the last ones were: what is held between the node and the
-//! log stays near a budget, whatever a block weighs.
+//! All of it goes on while a batch is committed. How many are under way depends on how large the last ones
+//! were: what is held between the node and the log stays near a budget, whatever a block weighs.
 
 use std::collections::VecDeque;
 
 use futures::{StreamExt, TryStreamExt};
 use obsqra_types::BlockNumber;
+use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::completeness::{CheckedBlock, Checking};
-use crate::source::{Leader, ReceivedBlock, SourceError};
+use crate::source::{Leader, ReceivedBlock, SourceError, UncheckedBlock};
 
 /// Bytes of blocks, as they lie in memory, that may be under way. At least one block always is.
-const BUDGET: usize = 128 << 20;
+const BUDGET: usize = 64 << 20;
 /// Blocks whose largest stands for those to come.
 const MEMORY: usize = 32;
+/// Most blocks checked together.
+const TOGETHER: usize = 32;
 
 /// Some blocks, in the order of their heights, fetched and checked several at once.
 pub(super) async fn fetch_some(
@@ -32,13 +35,8 @@ pub(super) async fn fetch_some(
 
 /// A range of heights being fetched.
 pub(super) struct Fetch {
-    source: Leader,
-    checking: Checking,
-    next: BlockNumber,
-    to: BlockNumber,
-    at_most: usize,
-    under_way: VecDeque<AbortOnDropHandle<Result<ReceivedBlock, SourceError>>>,
-    weights: VecDeque<usize>,
+    checked: mpsc::Receiver<Result<ReceivedBlock, SourceError>>,
+    _supply: AbortOnDropHandle<()>,
 }
 
 impl Fetch {
@@ -47,7 +45,8 @@ impl Fetch {
         (from, to): (BlockNumber, BlockNumber),
         (checking, at_most): (Checking, usize),
     ) -> Self {
-        Self {
+        let (sender, checked) = mpsc::channel(TOGETHER);
+        let supply = Supply {
             source: source.clone(),
             checking,
             next: from,
@@ -55,41 +54,134 @@ impl Fetch {
             at_most: at_most.max(1),
             under_way: VecDeque::new(),
             weights: VecDeque::new(),
-        }
+            sender,
+        };
+        Self { checked, _supply: AbortOnDropHandle::new(tokio::spawn(supply.run())) }
     }
 
-    /// The next block; `None` after the last.
+    /// The next block; `None` after the last, or after an error.
     pub(super) async fn next(&mut self) -> Option<Result<ReceivedBlock, SourceError>> {
-        while self.next <= self.to && self.under_way.len() < self.width() {
-            self.start(self.next);
-            self.next = self.next.next();
+        self.checked.recv().await
+    }
+}
+
+/// A block that came in, checked already where a second node has it too.
+enum Fetched {
+    Alone(Box<UncheckedBlock>),
+    Compared(Box<ReceivedBlock>),
+}
+
+impl Fetched {
+    fn weight(&self) -> usize {
+        match self {
+            Self::Alone(block) => block.weight(),
+            Self::Compared(block) => block.checked.weight,
         }
-        let first = self.under_way.pop_front()?;
-        let fetched = first.await.unwrap_or_else(|failure| {
-            Err(SourceError::Unreachable {
-                node: self.source.name().to_owned(),
-                what: "a block".to_owned(),
-                problem: failure.to_string(),
-            })
-        });
-        if let Ok(block) = &fetched {
-            self.weights.push_back(block.checked.weight);
-            if self.weights.len() > MEMORY {
-                self.weights.pop_front();
+    }
+}
+
+/// Fetches and checks ahead of whoever takes the blocks.
+struct Supply {
+    source: Leader,
+    checking: Checking,
+    next: BlockNumber,
+    to: BlockNumber,
+    at_most: usize,
+    under_way: VecDeque<AbortOnDropHandle<Result<Fetched, SourceError>>>,
+    weights: VecDeque<usize>,
+    sender: mpsc::Sender<Result<ReceivedBlock, SourceError>>,
+}
+
+impl Supply {
+    async fn run(mut self) {
+        loop {
+            self.start();
+            let group = self.arrived().await;
+            if group.is_empty() {
+                return;
+            }
+            for checked in self.check(group).await {
+                let is_error = checked.is_err();
+                if self.sender.send(checked).await.is_err() || is_error {
+                    return;
+                }
             }
         }
-        Some(fetched)
     }
 
-    /// On its own task: fetching, reading and checking go on while a batch is committed.
-    fn start(&mut self, number: BlockNumber) {
-        let (source, checking) = (self.source.clone(), self.checking.clone());
-        let task = tokio::spawn(async move { source.compared_block(number, &checking).await });
-        self.under_way.push_back(AbortOnDropHandle::new(task));
+    fn start(&mut self) {
+        while self.next <= self.to && self.under_way.len() < self.width() {
+            let (source, checking, number) =
+                (self.source.clone(), self.checking.clone(), self.next);
+            self.under_way.push_back(AbortOnDropHandle::new(tokio::spawn(async move {
+                if source.compares(number) {
+                    let compared = source.compared_block(number, &checking).await?;
+                    return Ok(Fetched::Compared(Box::new(compared)));
+                }
+                Ok(Fetched::Alone(Box::new(source.unchecked_block(number).await?)))
+            })));
+            self.next = self.next.next();
+        }
     }
 
     fn width(&self) -> usize {
         let largest = self.weights.iter().copied().max().unwrap_or(1).max(1);
         (BUDGET / largest).clamp(1, self.at_most)
+    }
+
+    /// The next block, and those behind it that are there already.
+    async fn arrived(&mut self) -> Vec<Result<Fetched, SourceError>> {
+        let mut group = Vec::new();
+        while let Some(first) = self.under_way.pop_front() {
+            let fetched = first.await.unwrap_or_else(|failure| {
+                Err(SourceError::Unreachable {
+                    node: self.source.name().to_owned(),
+                    what: "a block".to_owned(),
+                    problem: failure.to_string(),
+                })
+            });
+            self.weigh(&fetched);
+            let ends = fetched.is_err();
+            group.push(fetched);
+            let next_is_there = self.under_way.front().is_some_and(|next| next.is_finished());
+            if ends || group.len() >= TOGETHER || !next_is_there {
+                break;
+            }
+        }
+        group
+    }
+
+    fn weigh(&mut self, fetched: &Result<Fetched, SourceError>) {
+        if let Ok(block) = fetched {
+            self.weights.push_back(block.weight());
+            if self.weights.len() > MEMORY {
+                self.weights.pop_front();
+            }
+        }
+    }
+
+    /// Checks what was not checked yet, together; gives all of them in their order, up to the first error.
+    async fn check(
+        &self,
+        group: Vec<Result<Fetched, SourceError>>,
+    ) -> Vec<Result<ReceivedBlock, SourceError>> {
+        let mut alone = Vec::new();
+        let mut done = Vec::new();
+        for fetched in group {
+            done.push(match fetched {
+                Ok(Fetched::Alone(block)) => {
+                    alone.push(*block);
+                    None
+                }
+                Ok(Fetched::Compared(block)) => Some(Ok(*block)),
+                Err(error) => Some(Err(error)),
+            });
+        }
+        let mut checked = self.source.check_all(alone, &self.checking).await.into_iter();
+        done.into_iter()
+            .filter_map(|done| {
+                done.or_else(|| checked.next().map(|checked| checked.map(ReceivedBlock::alone)))
+            })
+            .collect()
     }
 }

@@ -2,15 +2,14 @@
 
 use std::collections::VecDeque;
 
-use obsqra_store::attested::{self, AttestedAs};
 use obsqra_store::chain_tip::{self, ChainTip};
-use obsqra_store::{Keyed, StoreError, key, log};
-use obsqra_types::{BlockHash, BlockNumber, BranchEpoch, Seq};
+use obsqra_store::{StoreError, key, log};
+use obsqra_types::{BlockHash, BlockNumber, BranchEpoch};
 
 use super::Session;
 use crate::IndexError;
 use crate::completeness::CheckedBlock;
-use crate::encode::EncodedBlock;
+use crate::pipeline::{self, Committed, EncodedBatch, Reverts, Target};
 use crate::planner::{BlockId, Effect, Input, Planner, Position, Trouble};
 
 /// Where the log stands, as read at the start of a step.
@@ -117,7 +116,7 @@ impl Session<'_> {
         let chain = &self.encoder.chain;
         let above = key::canonical(store, chain, fork.number.next(), tip.number).await?;
         let epoch = BranchEpoch(tip.epoch.0 + 1);
-        let reverts = above.iter().map(|block| self.encoder.reverted(block)).collect();
+        let entries = above.iter().map(|block| self.encoder.reverted(block)).collect();
         tracing::warn!(
             node = self.node,
             fork = fork.number.0,
@@ -126,55 +125,29 @@ impl Session<'_> {
             "reorganisation: blocks above the fork are replaced"
         );
         metrics::counter!("obsqra_indexer_reverted_blocks_total").increment(above.len() as u64);
-        self.append(standing, Some((fork.number, reverts)), blocks, epoch).await
+        self.append(standing, Some(Reverts { fork: fork.number, entries }), blocks, epoch).await
     }
 
     /// One transaction: reverts above a fork, then blocks, then the tip.
     async fn append(
         &self,
         standing: Standing,
-        reverts: Option<(BlockNumber, Vec<Keyed>)>,
+        reverts: Option<Reverts>,
         blocks: &[CheckedBlock],
         epoch: BranchEpoch,
     ) -> Result<Standing, IndexError> {
-        let encoded: Vec<EncodedBlock> =
-            blocks.iter().map(|block| self.encoder.block(block, epoch)).collect();
-        let (Some(lowest), Some(newest)) = (encoded.first(), encoded.last()) else {
+        let Some(batch) = EncodedBatch::new(&self.encoder, blocks, epoch)? else {
             return Ok(standing);
         };
-        let id = newest.id;
-        let last_size = newest.entries.drafts.len() as u64;
-        let first = standing.tip.map_or(lowest.id.number, |tip| tip.first);
-        let (count, events) =
-            (encoded.len() as u64, encoded.iter().map(|block| block.events).sum::<u64>());
-        let attested =
-            attested::runs(blocks.iter().map(|checked| {
-                (checked.block.number, AttestedAs::from(&checked.attestation.verdict))
-            }));
-        let (fork, mut facts) = match reverts {
-            Some((fork, reverts)) => (Some(fork), reverts),
-            None => (None, Vec::new()),
-        };
-        facts.extend(encoded.into_iter().map(|block| block.entries));
-
-        let mut tx = self.follower.store.begin().await?;
-        let outcome = log::append(&mut tx, self.lease.fence(), facts).await?;
-        let tip = ChainTip {
-            first,
-            number: id.number,
-            hash: id.hash,
-            epoch,
-            seq: Seq(outcome.after.seq.0 + 1 - last_size),
+        let (id, count, events) = (batch.newest, batch.blocks, batch.events);
+        let target = Target {
+            store: &self.follower.store,
+            fence: self.lease.fence(),
+            chain: &self.encoder.chain,
+            first: standing.tip.map(|tip| tip.first),
             finalized: standing.position.finalized,
         };
-        chain_tip::store(&mut tx, &self.encoder.chain, &tip).await?;
-        if let Some(fork) = fork {
-            attested::cut_above(&mut tx, &self.encoder.chain, fork).await?;
-        }
-        for run in attested {
-            attested::cover(&mut tx, &self.encoder.chain, run).await?;
-        }
-        tx.commit().await.map_err(StoreError::from)?;
+        let Committed { tip, outcome } = pipeline::commit(target, reverts, batch).await?;
 
         self.follower.progress.send_modify(|progress| {
             progress.tip = Some(id.number);

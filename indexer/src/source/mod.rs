@@ -21,7 +21,9 @@ pub use dna::{DnaCursor, DnaMessage, DnaOptions, DnaSource, DnaStart, DnaStatus,
 pub use error::{MismatchedBlock, Remedy, SourceError};
 pub use file::{BlockFileError, BlockShape, read_block_file};
 pub use heads::{HeadWatch, HeadWatchOptions, Woken};
-pub use pool::{Leader, NodePool, NodeStatus, PoolOptions, ReceivedBlock, SourceFinding};
+pub use pool::{
+    Leader, NodePool, NodeStatus, PoolOptions, ReceivedBlock, SourceFinding, UncheckedBlock,
+};
 pub use rpc::{Identity, JsonRpcOptions, JsonRpcSource};
 pub use secret::{Secret, SecretError};
 pub use spec::Spec;

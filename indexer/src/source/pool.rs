@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use obsqra_types::{BlockNumber, ChainId};
 use tokio::sync::watch;
 
-pub use self::compare::{ReceivedBlock, SourceFinding};
+pub use self::compare::{ReceivedBlock, SourceFinding, UncheckedBlock};
 pub use self::leader::Leader;
 use self::selection::{Generation, Lead, NodeIndex, Outcome, Rules, Selection, Standing};
 use super::{JsonRpcSource, SourceError, Spec};

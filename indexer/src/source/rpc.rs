@@ -12,7 +12,7 @@ mod range;
 mod transport;
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use obsqra_types::{BlockHash, BlockNumber, ChainId};
 use serde::Deserialize;
@@ -26,6 +26,7 @@ use self::finality::FinalitySearch;
 use self::transport::{Said, Transport};
 use super::address::{Address, Socket};
 use super::{SourceBlock, SourceError, Spec};
+use crate::pipeline::stage;
 use crate::planner::BlockId;
 
 /// JSON-RPC error of the specification: the block is not there.
@@ -269,9 +270,12 @@ impl JsonRpcSource {
     ) -> Result<T, SourceError> {
         let what = format!("block {number}");
         let params = json!([{ "block_number": number.0 }]);
+        let begun = Instant::now();
         let reply = self.transport.post("starknet_getBlockWithReceipts", &what, params).await?;
+        stage("fetch", begun);
         let source = self.clone();
         let read = move || {
+            let begun = Instant::now();
             let body: BlockBody = source
                 .found(&what, source.transport.said(&what, &reply)?)?
                 .ok_or_else(|| SourceError::NoBlock { node: source.name().to_owned(), number })?;
@@ -279,6 +283,7 @@ impl JsonRpcSource {
                 return Err(source.unusable(&what, &format!("it is block {other}")));
             }
             let block = body.assemble().map_err(|problem| source.unusable(&what, &problem))?;
+            stage("read", begun);
             Ok(take(block, reply.body))
         };
         match tokio::task::spawn_blocking(read).await {

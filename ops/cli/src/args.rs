@@ -109,6 +109,8 @@ pub(crate) struct BenchArgs {
 pub(crate) enum BenchName {
     /// Verifying the log, a deep reorganisation, the memory of a long backfill.
     Log,
+    /// Taking blocks into the log, against a bare COPY of the same rows.
+    Ingest,
 }
 
 #[derive(Debug, Subcommand)]

@@ -198,7 +198,7 @@ impl Default for Settings {
             idle_in_transaction_ms: 30_000,
             longest_rest_ms: 1_000,
             max_lag_blocks: 50,
-            batch_blocks: 64,
+            batch_blocks: 256,
             check: CheckBlocks::Whole,
             keep: KeepEvents::Watched,
             compare_nodes: CompareNodes::EachBlock,

@@ -35,7 +35,7 @@ use crate::{checkpoint_key, progress, telemetry};
 /// Longest time that roles get to stop. Private servers need the rest of the ten seconds.
 const STOP_TIMEOUT: Duration = Duration::from_secs(6);
 /// Most events, kept or not, of the blocks in one transaction of the follower.
-const BATCH_EVENTS: u64 = 5_000;
+pub(crate) const BATCH_EVENTS: u64 = 5_000;
 /// Most blocks fetched at once.
 const FETCH_AHEAD: usize = 16;
 /// Tries before an answer that stays unusable stops the follower.

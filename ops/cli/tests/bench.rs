@@ -14,22 +14,42 @@ use support::process::{obsqra, run, succeed};
 
 #[tokio::test]
 async fn the_bench_of_the_log_reports_every_bar() {
-    let mut command = obsqra();
-    command.args(["bench", "log", "--json", "--smoke"]);
-    let printed = succeed(command).await;
-    assert_eq!(printed.trim().lines().count(), 1, "one object: {printed}");
-    let report: Value = serde_json::from_str(&printed).unwrap();
-    assert_eq!(report["name"], "log");
-    for known in ["cpu", "cores", "memory", "kernel", "build"] {
-        assert!(report["machine"].get(known).is_some(), "{known}: {report:#}");
-    }
-    let bars: Vec<_> = report["bars"].as_array().unwrap().iter().map(shape).collect();
     let expected = [
         ("verify_vs_copy_out", 0.7, "higher"),
         ("reorg_2000_vs_append_2000", 3.0, "lower"),
         ("backfill_rss_growth", 1.2, "lower"),
     ];
-    assert_eq!(bars, expected.map(|(name, bar, better)| (name.into(), bar, better.into())));
+    check_bars("log", &expected).await;
+}
+
+#[tokio::test]
+async fn the_bench_of_ingestion_reports_every_bar() {
+    let expected = [
+        ("inprocess_vs_copy_10", 0.6, "higher"),
+        ("inprocess_vs_copy_100", 0.6, "higher"),
+        ("inprocess_vs_copy_400", 0.6, "higher"),
+        ("growth_5m_vs_100k", 1.2, "lower"),
+        ("disk_vs_payload", 2.0, "lower"),
+    ];
+    check_bars("ingest", &expected).await;
+}
+
+async fn check_bars(bench: &str, expected: &[(&str, f64, &str)]) {
+    let mut command = obsqra();
+    command.args(["bench", bench, "--json", "--smoke"]);
+    let printed = succeed(command).await;
+    assert_eq!(printed.trim().lines().count(), 1, "one object: {printed}");
+    let report: Value = serde_json::from_str(&printed).unwrap();
+    assert_eq!(report["name"], bench);
+    for known in ["cpu", "cores", "memory", "kernel", "build"] {
+        assert!(report["machine"].get(known).is_some(), "{known}: {report:#}");
+    }
+    let bars: Vec<_> = report["bars"].as_array().unwrap().iter().map(shape).collect();
+    let expected: Vec<_> = expected
+        .iter()
+        .map(|(name, bar, better)| ((*name).to_owned(), *bar, (*better).to_owned()))
+        .collect();
+    assert_eq!(bars, expected);
     for (name, figure) in report["figures"].as_object().unwrap() {
         assert!(figure["value"].as_f64().unwrap() > 0.0, "{name}: {figure}");
         assert!(figure["unit"].is_string() && !figure["samples"].as_array().unwrap().is_empty());
@@ -63,11 +83,13 @@ async fn what_is_not_known_is_refused_with_what_is() {
     command.args(["bench", "nothing"]);
     let ended = run(command).await;
     assert_eq!(ended.code(), 2, "{}", ended.output());
-    assert!(ended.stderr.contains("possible values: log"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("possible values: log, ingest"), "{}", ended.stderr);
 
-    let mut command = obsqra();
-    command.args(["bench", "log", "--lane", "nothing"]);
-    let ended = run(command).await;
-    assert_eq!(ended.code(), 1, "{}", ended.output());
-    assert!(ended.stderr.contains("verify, reorg, backfill"), "{}", ended.stderr);
+    for (bench, lanes) in [("log", "verify, reorg, backfill"), ("ingest", "inprocess, growth")] {
+        let mut command = obsqra();
+        command.args(["bench", bench, "--lane", "nothing"]);
+        let ended = run(command).await;
+        assert_eq!(ended.code(), 1, "{}", ended.output());
+        assert!(ended.stderr.contains(lanes), "{}", ended.stderr);
+    }
 }

@@ -16,6 +16,11 @@ pub(crate) fn to_i32(value: u32, what: &'static str) -> Result<i32, StoreError> 
     i32::try_from(value).map_err(|_| StoreError::Range(what))
 }
 
+/// A number of bytes in memory.
+pub(crate) fn size(value: usize, what: &'static str) -> Result<i32, StoreError> {
+    i32::try_from(value).map_err(|_| StoreError::Range(what))
+}
+
 pub(crate) fn seq(value: i64) -> Result<Seq, StoreError> {
     u64::try_from(value).map(Seq).map_err(|_| StoreError::Range("seq"))
 }

@@ -194,6 +194,57 @@ async fn a_batch_that_states_a_key_twice_is_judged_as_two_batches() {
     let twice = vec![derived(1, 0, "a"), derived(1, 0, "a")];
     let outcome = append(&store, lease.fence(), twice).await.unwrap();
     assert_eq!((outcome.unchanged, outcome.after.seq), (1, Seq(2)));
+
+    // The first of the other is the second new fact of its run: its place is known before it is written.
+    let other = vec![plain(1), derived(1, 0, "a"), {
+        let mut other = derived(1, 0, "b");
+        other.key = Key::Derived { subject: "other".into() };
+        other
+    }];
+    let mut again = other.clone();
+    again.push(derived(1, 0, "c"));
+    again[3].key = Key::Derived { subject: "other".into() };
+    let refused = append(&store, lease.fence(), again).await;
+    assert!(matches!(refused, Err(StoreError::KeyConflict { seq: Seq(4), .. })), "{refused:?}");
+    let outcome = append(&store, lease.fence(), other).await.unwrap();
+    assert_eq!((outcome.unchanged, outcome.after.seq), (1, Seq(4)));
+
+    let block = || writer.block(2, 0, 100, 101, 2);
+    let outcome = append(&store, writer.fence(), vec![block(), block()]).await.unwrap();
+    assert_eq!((outcome.unchanged, outcome.after.seq), (1, Seq(7)));
+    let rivals = vec![writer.block(3, 0, 101, 102, 2), writer.block(3, 0, 101, 103, 2)];
+    let refused = append(&store, writer.fence(), rivals).await;
+    assert!(matches!(refused, Err(StoreError::KeyConflict { seq: Seq(8), .. })), "{refused:?}");
+    assert_eq!(verdict(&store).await, Verdict::Intact);
+}
+
+#[tokio::test]
+async fn a_batch_of_many_sorts_and_chains_keeps_its_order() {
+    let database = TestDatabase::create().await;
+    let store = database.store(Role::Writer).await;
+    let writer = ChainWriter::new(&store, &chain()).await;
+    let elsewhere = ChainId::new("OBSQRA_OTHER").unwrap();
+    let fact = Fact::BlockFinalized(BlockFinalized { hash: BlockHash(felt(9)) });
+    let other = Draft::new(&elsewhere, None, &fact);
+    let facts = vec![
+        writer.block(1, 0, 0, 100, 1),
+        writer.block(2, 0, 100, 101, 0),
+        plain(1),
+        Keyed { key: Key::Plain, drafts: vec![other.clone()] },
+        Keyed { key: Key::Plain, drafts: Vec::new() },
+        plain(2),
+        writer.block(3, 0, 101, 102, 1),
+    ];
+    let drafts: Vec<Draft> = facts.iter().flat_map(|fact| fact.drafts.clone()).collect();
+    let outcome = append(&store, writer.fence(), facts).await.unwrap();
+    assert_eq!((outcome.unchanged, outcome.after.seq), (1, Seq(8)));
+    let entries = log::read_after(&store, Seq::BEFORE_FIRST, 100).await.unwrap();
+    let written: Vec<Draft> = entries.into_iter().map(|entry| entry.draft).collect();
+    assert_eq!(written, drafts);
+    let range = (BlockNumber(1), BlockNumber(3));
+    let keys = obsqra_store::key::canonical_as_of(&store, &chain(), range, Seq(8)).await.unwrap();
+    assert_eq!(keys.iter().map(|key| key.seq).collect::<Vec<_>>(), [Seq(1), Seq(3), Seq(7)]);
+    assert_eq!(verdict(&store).await, Verdict::Intact);
 }
 
 #[tokio::test]

@@ -151,7 +151,7 @@ const CHANGES_OF_A_TABLE: [&str; 14] = [
     "DROP TABLE {table}",
 ];
 
-const OTHER_CHANGES: [&str; 22] = [
+const OTHER_CHANGES: [&str; 24] = [
     "SELECT drop_chunks('log', older_than => 1000000::bigint)",
     "SELECT set_chunk_time_interval('log', 1)",
     "SET session_replication_role = replica",
@@ -171,6 +171,8 @@ const OTHER_CHANGES: [&str; 22] = [
     "ALTER FUNCTION log_append SECURITY INVOKER",
     "ALTER FUNCTION log_append SET search_path = pg_temp, public",
     "DROP FUNCTION log_append",
+    "ALTER FUNCTION log_append_batch SECURITY INVOKER",
+    "DROP FUNCTION log_append_batch",
     "CREATE FUNCTION public.sha256(bytea) RETURNS bytea LANGUAGE sql AS 'SELECT $1'",
     "CREATE SCHEMA evil",
     "UPDATE block_key SET seq = 0",
@@ -229,13 +231,18 @@ async fn only_the_writer_may_call_the_append_functions() {
          '{{}}', '{{}}')",
         worker("own")
     );
+    let batch = format!(
+        "SELECT log_append_batch('{}', 1, 9, now(), 'X', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', \
+         '{{}}', '', '', '')",
+        worker("own")
+    );
     let mut callers = world.members(Role::Reader).await;
     let nobody = world.login(None).await;
     let options = StoreOptions::new(Role::Admin);
     callers.push(("nobody".into(), Store::connect(&nobody, options).await.unwrap()));
     for (who, store) in callers {
-        for sql in [&open, &append, &String::from("INSERT INTO lease VALUES ('x', 1, 'x', now())")]
-        {
+        let lease = String::from("INSERT INTO lease VALUES ('x', 1, 'x', now())");
+        for sql in [&open, &append, &batch, &lease] {
             check_refused(&who, &store, sql).await;
         }
     }
@@ -290,7 +297,16 @@ async fn the_right_to_insert_goes_from_chunks_that_were_there_before_too() {
     world.check(9).await;
 }
 
-/// A call of `log_append`, right until something of it is forged.
+/// The functions that append: the one that programs of before call, and the one that this program calls.
+#[derive(Clone, Copy, Debug)]
+enum Function {
+    Append,
+    AppendBatch,
+}
+
+const FUNCTIONS: [Function; 2] = [Function::Append, Function::AppendBatch];
+
+/// A call of one of them, right until something of it is forged.
 #[derive(Clone)]
 struct Call {
     partition: String,
@@ -346,7 +362,48 @@ impl Call {
         }
     }
 
-    async fn send(self, tx: &mut Transaction) -> Result<(), (String, String)> {
+    async fn send(self, function: Function, tx: &mut Transaction) -> Result<(), (String, String)> {
+        match function {
+            Function::Append => self.send_columns(tx).await,
+            Function::AppendBatch => self.send_batch(tx).await,
+        }
+    }
+
+    async fn send_batch(self, tx: &mut Transaction) -> Result<(), (String, String)> {
+        let entries = self.content_hashes.len();
+        let mut end = 1;
+        let (mut starts, mut lengths) = (Vec::new(), Vec::new());
+        for payload in &self.payloads {
+            let length = i32::try_from(payload.len()).unwrap();
+            starts.push(end);
+            lengths.push(length);
+            end += length;
+        }
+        let hashes = [vec![self.hash], self.hashes.into_iter().flatten().collect()].concat();
+        let sent = sqlx::query(
+            "SELECT public.log_append_batch($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
+        )
+        .bind(self.partition)
+        .bind(self.epoch)
+        .bind(self.seq)
+        .bind(self.at)
+        .bind(chain().to_string())
+        .bind(vec![KIND; entries])
+        .bind(vec![1_i16; entries])
+        .bind(vec![None::<i64>; entries])
+        .bind(vec![None::<i32>; entries])
+        .bind(vec![None::<DateTime<Utc>>; entries])
+        .bind(starts)
+        .bind(lengths)
+        .bind(self.payloads.concat())
+        .bind(self.content_hashes.concat())
+        .bind(hashes.concat())
+        .execute(&mut **tx)
+        .await;
+        sent.map(|_| ()).map_err(|error| refusal(&error))
+    }
+
+    async fn send_columns(self, tx: &mut Transaction) -> Result<(), (String, String)> {
         let entries = self.hashes.len();
         let sent = sqlx::query(
             "SELECT public.log_append($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
@@ -373,7 +430,7 @@ impl Call {
 
 type Forgery = (&'static str, &'static str, fn(&mut Call));
 
-const FORGERIES: [Forgery; 22] = [
+const FORGERIES: [Forgery; 24] = [
     ("the first hash", DOES_NOT_FOLLOW, |call| call.hashes[0] = Some(vec![7; 32])),
     ("a hash in the middle", DOES_NOT_FOLLOW, |call| call.hashes[1] = Some(vec![7; 32])),
     ("the last hash", DOES_NOT_FOLLOW, |call| call.hashes[2] = Some(vec![7; 32])),
@@ -400,7 +457,15 @@ const FORGERIES: [Forgery; 22] = [
         (call.seq, call.hash) = (0, vec![0; 32]);
         call.follow();
     }),
-    ("no entries", DOES_NOT_FOLLOW, |call| call.hashes.clear()),
+    ("no hashes", DOES_NOT_FOLLOW, |call| call.hashes.clear()),
+    ("no entries", DOES_NOT_FOLLOW, |call| {
+        call.payloads.clear();
+        call.content_hashes.clear();
+        call.hashes.clear();
+    }),
+    ("a hash too few", DOES_NOT_FOLLOW, |call| {
+        call.hashes.remove(1);
+    }),
     ("a payload too few", NULL, |call| {
         call.payloads.pop();
     }),
@@ -432,31 +497,35 @@ async fn a_call_that_does_not_follow_changes_nothing() {
     for _ in 0..2 {
         Lease::acquire(&store, worker("other"), "other", TTL).await.unwrap().unwrap();
     }
-    let before = world.head().await;
-    for (what, expected, forge) in FORGERIES {
+    let mut entries = 9;
+    for function in FUNCTIONS {
+        let before = world.head().await;
+        for (what, expected, forge) in FORGERIES {
+            let mut tx = store.begin().await.unwrap();
+            let mut call = Call::right(&mut tx, &world.lease).await;
+            forge(&mut call);
+            let refused = call.send(function, &mut tx).await;
+            let Err((code, said)) = refused else { panic!("{function:?}: {what}: accepted") };
+            assert_eq!(code, expected, "{function:?}: {what}: {said}");
+            // The server has given the transaction up: its commit is a rollback.
+            tx.commit().await.ok();
+            assert_eq!(world.head().await, before, "{function:?}: {what}");
+            world.check(entries).await;
+        }
         let mut tx = store.begin().await.unwrap();
-        let mut call = Call::right(&mut tx, &world.lease).await;
-        forge(&mut call);
-        let refused = call.send(&mut tx).await;
-        let Err((code, said)) = refused else { panic!("{what}: accepted") };
-        assert_eq!(code, expected, "{what}: {said}");
-        // The server has given the transaction up: its commit is a rollback.
-        tx.commit().await.ok();
-        assert_eq!(world.head().await, before, "{what}");
-        world.check(9).await;
+        let call = Call::right(&mut tx, &world.lease).await;
+        let again = call.clone();
+        call.send(function, &mut tx).await.expect("nothing of this one is forged");
+        tx.commit().await.unwrap();
+        entries += 3;
+        world.check(entries).await;
+        // Without log_open before it: the function takes the locks itself, and the call is of yesterday.
+        let mut tx = store.begin().await.unwrap();
+        let (code, said) = again.send(function, &mut tx).await.expect_err("it was sent twice");
+        assert_eq!(code, DOES_NOT_FOLLOW, "{function:?}: {said}");
+        drop(tx);
+        world.check(entries).await;
     }
-    let mut tx = store.begin().await.unwrap();
-    let call = Call::right(&mut tx, &world.lease).await;
-    let again = call.clone();
-    call.send(&mut tx).await.expect("nothing of this one is forged");
-    tx.commit().await.unwrap();
-    world.check(12).await;
-    // Without log_open before it: the function takes the locks itself, and the call is of yesterday.
-    let mut tx = store.begin().await.unwrap();
-    let (code, said) = again.send(&mut tx).await.expect_err("it was sent twice");
-    assert_eq!(code, DOES_NOT_FOLLOW, "{said}");
-    drop(tx);
-    world.check(12).await;
 }
 
 #[tokio::test]
@@ -511,29 +580,32 @@ async fn what_a_caller_puts_before_the_functions_names_is_not_looked_at() {
                    'infinity'::timestamptz AS expires_at;
         CREATE TEMPORARY TABLE log (seq bigint) ON COMMIT DROP;
         SET LOCAL search_path = pg_temp, evil, public, pg_catalog";
+    let forgeries: [fn(&mut Call); 3] = [
+        |call| call.hashes = vec![Some(vec![7; 32]); 3],
+        |call| {
+            (call.seq, call.hash) = (0, vec![0; 32]);
+            call.follow();
+        },
+        |call| call.partition = worker("none").to_string(),
+    ];
     for (who, store) in world.members(Role::Writer).await {
-        let forgeries: [fn(&mut Call); 3] = [
-            |call| call.hashes = vec![Some(vec![7; 32]); 3],
-            |call| {
-                (call.seq, call.hash) = (0, vec![0; 32]);
-                call.follow();
-            },
-            |call| call.partition = worker("none").to_string(),
-        ];
-        for forge in forgeries {
+        for (function, forge) in FUNCTIONS.into_iter().flat_map(|f| forgeries.map(|g| (f, g))) {
             let mut tx = store.begin().await.unwrap();
             let mut call = Call::right(&mut tx, &world.lease).await;
             sqlx::raw_sql(evil).execute(&mut *tx).await.unwrap();
             forge(&mut call);
-            call.send(&mut tx).await.expect_err(&who);
+            call.send(function, &mut tx).await.expect_err(&who);
         }
         assert_eq!(world.head().await, before, "{who}");
         world.check(9).await;
-        let mut tx = store.begin().await.unwrap();
-        let call = Call::right(&mut tx, &world.lease).await;
-        sqlx::raw_sql(evil).execute(&mut *tx).await.unwrap();
-        call.send(&mut tx).await.expect("a right call lands in the log, wherever it is made");
-        tx.rollback().await.unwrap();
+        for function in FUNCTIONS {
+            let mut tx = store.begin().await.unwrap();
+            let call = Call::right(&mut tx, &world.lease).await;
+            sqlx::raw_sql(evil).execute(&mut *tx).await.unwrap();
+            let right = call.send(function, &mut tx).await;
+            right.expect("a right call lands in the log, wherever it is made");
+            tx.rollback().await.unwrap();
+        }
     }
 }
 

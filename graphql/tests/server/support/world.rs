@@ -143,7 +143,6 @@ impl World {
         tx.commit().await.unwrap();
     }
 
-    /// Lets the node's head be known.
     /// Blocks of a range were checked so.
     pub(crate) async fn attested(&self, (first, last): (u64, u64), verdict: AttestedAs) {
         let (first, last) = (BlockNumber(first), BlockNumber(last));
@@ -153,6 +152,7 @@ impl World {
         tx.commit().await.unwrap();
     }
 
+    /// Lets the node's head be known.
     pub(crate) async fn node_head(&self, head: u64) {
         let tip = chain_tip::ChainTip {
             first: BlockNumber(1),

@@ -11,10 +11,14 @@ use obsqra_events::{Check, SourceStatement, SourcesDisagreed, Verdict};
 use obsqra_types::{BlockNumber, Hash32};
 
 use super::selection::{NodeIndex, Outcome, Standing};
-use super::{Leader, in_time};
-use crate::completeness::{CheckedBlock, Checking, Comparing};
+use super::{Leader, in_time, outcome};
+use crate::completeness::{CheckedBlock, Checking, Comparing, Mismatch};
 use crate::source::error::MismatchedBlock;
-use crate::source::{JsonRpcSource, SourceError};
+use crate::source::{JsonRpcSource, SourceBlock, SourceError};
+
+/// Blocks above its head, as it was last heard of, that a second node is still asked for: heads of nodes that do
+/// not lead are heard of every few seconds.
+const REACH: u64 = 16;
 
 /// A checked block, and what was found out about nodes on the way.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -23,6 +27,27 @@ pub struct ReceivedBlock {
     pub checked: CheckedBlock,
     /// What is to be told about it.
     pub findings: Vec<SourceFinding>,
+}
+
+impl ReceivedBlock {
+    /// A block that was compared with nothing.
+    pub(crate) fn alone(checked: CheckedBlock) -> Self {
+        Self { checked, findings: Vec::new() }
+    }
+}
+
+/// A block as it came, and the answer that it came in.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct UncheckedBlock {
+    block: SourceBlock,
+    answer: Vec<u8>,
+}
+
+impl UncheckedBlock {
+    /// About how many bytes it takes.
+    pub(crate) fn weight(&self) -> usize {
+        self.block.weight() + self.answer.len()
+    }
 }
 
 /// What a node was found out about.
@@ -93,8 +118,7 @@ impl Leader {
         checking: &Checking,
     ) -> Result<ReceivedBlock, SourceError> {
         let Some((node, second)) = self.second(number) else {
-            let checked = self.checked_block(number, checking).await?;
-            return Ok(ReceivedBlock { checked, findings: Vec::new() });
+            return Ok(ReceivedBlock::alone(self.checked_block(number, checking).await?));
         };
         let checking = &Checking { comparison: Comparing::Digest, ..checking.clone() };
         let limit = self.pool.shared.options.probe_timeout;
@@ -111,9 +135,50 @@ impl Leader {
                 let source = kind_of(&second);
                 received.findings.push(SourceFinding::Mismatch { block, source });
             }
-            Err(error) => tracing::debug!(%error, block = number.0, "block not compared"),
+            // At the head it may be a moment behind.
+            Err(SourceError::NoBlock { .. }) => {}
+            Err(error) => {
+                tracing::debug!(%error, block = number.0, "block not compared");
+                self.pool.shared.note(node, outcome(&error), Some(&error));
+            }
         }
         Ok(received)
+    }
+
+    /// Whether a block of this height is compared with what a second node has.
+    pub(crate) fn compares(&self, number: BlockNumber) -> bool {
+        self.second(number).is_some()
+    }
+
+    /// A whole block, to be checked by [`Self::check_all`].
+    pub(crate) async fn unchecked_block(
+        &self,
+        number: BlockNumber,
+    ) -> Result<UncheckedBlock, SourceError> {
+        let keep = |block, answer| UncheckedBlock { block, answer };
+        self.ask(self.source.block_with(number, keep)).await
+    }
+
+    /// Checks blocks of this node together, on a thread of their own; one that is not whole counts against it.
+    pub(crate) async fn check_all(
+        &self,
+        blocks: Vec<UncheckedBlock>,
+        checking: &Checking,
+    ) -> Vec<Result<CheckedBlock, SourceError>> {
+        let (checking, node) = (checking.clone(), self.name().to_owned());
+        let check = move || check_together(blocks, &checking, &node);
+        match tokio::task::spawn_blocking(check).await {
+            Ok(checked) => {
+                let told = checked.into_iter();
+                told.map(|checked| checked.map_err(|error| self.heard(error))).collect()
+            }
+            // Only a runtime that is going does not run it to its end.
+            Err(failure) => vec![Err(SourceError::Unreachable {
+                node: self.name().to_owned(),
+                what: "checking blocks".to_owned(),
+                problem: failure.to_string(),
+            })],
+        }
     }
 
     fn settle(
@@ -171,12 +236,37 @@ impl Leader {
             .filter(|node| state.selection.standing(*node, now) == Standing::Fit)
             .filter(|node| {
                 let head = state.notes.get(node.0).and_then(|notes| notes.head);
-                head.is_some_and(|head| head.number >= number)
+                head.is_some_and(|head| number.0 <= head.number.0.saturating_add(REACH))
             })
             .collect();
         let turn = usize::try_from(number.0).unwrap_or(0).checked_rem(fit.len())?;
         let node = *fit.get(turn)?;
         Some((node, shared.nodes.get(node.0)?.clone()))
+    }
+}
+
+fn check_together(
+    blocks: Vec<UncheckedBlock>,
+    checking: &Checking,
+    node: &str,
+) -> Vec<Result<CheckedBlock, SourceError>> {
+    let (blocks, answers): (Vec<_>, Vec<_>) =
+        blocks.into_iter().map(|UncheckedBlock { block, answer }| (block, answer)).unzip();
+    let checked = checking.take_all(blocks).into_iter().zip(answers);
+    checked.map(|(checked, answer)| with_answer(checked, answer, node)).collect()
+}
+
+fn with_answer(
+    checked: Result<CheckedBlock, Mismatch>,
+    answer: Vec<u8>,
+    node: &str,
+) -> Result<CheckedBlock, SourceError> {
+    match checked {
+        Ok(checked) => Ok(CheckedBlock { weight: checked.weight + answer.len(), ..checked }),
+        Err(mismatch) => {
+            let node = node.to_owned();
+            Err(SourceError::Mismatch(Box::new(MismatchedBlock { node, mismatch, answer })))
+        }
     }
 }
 
@@ -186,12 +276,7 @@ async fn checked(
     checking: &Checking,
 ) -> Result<CheckedBlock, SourceError> {
     let (checking, node) = (checking.clone(), source.name().to_owned());
-    let take = move |block, answer: Vec<u8>| match checking.take(block) {
-        Ok(checked) => Ok(CheckedBlock { weight: checked.weight + answer.len(), ..checked }),
-        Err(mismatch) => {
-            Err(SourceError::Mismatch(Box::new(MismatchedBlock { node, mismatch, answer })))
-        }
-    };
+    let take = move |block, answer| with_answer(checking.take(block), answer, &node);
     source.block_with(number, take).await?
 }
 

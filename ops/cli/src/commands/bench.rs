@@ -4,7 +4,9 @@
 //! a bar that is missed is told, and the exit code is that of a measurement that was made. One file a bench;
 //! what they share is in `frame` and `stand`.
 
+mod child;
 mod frame;
+mod ingest;
 mod log;
 mod stand;
 
@@ -32,6 +34,7 @@ pub(super) async fn run(args: BenchArgs) -> Result<()> {
     let size = if args.smoke { Size::Smoke } else { Size::Full };
     let measuring = async {
         match args.name {
+            BenchName::Ingest => ingest::measure(size, args.lane.as_deref()).await,
             BenchName::Log => log::measure(size, args.lane.as_deref()).await,
         }
     };

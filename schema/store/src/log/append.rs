@@ -2,13 +2,15 @@
 //! entry hash, and their key rows.
 //!
 //! This program may not insert into the log. It asks two functions of the database to, which check epoch,
-//! last entry, time and hashes again (`ops/docs/decisions/0012-append-function.md`).
+//! last entry, time and hashes again (`ops/docs/decisions/0012-append-function.md`, `0016-append-batch.md`).
 
 use chrono::{DateTime, Utc};
-use obsqra_events::{AdoptedWhat, Draft, EntryHash, Kind, chain_hash};
-use obsqra_types::{BlockHash, Hash32, RecordedAt, Seq};
+use obsqra_events::{AdoptedWhat, Draft, EntryHash, Kind};
+use obsqra_types::{BlockHash, Hash32, Seq};
 
-use crate::{Fence, StoreError, Transaction, key, row};
+use super::rows::Rows;
+use crate::key::{self, Standing, Stated};
+use crate::{Fence, StoreError, Transaction, row};
 
 /// The last entry of the log.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -102,26 +104,86 @@ pub async fn append(
     fence: &Fence,
     facts: Vec<Keyed>,
 ) -> Result<AppendOutcome, StoreError> {
+    append_prepared(tx, fence, Prepared::new(facts)?).await
+}
+
+/// Facts with all that can be done for an append before the head lock is taken, and on any thread.
+#[derive(Debug)]
+pub struct Prepared {
+    facts: Vec<Keyed>,
+    /// As if every fact were new, which is the rule.
+    rows: Rows,
+}
+
+impl Prepared {
+    /// Packs the rows of facts.
+    ///
+    /// # Errors
+    /// When a number does not fit its column.
+    pub fn new(facts: Vec<Keyed>) -> Result<Self, StoreError> {
+        let rows = Rows::of(facts.iter())?;
+        Ok(Self { facts, rows })
+    }
+
+    /// The facts.
+    #[must_use]
+    pub fn into_facts(self) -> Vec<Keyed> {
+        self.facts
+    }
+}
+
+/// As [`append`], of facts that were prepared.
+///
+/// # Errors
+/// As [`append`].
+pub async fn append_prepared(
+    tx: &mut Transaction,
+    fence: &Fence,
+    prepared: Prepared,
+) -> Result<AppendOutcome, StoreError> {
     let (before, recorded_at) = open(tx, fence).await?;
     let mut outcome = AppendOutcome { before, after: before, unchanged: 0, superseded: 0 };
-    let mut rows = Rows::new(recorded_at);
-    for fact in facts {
-        match key::standing(tx, &fact).await? {
-            key::Standing::New => {
-                let seq = outcome.after.seq.next();
-                for draft in &fact.drafts {
-                    outcome.after = rows.push(outcome.after, draft)?;
+    let new = new_facts(tx, &prepared.facts, &mut outcome).await?;
+    let rows =
+        if new.len() == prepared.facts.len() { prepared.rows } else { Rows::of(new.into_iter())? };
+    outcome.after = rows.append(tx, fence, (before, recorded_at)).await?;
+    Ok(outcome)
+}
+
+/// The facts that are new, whose key rows it writes; counts the others.
+async fn new_facts<'a>(
+    tx: &mut Transaction,
+    facts: &'a [Keyed],
+    outcome: &mut AppendOutcome,
+) -> Result<Vec<&'a Keyed>, StoreError> {
+    let stated: Vec<Stated<'_>> = facts.iter().filter_map(Stated::of).collect();
+    outcome.unchanged += facts.len() - stated.len();
+    let mut last = outcome.before.seq;
+    let mut all_new = Vec::with_capacity(facts.len());
+    for run in stated.chunk_by(Stated::is_like) {
+        let is_claimed = key::claim(tx, run, last).await?;
+        let standings = if is_claimed {
+            vec![Standing::New; run.len()]
+        } else {
+            key::standing(tx, run, last).await?
+        };
+        let mut new = Vec::new();
+        for (stated, standing) in run.iter().zip(standings) {
+            match standing {
+                Standing::New => {
+                    new.push((*stated, last.next()));
+                    last = Seq(last.0 + stated.fact.drafts.len() as u64);
+                    all_new.push(stated.fact);
                 }
-                key::insert(tx, &fact, seq).await?;
+                Standing::Unchanged => outcome.unchanged += 1,
+                Standing::Superseded => outcome.superseded += 1,
             }
-            key::Standing::Unchanged => outcome.unchanged += 1,
-            key::Standing::Superseded => outcome.superseded += 1,
+        }
+        if !is_claimed {
+            key::insert(tx, &new).await?;
         }
     }
-    if outcome.after.seq > outcome.before.seq {
-        rows.append(tx, fence, before).await?;
-    }
-    Ok(outcome)
+    Ok(all_new)
 }
 
 /// Locks the lease and the head; the time is the database's, and never before that of the last entry.
@@ -140,7 +202,7 @@ async fn open(tx: &mut Transaction, fence: &Fence) -> Result<(Head, DateTime<Utc
     Ok((Head { seq: row::seq(opened.seq)?, hash: row::hash32(&opened.hash)? }, opened.at))
 }
 
-fn refusal(error: sqlx::Error, fence: &Fence) -> StoreError {
+pub(super) fn refusal(error: sqlx::Error, fence: &Fence) -> StoreError {
     let Some(refused) = error.as_database_error() else {
         return error.into();
     };
@@ -148,86 +210,5 @@ fn refusal(error: sqlx::Error, fence: &Fence) -> StoreError {
         Some(NOT_HELD) => StoreError::LeaseLost(fence.partition.clone()),
         Some(DOES_NOT_FOLLOW) => StoreError::AppendRefused(refused.message().to_owned()),
         _ => error.into(),
-    }
-}
-
-/// Columns of the entries to append.
-struct Rows {
-    recorded_at: DateTime<Utc>,
-    kind: Vec<i16>,
-    schema_version: Vec<i16>,
-    chain_id: Vec<String>,
-    block_number: Vec<Option<i64>>,
-    branch_epoch: Vec<Option<i32>>,
-    occurred_at: Vec<Option<DateTime<Utc>>>,
-    payload: Vec<Vec<u8>>,
-    content_hash: Vec<Vec<u8>>,
-    hash: Vec<Vec<u8>>,
-}
-
-impl Rows {
-    fn new(recorded_at: DateTime<Utc>) -> Self {
-        Self {
-            recorded_at,
-            kind: Vec::new(),
-            schema_version: Vec::new(),
-            chain_id: Vec::new(),
-            block_number: Vec::new(),
-            branch_epoch: Vec::new(),
-            occurred_at: Vec::new(),
-            payload: Vec::new(),
-            content_hash: Vec::new(),
-            hash: Vec::new(),
-        }
-    }
-
-    fn push(&mut self, previous: Head, draft: &Draft) -> Result<Head, StoreError> {
-        let seq = previous.seq.next();
-        let recorded_at = RecordedAt(self.recorded_at.timestamp_micros());
-        let hash = chain_hash(seq, recorded_at, &draft.content_hash, &previous.hash);
-        let block = draft.block.as_ref();
-        self.kind.push(draft.kind.code());
-        self.schema_version.push(draft.version);
-        self.chain_id.push(draft.chain.to_string());
-        self.block_number.push(block.map(|b| row::to_i64(b.number.0, "block number")).transpose()?);
-        self.branch_epoch.push(block.map(|b| row::to_i32(b.epoch.0, "branch epoch")).transpose()?);
-        self.occurred_at.push(block.map(|b| row::timestamp(b.timestamp)).transpose()?);
-        self.payload.push(draft.payload.clone());
-        self.content_hash.push(draft.content_hash.as_bytes().to_vec());
-        self.hash.push(hash.as_bytes().to_vec());
-        Ok(Head { seq, hash })
-    }
-
-    async fn append(
-        self,
-        tx: &mut Transaction,
-        fence: &Fence,
-        previous: Head,
-    ) -> Result<(), StoreError> {
-        sqlx::query!(
-            r#"
-            SELECT log_append(
-                $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14
-            ) AS "appended: ()"
-            "#,
-            fence.partition.to_string(),
-            fence.epoch.0,
-            row::to_i64(previous.seq.0, "seq")?,
-            previous.hash.as_bytes().as_slice(),
-            self.recorded_at,
-            &self.kind,
-            &self.schema_version,
-            &self.chain_id,
-            &self.block_number as &[Option<i64>],
-            &self.branch_epoch as &[Option<i32>],
-            &self.occurred_at as &[Option<DateTime<Utc>>],
-            &self.payload,
-            &self.content_hash,
-            &self.hash,
-        )
-        .execute(&mut **tx)
-        .await
-        .map_err(|error| refusal(error, fence))?;
-        Ok(())
     }
 }

@@ -12,14 +12,14 @@ use sqlx::postgres::PgPoolCopyExt;
 
 use crate::{Store, StoreError, row};
 
-const COLUMNS: &str = "seq, kind, schema_version, chain_id, block_number, branch_epoch, \
+pub(super) const COLUMNS: &str = "seq, kind, schema_version, chain_id, block_number, branch_epoch, \
                        occurred_at, recorded_at, payload, content_hash, hash";
-const COLUMN_COUNT: u16 = 11;
-const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0";
+pub(super) const COLUMN_COUNT: u16 = 11;
+pub(super) const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0";
 /// Flags and the length of the header's extension, of which there is none.
 const HEADER_TAIL: usize = 8;
 /// Microseconds from 1970 to 2000, where PostgreSQL's timestamps begin.
-const EPOCH_2000: i64 = 946_684_800_000_000;
+pub(super) const EPOCH_2000: i64 = 946_684_800_000_000;
 
 /// An entry as its row holds it; times in microseconds since 1970, `None` where they are infinite.
 #[derive(Clone, Copy, Debug)]
