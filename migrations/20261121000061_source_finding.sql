@@ -5,12 +5,14 @@ CREATE TABLE source_finding (
     block_number bigint NOT NULL CHECK (block_number >= 0),
     content_hash bytea  NOT NULL CHECK (length(content_hash) = 32),
     kind         smallint NOT NULL,
+    node         text   NOT NULL,
     found_at     timestamptz NOT NULL DEFAULT now(),
     answer       bytea,
     PRIMARY KEY (chain_id, block_number, content_hash)
 );
 COMMENT ON TABLE source_finding IS 'Blocks of sources that contradict themselves or one another; not part of any derived number';
-COMMENT ON COLUMN source_finding.kind IS '18 chain.mismatch_found, 19 chain.sources_disagreed';
+COMMENT ON COLUMN source_finding.kind IS '18 chain.mismatch_found, 19 chain.sources_disagreed, 20 chain.incomplete_found';
+COMMENT ON COLUMN source_finding.node IS 'address of the node without what may be secret, or what else was found out';
 COMMENT ON COLUMN source_finding.content_hash IS 'content hash of the entry in the log';
 COMMENT ON COLUMN source_finding.answer IS 'what the node answered, as it came; null where there is nothing to keep';
 

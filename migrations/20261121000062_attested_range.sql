@@ -1,6 +1,7 @@
 -- How the canonical chain was checked, as runs of blocks with the same verdict: what a person asks first, and
--- few rows however long the chain. Follows from chain.block_applied, chain.block_attested and
--- chain.block_reverted, and is written in their transactions.
+-- few rows however long the chain. Follows from chain.block_applied, chain.block_attested, chain.block_reverted
+-- and chain.watch_widened, and is written in their transactions. A follower that finds rows missing, as in a log
+-- that is there already, makes them anew from the log.
 CREATE TABLE attested_range (
     chain_id    text     NOT NULL,
     first_block bigint   NOT NULL CHECK (first_block >= 0),
@@ -11,11 +12,6 @@ CREATE TABLE attested_range (
 COMMENT ON TABLE attested_range IS 'Runs of canonical blocks by how they were checked; they neither overlap nor touch with the same verdict';
 COMMENT ON COLUMN attested_range.verdict IS '0 verified, 1 unverifiable, 2 unchecked; the newest attestation of a block counts';
 COMMENT ON COLUMN attested_range.last_block IS 'inclusive';
-
--- A log that is there already: attestations of versions 1 and 2 say nothing else than unverifiable or unchecked,
--- which are told apart by attest; until then all of it counts as unchecked.
-INSERT INTO attested_range (chain_id, first_block, last_block, verdict)
-SELECT chain_id, first_number, block_number, 2 FROM chain_tip;
 
 ALTER TABLE attested_range OWNER TO obsqra_owner;
 GRANT SELECT, INSERT, UPDATE, DELETE ON attested_range TO obsqra_writer;

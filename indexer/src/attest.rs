@@ -1,10 +1,11 @@
 //! Checking blocks that were applied without it, by what a node of specification 0.10 supplies.
 //!
 //! A stream, a node of an older specification or a follower that was told not to check leaves blocks
-//! unverified. Here each of them is fetched whole and checked, and then the log is held against it: the
-//! events that the log has of the block must be those of the contracts that were watched, all of them and no
-//! others. Only then is the block attested once more, by an entry of its own; the newest attestation counts.
-//! Following goes on beside it.
+//! unverified. Here each of them is fetched whole and checked, and then the log is held against it: header and
+//! events that the log has of the block must be the block's, all of those of the contracts that were watched and
+//! no others. Only then is the block attested once more, by an entry of its own; the newest attestation counts.
+//! Following goes on beside it. A widening of the watched set does not: what the log should have changes
+//! meanwhile.
 
 mod kept;
 mod offline;
@@ -13,11 +14,12 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::{StreamExt, TryStreamExt};
-use obsqra_events::{Check, Difference, Draft, Fact, MismatchFound, Verdict};
+use futures::StreamExt;
+use obsqra_events::{Check, Difference, Draft, Fact, IncompleteFound, MismatchFound, Verdict};
 use obsqra_store::attested::{self, AttestedAs};
 use obsqra_store::key::{self, AppliedBlock};
-use obsqra_store::{Key, Keyed, LeaseKeeper, Store, StoreError, finding, log};
+use obsqra_store::watch::{self, WidenedSoFar};
+use obsqra_store::{Key, Keyed, LeaseKeeper, Store, StoreError, chain_tip, finding, log};
 use obsqra_types::{BlockNumber, BranchEpoch, ChainId, Hash32, Partition};
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
@@ -27,7 +29,7 @@ use crate::completeness::{CheckedBlock, Checking, Comparing, Effort, Keep};
 use crate::encode::Encoder;
 use crate::source::{Leader, MismatchedBlock, NodePool, Remedy, SourceError};
 use crate::watched::Watched;
-use kept::KeptEvents;
+use kept::KeptBlock;
 pub use offline::{OfflineReport, offline};
 
 /// Heights looked at together: so many blocks are attested in one transaction.
@@ -72,14 +74,14 @@ pub struct AttestReport {
 /// Attests what is not verified of a range, stretch by stretch; `progress` hears how far it is.
 ///
 /// # Errors
-/// When nodes stay unusable, the database fails, or a block of the node is not whole: what was attested by
-/// then stays.
+/// When nodes stay unusable, the database fails, a widening goes on, or a block of the node is not whole: what
+/// was attested by then stays.
 pub async fn attest(
     store: &Store,
     nodes: &NodePool,
     options: &AttestOptions,
     shutdown: &CancellationToken,
-    mut progress: impl FnMut(BlockNumber),
+    progress: impl FnMut(BlockNumber),
 ) -> Result<AttestReport, IndexError> {
     let partition = Partition::Attestor(options.chain.clone());
     let (holder, ttl) = (&options.holder, options.lease_ttl);
@@ -87,29 +89,12 @@ pub async fn attest(
         return Ok(AttestReport::default());
     };
     let work = Attesting { store, options, lease: &lease };
-    let mut report = AttestReport::default();
-    let (mut next, last) = options.range;
-    let mut failures = 0;
-    while next <= last && !shutdown.is_cancelled() {
-        let to = last.min(BlockNumber(next.0.saturating_add(STRETCH - 1)));
-        match work.stretch(nodes, (next, to), &mut report).await {
-            Ok(()) => {
-                (next, failures) = (to.next(), 0);
-                progress(to);
-            }
-            Err(error) if failures < ATTEMPTS && error.remedy() != Remedy::None => {
-                failures += 1;
-                tracing::warn!(%error, "attesting interrupted, trying again");
-                tokio::select! {
-                    () = shutdown.cancelled() => {}
-                    () = tokio::time::sleep(FIRST_WAIT * 2_u32.saturating_pow(failures - 1)) => {}
-                }
-            }
-            Err(error) => return Err(error),
-        }
+    let done = work.all(nodes, shutdown, progress).await;
+    match (done, lease.release().await) {
+        (Ok(report), Ok(())) => Ok(report),
+        (Err(error), _) => Err(error),
+        (Ok(_), Err(error)) => Err(error.into()),
     }
-    lease.release().await?;
-    Ok(report)
 }
 
 struct Attesting<'a> {
@@ -118,52 +103,114 @@ struct Attesting<'a> {
     lease: &'a LeaseKeeper,
 }
 
+/// A block of the log and the node's, with what is to become of it.
+struct Compared {
+    own: AppliedBlock,
+    checked: CheckedBlock,
+}
+
 impl Attesting<'_> {
+    async fn all(
+        &self,
+        nodes: &NodePool,
+        shutdown: &CancellationToken,
+        mut progress: impl FnMut(BlockNumber),
+    ) -> Result<AttestReport, IndexError> {
+        let mut report = AttestReport::default();
+        let (mut next, last) = self.options.range;
+        let mut failures = 0;
+        while next <= last && !shutdown.is_cancelled() {
+            let to = last.min(BlockNumber(next.0.saturating_add(STRETCH - 1)));
+            match self.stretch(nodes, (next, to)).await {
+                Ok(stretch) => {
+                    report.add(stretch);
+                    (next, failures) = (to.next(), 0);
+                    progress(to);
+                }
+                Err(error) if failures < ATTEMPTS && error.remedy() != Remedy::None => {
+                    failures += 1;
+                    tracing::warn!(%error, "attesting interrupted, trying again");
+                    let wait = FIRST_WAIT * 2_u32.saturating_pow(failures - 1);
+                    tokio::select! {
+                        () = shutdown.cancelled() => {}
+                        () = tokio::time::sleep(wait) => {}
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(report)
+    }
+
     /// All blocks of a stretch that are not verified.
     async fn stretch(
         &self,
         nodes: &NodePool,
         range: (BlockNumber, BlockNumber),
-        report: &mut AttestReport,
-    ) -> Result<(), IndexError> {
+    ) -> Result<AttestReport, IndexError> {
+        let mut report = AttestReport::default();
         let blocks = self.unverified(range).await?;
         if blocks.is_empty() {
-            return Ok(());
+            return Ok(report);
         }
         let leader = nodes.leader().await?;
         leader.spec().await?;
+        // What is watched must not change between here and the append.
+        let before = self.settled().await?;
         let watched = Watched::load(self.store, &self.options.chain).await?;
-        let fetched = match self.fetch(&leader, &blocks, &watched).await {
-            Ok(fetched) => fetched,
-            Err(error) => {
-                self.note_mismatch(&error, &leader).await?;
-                return Err(error.into());
-            }
-        };
-        let mut attested = Vec::new();
-        for (own, checked) in blocks.iter().zip(fetched) {
-            if checked.block.hash != own.hash {
-                report.other_branch += 1;
-                continue;
-            }
-            if let Verdict::Unverifiable(reason) | Verdict::Unchecked(reason) =
-                &checked.attestation.verdict
-            {
-                report.unverifiable += 1;
-                report.reason.get_or_insert_with(|| reason.clone());
-                continue;
-            }
-            let kept = KeptEvents::read(self.store, &self.options.chain, own).await?;
-            match kept.compare(&checked.block.events) {
-                None => attested.push((*own, checked)),
-                Some(difference) => {
-                    self.note_incomplete(own, &difference).await?;
-                    report.incomplete.push((own.block.number, difference));
+        let (mut attested, mut trouble) = (Vec::new(), None);
+        for (own, fetched) in blocks.iter().zip(self.fetch(&leader, &blocks, &watched).await) {
+            match fetched {
+                Ok(checked) => {
+                    let compared = Compared { own: *own, checked };
+                    attested.extend(self.judge(&leader, compared, &mut report).await?);
+                }
+                Err(error) => {
+                    self.note_mismatch(&error, &leader).await?;
+                    trouble = trouble.or(Some(error));
                 }
             }
         }
-        report.verified += self.append(&leader, attested).await?;
-        Ok(())
+        let count = attested.len() as u64;
+        report.verified = self.append(&leader, attested, before).await?;
+        // What was reverted meanwhile is another block now.
+        report.other_branch += count - report.verified;
+        trouble.map_or(Ok(report), |error| Err(error.into()))
+    }
+
+    /// What becomes of a block; it is given back where it is to be attested.
+    async fn judge(
+        &self,
+        leader: &Leader,
+        compared: Compared,
+        report: &mut AttestReport,
+    ) -> Result<Option<Compared>, IndexError> {
+        let Compared { own, checked } = &compared;
+        if checked.block.hash != own.hash {
+            report.other_branch += 1;
+            return Ok(None);
+        }
+        if let Verdict::Unverifiable(reason) | Verdict::Unchecked(reason) =
+            &checked.attestation.verdict
+        {
+            report.unverifiable += 1;
+            report.reason.get_or_insert_with(|| reason.clone());
+            return Ok(None);
+        }
+        let kept = KeptBlock::read(self.store, &self.options.chain, own).await?;
+        let Some(difference) = kept.compare(own, &checked.block) else {
+            return Ok(Some(compared));
+        };
+        self.note_incomplete(own, &leader.kind(), &difference).await?;
+        report.incomplete.push((own.block.number, difference));
+        Ok(None)
+    }
+
+    /// How many widenings are complete, with none under way.
+    async fn settled(&self) -> Result<WidenedSoFar, IndexError> {
+        let mut tx = self.store.begin().await?;
+        let so_far = watch::widened_so_far(&mut tx, &self.options.chain).await?;
+        if so_far.is_under_way { Err(IndexError::WideningUnderWay) } else { Ok(so_far) }
     }
 
     /// Canonical blocks that are not verified, lowest first.
@@ -188,7 +235,7 @@ impl Attesting<'_> {
         leader: &Leader,
         blocks: &[AppliedBlock],
         watched: &Watched,
-    ) -> Result<Vec<CheckedBlock>, SourceError> {
+    ) -> Vec<Result<CheckedBlock, SourceError>> {
         futures::stream::iter(blocks)
             .map(|block| {
                 let checking = Checking {
@@ -200,7 +247,7 @@ impl Attesting<'_> {
                 async move { leader.checked_block(block.block.number, &checking).await }
             })
             .buffered(self.options.fetch_ahead.max(1))
-            .try_collect()
+            .collect()
             .await
     }
 
@@ -208,37 +255,38 @@ impl Attesting<'_> {
     async fn append(
         &self,
         leader: &Leader,
-        mut blocks: Vec<(AppliedBlock, CheckedBlock)>,
+        mut blocks: Vec<Compared>,
+        before: WidenedSoFar,
     ) -> Result<u64, IndexError> {
-        for (_, checked) in &mut blocks {
-            checked.attestation.checks.push(Check::KeptEvents);
+        for compared in &mut blocks {
+            compared.checked.attestation.checks.push(Check::KeptEvents);
         }
+        let chain = &self.options.chain;
+        let tip = chain_tip::load(self.store, chain).await?;
         let encoder = Encoder {
-            chain: self.options.chain.clone(),
+            chain: chain.clone(),
             watched: BTreeSet::new(),
             source: leader.kind(),
-            // The link to the parent was checked when the block was applied.
-            first: BlockNumber(u64::MAX),
+            first: tip.map_or(BlockNumber(u64::MAX), |tip| tip.first),
         };
-        loop {
+        while !blocks.is_empty() {
             let facts: Vec<Keyed> = blocks
                 .iter()
-                .map(|(own, checked)| {
+                .map(|Compared { own, checked }| {
                     let fact = Fact::BlockAttested(encoder.attest(checked));
-                    let draft = Draft::new(&self.options.chain, Some(own.block), &fact);
+                    let draft = Draft::new(chain, Some(own.block), &fact);
                     Keyed { key: Key::Attested, drafts: vec![draft] }
                 })
                 .collect();
-            if facts.is_empty() {
-                return Ok(0);
-            }
             let mut tx = self.store.begin().await?;
             let outcome = log::append(&mut tx, self.lease.fence(), facts).await?;
+            if watch::widened_so_far(&mut tx, chain).await? != before {
+                return Err(IndexError::WideningUnderWay);
+            }
             if outcome.superseded == 0 {
-                let numbers =
-                    blocks.iter().map(|(own, _)| (own.block.number, AttestedAs::Verified));
+                let numbers = blocks.iter().map(|one| (one.own.block.number, AttestedAs::Verified));
                 for run in attested::runs(numbers) {
-                    attested::cover(&mut tx, &self.options.chain, run).await?;
+                    attested::cover(&mut tx, chain, run).await?;
                 }
                 tx.commit().await.map_err(StoreError::from)?;
                 return Ok(blocks.len() as u64);
@@ -247,20 +295,18 @@ impl Attesting<'_> {
             tx.rollback().await.map_err(StoreError::from)?;
             blocks = self.still_canonical(blocks).await?;
         }
+        Ok(0)
     }
 
-    async fn still_canonical(
-        &self,
-        blocks: Vec<(AppliedBlock, CheckedBlock)>,
-    ) -> Result<Vec<(AppliedBlock, CheckedBlock)>, IndexError> {
+    async fn still_canonical(&self, blocks: Vec<Compared>) -> Result<Vec<Compared>, IndexError> {
         let numbers: BTreeSet<BlockNumber> =
-            blocks.iter().map(|(own, _)| own.block.number).collect();
+            blocks.iter().map(|one| one.own.block.number).collect();
         let epochs = key::canonical_epochs(self.store, &self.options.chain, &numbers).await?;
         let stands = |own: &AppliedBlock| {
             let epoch: Option<&BranchEpoch> = epochs.get(&own.block.number);
             epoch == Some(&own.block.epoch)
         };
-        Ok(blocks.into_iter().filter(|(own, _)| stands(own)).collect())
+        Ok(blocks.into_iter().filter(|one| stands(&one.own)).collect())
     }
 
     /// The node's block is not whole.
@@ -277,35 +323,49 @@ impl Attesting<'_> {
             differences: mismatch.differences.clone(),
             evidence: Hash32(Sha256::digest(answer).into()),
         };
-        self.note(fact, Some(answer)).await
+        let number = fact.number;
+        self.note((number, node), Fact::MismatchFound(fact), Some(answer)).await
     }
 
-    /// The log has not the events that it should have of a block.
+    /// The log has not what it should have of a block.
     async fn note_incomplete(
         &self,
         own: &AppliedBlock,
+        source: &str,
         difference: &Difference,
     ) -> Result<(), IndexError> {
-        let fact = MismatchFound {
+        let fact = IncompleteFound {
             number: own.block.number,
             hash: own.hash,
-            node: "this log".to_owned(),
-            source: "log".to_owned(),
+            source: source.to_owned(),
             differences: vec![difference.clone()],
-            evidence: Hash32::ZERO,
         };
-        self.note(fact, None).await
+        self.note((own.block.number, "log"), Fact::IncompleteFound(fact), None).await
     }
 
-    async fn note(&self, fact: MismatchFound, answer: Option<&[u8]>) -> Result<(), IndexError> {
-        let number = fact.number;
-        let draft = Draft::new(&self.options.chain, None, &Fact::MismatchFound(fact));
+    async fn note(
+        &self,
+        (number, about): (BlockNumber, &str),
+        fact: Fact,
+        answer: Option<&[u8]>,
+    ) -> Result<(), IndexError> {
+        let draft = Draft::new(&self.options.chain, None, &fact);
         let mut tx = self.store.begin().await?;
-        if finding::save(&mut tx, number, &draft, answer).await? {
+        if finding::save(&mut tx, (number, about), &draft, answer).await? {
             let facts = vec![Keyed { key: Key::Plain, drafts: vec![draft] }];
             log::append(&mut tx, self.lease.fence(), facts).await?;
         }
         tx.commit().await.map_err(StoreError::from)?;
         Ok(())
+    }
+}
+
+impl AttestReport {
+    fn add(&mut self, other: Self) {
+        self.verified += other.verified;
+        self.unverifiable += other.unverifiable;
+        self.other_branch += other.other_branch;
+        self.reason = self.reason.take().or(other.reason);
+        self.incomplete.extend(other.incomplete);
     }
 }

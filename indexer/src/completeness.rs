@@ -6,8 +6,8 @@
 //! corruption and the wrong block show. What a source does not supply is never taken for a mismatch, and never
 //! for a check that held.
 //!
-//! A receipt's commitment covers the exact words of why a transaction was reverted, which nodes may put
-//! otherwise. Where it does not follow from receipts with such words it is left out of the checks.
+//! A receipt's commitment covers what is not kept, such as the exact words of why a transaction was reverted,
+//! which nodes may put otherwise. Where it does not follow it is left out of the checks.
 
 mod checked;
 mod pedersen;
@@ -17,7 +17,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use obsqra_events::commitments::{EventFields, Version};
-use obsqra_events::{Check, ComputedCommitments, Difference, EventData};
+use obsqra_events::{Check, ComputedCommitments, DaMode, Difference, EventData};
 use obsqra_types::{ContractAddress, Felt, Hash32};
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
@@ -65,6 +65,9 @@ pub enum Reason {
     NotSupplied(&'static str),
     /// A transaction is without the signature that its leaf covers.
     NoSignature,
+    /// The commitment to the transactions does not follow where some of them are signed by nobody: the rule for
+    /// those was never held against a real block.
+    UnsignedTransactions,
     /// The block's hash, of the oldest form, says nothing about events.
     HashWithoutEvents,
     /// The protocol version is none.
@@ -80,6 +83,9 @@ impl fmt::Display for Reason {
             Self::NoCommitments => f.write_str("the header has no counts and commitments"),
             Self::NotSupplied(member) => write!(f, "the source does not supply {member}"),
             Self::NoSignature => f.write_str("the source leaves out a signature"),
+            Self::UnsignedTransactions => f.write_str(
+                "the transaction commitment does not follow, and some transactions have no signature",
+            ),
             Self::HashWithoutEvents => f.write_str("a hash of this age does not cover events"),
             Self::NoVersion(version) => write!(f, "{version:?} is no protocol version"),
             Self::NewerVersion(version) => {
@@ -159,20 +165,24 @@ fn prepare(block: &SourceBlock) -> Prepared<'_> {
     }
     match version.and_then(Version::era) {
         Some(era) => match poseidon::Checkable::new(block, transactions, era) {
-            Ok(checkable) => Prepared::Together(checkable),
-            Err(reason) => unverifiable(reason),
+            Some(checkable) => Prepared::Together(checkable),
+            None => unverifiable(Reason::NoCommitments),
         },
         None => Prepared::Done(pedersen::check(block, transactions, version)),
     }
 }
 
-/// What does not fit the known rules is no mismatch where the rules may be others.
+/// What does not fit the known rules is no mismatch where the rules may be others. Counting has no rules.
 fn judged(findings: Findings, block: &SourceBlock) -> Findings {
     let is_newer = Version::parse(&block.starknet_version) >= Version::parse(FIRST_UNKNOWN);
-    if is_newer && matches!(findings.outcome, Outcome::Mismatch(_)) {
-        return Findings::unverifiable(Reason::NewerVersion(block.starknet_version.clone()));
+    match &findings.outcome {
+        Outcome::Mismatch(differences)
+            if is_newer && !differences.iter().any(|one| one.member.ends_with("_count")) =>
+        {
+            Findings::unverifiable(Reason::NewerVersion(block.starknet_version.clone()))
+        }
+        _ => findings,
     }
-    findings
 }
 
 /// The hash that a header's members make, with commitments as it states them or, for the older kind, as they
@@ -194,23 +204,34 @@ struct Comparison {
 
 impl Comparison {
     fn felt(&mut self, check: Check, member: &str, (stated, computed): (Felt, Felt)) {
-        self.text(check, member, (&format!("{stated:#x}"), &format!("{computed:#x}")));
-    }
-
-    fn count(&mut self, check: Check, member: &str, (stated, computed): (u64, u64)) {
-        self.text(check, member, (&stated.to_string(), &computed.to_string()));
-    }
-
-    fn text(&mut self, check: Check, member: &str, (stated, computed): (&str, &str)) {
+        // Most agree, and are not worth a text.
         if stated == computed {
             self.checks.push(check);
         } else {
-            self.differences.push(Difference {
-                member: member.to_owned(),
-                stated: stated.to_owned(),
-                computed: computed.to_owned(),
-            });
+            self.differ(member, (format!("{stated:#x}"), format!("{computed:#x}")));
         }
+    }
+
+    fn count(&mut self, check: Check, member: &str, (stated, computed): (u64, u64)) {
+        if stated == computed {
+            self.checks.push(check);
+        } else {
+            self.differ(member, (stated.to_string(), computed.to_string()));
+        }
+    }
+
+    fn differ(&mut self, member: &str, (stated, computed): (String, String)) {
+        self.differences.push(Difference { member: member.to_owned(), stated, computed });
+    }
+
+    /// What is missing to verify a block; what is there must not differ all the same.
+    fn unverifiable(mut self, reason: Reason) -> Findings {
+        if !self.differences.is_empty() {
+            return self.findings(None, Vec::new());
+        }
+        self.checks.sort_unstable();
+        let outcome = Outcome::Unverifiable(reason);
+        Findings { outcome, checks: self.checks, computed: None, leaves: Vec::new() }
     }
 
     fn findings(mut self, computed: Option<ComputedCommitments>, leaves: Vec<Felt>) -> Findings {
@@ -270,7 +291,7 @@ pub fn other_leaves(
     Some(others.map(|(_, leaf)| *leaf).collect())
 }
 
-/// SHA-256 over a block's hash, its parent's, and all of its events: what two nodes are compared by.
+/// SHA-256 over what is kept of a block's header and over all of its events: what two nodes are compared by.
 #[must_use]
 pub fn digest(block: &SourceBlock) -> Hash32 {
     let mut hasher = Sha256::new();
@@ -278,6 +299,16 @@ pub fn digest(block: &SourceBlock) -> Hash32 {
     let mut felt = |value: &Felt| hasher.update(value.to_bytes_be());
     felt(&block.hash.0);
     felt(&block.parent_hash.0);
+    felt(&block.new_root);
+    felt(&block.sequencer.0);
+    felt(&Felt::from(block.timestamp.0));
+    felt(&Felt::from(u8::from(block.da_mode == DaMode::Blob)));
+    for price in [block.l1_gas, block.l1_data_gas] {
+        felt(&Felt::from(price.fri));
+        felt(&Felt::from(price.wei));
+    }
+    // At most 31 bytes, which fit an element.
+    felt(&Felt::from_bytes_be_slice(block.starknet_version.as_bytes()));
     for event in &block.events {
         felt(&event.transaction_hash.0);
         felt(&event.from_address.0);

@@ -57,6 +57,9 @@ pub enum IndexError {
         /// The highest block accepted on L1.
         finalized: BlockNumber,
     },
+    /// The watched set changes while blocks are attested.
+    #[error("the watched set is being widened (`obsqra watch list`): attest once that is complete")]
+    WideningUnderWay,
     /// Nothing in common down to the first block of the log.
     #[error(
         "node {node}: it has another block {first}, the first in the log: the node serves another history of {chain}"
@@ -78,7 +81,9 @@ impl IndexError {
         match self {
             Self::Source(error) => error.remedy(),
             Self::Store(error) if error.is_transient() => Remedy::Wait(None),
-            Self::Unlinked { .. } | Self::NoCommonBlock { .. } => Remedy::RetryBounded,
+            Self::Unlinked { .. } | Self::NoCommonBlock { .. } | Self::WideningUnderWay => {
+                Remedy::RetryBounded
+            }
             // Another process follows: what this one knew is stale, and whoever runs it should know.
             Self::Store(StoreError::LeaseLost(_)) => Remedy::None,
             Self::Store(_)

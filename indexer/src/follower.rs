@@ -17,8 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use obsqra_events::AdoptedWhat;
-use obsqra_store::chain_tip;
-use obsqra_store::{LeaseKeeper, Store, StoreError};
+use obsqra_store::{LeaseKeeper, Store, StoreError, attested, chain_tip, log};
 use obsqra_types::{BlockNumber, ChainId, ContractAddress, Partition};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -191,6 +190,7 @@ impl Follower {
             node,
             told_pending: false,
         };
+        session.whole_ranges().await?;
         let followed = match &self.feed {
             Feed::Nodes(nodes) => session.follow(nodes, shutdown, patience).await,
             Feed::Stream { source, nodes } => {
@@ -239,6 +239,24 @@ impl Follower {
 }
 
 impl Session<'_> {
+    /// Makes the runs of attested blocks anew where some are missing: in a log that is older than they are, or
+    /// that a program of before appended to.
+    async fn whole_ranges(&self) -> Result<(), IndexError> {
+        let (store, chain) = (&self.follower.store, &self.encoder.chain);
+        let Some(tip) = chain_tip::load(store, chain).await? else {
+            return Ok(());
+        };
+        if attested::is_whole(store, chain, (tip.first, tip.number)).await? {
+            return Ok(());
+        }
+        tracing::info!("how blocks were checked is read from the log again");
+        let mut tx = store.begin().await?;
+        log::append(&mut tx, self.lease.fence(), Vec::new()).await?;
+        attested::rebuild(&mut tx, chain).await?;
+        tx.commit().await.map_err(StoreError::from)?;
+        Ok(())
+    }
+
     /// What is checked, and kept, of a block that is applied now.
     fn checking(&self) -> Checking {
         self.checking_for(&self.encoder.watched)

@@ -1,30 +1,85 @@
-//! The events that the log has of a block: those behind its `chain.block_applied` entry, and those of its
-//! supplements.
+//! What the log has of a block: the header of its `chain.block_applied` entry, the events behind that, and those
+//! of its supplements.
 
-use obsqra_events::{Difference, EventData, Fact};
+use obsqra_events::{BlockApplied, Difference, EventData, Fact};
 use obsqra_store::key::AppliedBlock;
 use obsqra_store::{Store, StoreError, log, watch};
 use obsqra_types::{ChainId, EventIndex, Seq};
 
 use crate::IndexError;
+use crate::source::SourceBlock;
 
 /// Entries read at a time.
 const PAGE: u32 = 1_000;
 
-/// Events of one block, by their place in it.
+/// A block as the log has it.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct KeptEvents(Vec<EventData>);
+pub(super) struct KeptBlock {
+    applied: BlockApplied,
+    events: KeptEvents,
+}
 
-impl KeptEvents {
+impl KeptBlock {
     /// All that the log has of a block.
     pub(super) async fn read(
         store: &Store,
         chain: &ChainId,
         own: &AppliedBlock,
     ) -> Result<Self, IndexError> {
-        Self::read_before(store, chain, own, crate::watched::NEWEST).await
+        let applied = applied(store, own).await?;
+        let events = KeptEvents::read_before(store, chain, own, crate::watched::NEWEST).await?;
+        Ok(Self { applied, events })
     }
 
+    /// What differs from a verified block with the events of the watched contracts; `None` where nothing does.
+    pub(super) fn compare(&self, own: &AppliedBlock, block: &SourceBlock) -> Option<Difference> {
+        let applied = &self.applied;
+        let expected = BlockApplied {
+            hash: block.hash,
+            parent_hash: block.parent_hash,
+            new_root: block.new_root,
+            sequencer: block.sequencer,
+            starknet_version: block.starknet_version.clone(),
+            da_mode: block.da_mode,
+            l1_gas: block.l1_gas,
+            l1_data_gas: block.l1_data_gas,
+            // Those are compared one by one.
+            watched_events: applied.watched_events,
+            events_digest: applied.events_digest,
+        };
+        if *applied != expected {
+            let told = |fact: &BlockApplied| format!("{fact:?}");
+            return Some(Difference {
+                member: "header".to_owned(),
+                stated: told(applied),
+                computed: told(&expected),
+            });
+        }
+        if own.block.timestamp != block.timestamp {
+            return Some(Difference {
+                member: "timestamp".to_owned(),
+                stated: own.block.timestamp.0.to_string(),
+                computed: block.timestamp.0.to_string(),
+            });
+        }
+        self.events.compare(&block.events)
+    }
+}
+
+/// What was stated about a block when it was applied.
+pub(super) async fn applied(store: &Store, own: &AppliedBlock) -> Result<BlockApplied, IndexError> {
+    let entry = log::entry(store, own.seq).await?;
+    match entry.and_then(|entry| entry.draft.fact().ok()) {
+        Some(Fact::BlockApplied(fact)) => Ok(fact),
+        _ => Err(corrupt(own.seq, "it should be a chain.block_applied")),
+    }
+}
+
+/// Events of one block, by their place in it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct KeptEvents(Vec<EventData>);
+
+impl KeptEvents {
     /// All that it had of a block before a position.
     pub(super) async fn read_before(
         store: &Store,
@@ -107,6 +162,6 @@ async fn read_piece(
     Ok(())
 }
 
-fn corrupt(seq: Seq, problem: &str) -> IndexError {
+pub(super) fn corrupt(seq: Seq, problem: &str) -> IndexError {
     StoreError::Corrupt { seq, problem: problem.to_owned() }.into()
 }

@@ -5,13 +5,13 @@
 
 use obsqra_events::commitments::pedersen;
 use obsqra_events::commitments::{EventFields, Version, event_leaves, poseidon_root};
-use obsqra_events::{BlockApplied, BlockAttested, Difference, Entry, Fact, Kind, Verdict};
+use obsqra_events::{BlockApplied, BlockAttested, Difference, Entry, Fact, Verdict};
 use obsqra_store::key::{self, AppliedBlock};
-use obsqra_store::{Store, StoreError, attested, log};
-use obsqra_types::{BlockNumber, ChainId, EventIndex, Felt, Seq};
+use obsqra_store::{Store, attested};
+use obsqra_types::{BlockNumber, ChainId, EventIndex, Felt};
 use tokio_util::sync::CancellationToken;
 
-use super::kept::KeptEvents;
+use super::kept::{KeptEvents, applied, corrupt};
 use crate::IndexError;
 use crate::completeness::header_hash;
 use crate::source::SourceBlock;
@@ -70,7 +70,7 @@ async fn repeat(
         return Ok(());
     };
     let Ok(Fact::BlockAttested(fact)) = entry.draft.fact() else {
-        return Err(corrupt(entry.seq, Kind::BlockAttested));
+        return Err(corrupt(entry.seq, "it should be a chain.block_attested"));
     };
     match (&fact.verdict, &fact.other_leaves) {
         (Verdict::Verified, Some(leaves)) => {
@@ -86,18 +86,6 @@ async fn repeat(
         _ => report.not_verified += 1,
     }
     Ok(())
-}
-
-async fn applied(store: &Store, own: &AppliedBlock) -> Result<BlockApplied, IndexError> {
-    let entry = log::entry(store, own.seq).await?;
-    match entry.and_then(|entry| entry.draft.fact().ok()) {
-        Some(Fact::BlockApplied(fact)) => Ok(fact),
-        _ => Err(corrupt(own.seq, Kind::BlockApplied)),
-    }
-}
-
-fn corrupt(seq: Seq, wanted: Kind) -> IndexError {
-    StoreError::Corrupt { seq, problem: format!("it should be a {}", wanted.name()) }.into()
 }
 
 /// What the log states about a block.

@@ -12,16 +12,18 @@ use obsqra_types::Felt;
 use rayon::prelude::*;
 
 use super::{Comparison, Findings, Reason, fields, signed};
-use crate::source::{SourceBlock, SourceReceipt, SourceTransaction};
+use crate::source::{SourceBlock, SourceReceipt, SourceTransaction, TransactionKind};
 
 /// Fewest lists that are hashed on several threads.
 const PARALLEL_LISTS: usize = 64;
 
-/// A block that has all that checking takes.
+/// A block that has commitments to check.
 pub(super) struct Checkable<'a> {
     block: &'a SourceBlock,
     supplied: &'a SuppliedCommitments,
     era: Era,
+    /// What is missing to verify it: what is there is compared all the same.
+    missing: Option<Reason>,
     transactions: &'a [SourceTransaction],
     /// Hashes and signatures, where none is left out.
     signed: Option<Vec<(Felt, &'a [Felt])>>,
@@ -30,24 +32,23 @@ pub(super) struct Checkable<'a> {
 }
 
 impl<'a> Checkable<'a> {
-    /// What there is to check a block by.
-    ///
-    /// # Errors
-    /// With what is missing.
+    /// What there is to check a block by; `None` where there is nothing.
     pub(super) fn new(
         block: &'a SourceBlock,
         transactions: &'a [SourceTransaction],
         era: Era,
-    ) -> Result<Self, Reason> {
-        let supplied = block.supplied.as_ref().ok_or(Reason::NoCommitments)?;
-        if let Some(member) = missing(block, transactions, (supplied, era)) {
-            return Err(Reason::NotSupplied(member));
-        }
+    ) -> Option<Self> {
+        let supplied = block.supplied.as_ref()?;
         let receipts = transactions
             .iter()
             .map(|transaction| Some((transaction.hash.0, transaction.receipt.as_ref()?)))
             .collect();
-        Ok(Self { block, supplied, era, transactions, signed: signed(transactions), receipts })
+        let signed = signed(transactions);
+        let missing = missing(block, transactions, (supplied, era))
+            .map(Reason::NotSupplied)
+            // Without it nothing vouches for the order of the transactions.
+            .or(signed.is_none().then_some(Reason::NoSignature));
+        Some(Self { block, supplied, era, missing, transactions, signed, receipts })
     }
 
     /// Leaves of events, then of transactions, then the hashes of messages: all that needs nothing before it.
@@ -74,43 +75,76 @@ impl<'a> Checkable<'a> {
             lists.push_receipt(&receipt_fields(*hash, receipt), messages);
         }
         let gas_prices = if self.era == Era::GasPricesHashed { hashes.next() } else { None };
-        lists.push_header(&header(self.block, self.supplied), gas_prices);
-        Leaves { events, transactions }
+        let has_header =
+            lists.push_header(&header(self.block, self.supplied), gas_prices).is_some();
+        Leaves { events, transactions, has_header }
     }
 
     /// Takes the hashes of what [`Self::push_second`] pushed: the leaves of receipts, and the block hash.
-    fn take_second(&self, hashes: &mut std::vec::IntoIter<Felt>) -> (Vec<Felt>, Option<Felt>) {
+    fn take_second(
+        &self,
+        leaves: &Leaves,
+        hashes: &mut std::vec::IntoIter<Felt>,
+    ) -> (Vec<Felt>, Option<Felt>) {
         let receipts = self.receipts.as_ref().map_or(0, Vec::len);
         let receipts = hashes.by_ref().take(receipts).collect();
-        (receipts, hashes.next())
+        (receipts, if leaves.has_header { hashes.next() } else { None })
     }
 
     fn compare(&self, roots: &Roots, block_hash: Option<Felt>, leaves: Vec<Felt>) -> Findings {
         let mut comparison = Comparison::default();
+        self.compare_counts(&mut comparison);
         let supplied = self.supplied;
-        let (sent, events) = (self.transactions.len() as u64, self.block.events.len() as u64);
-        let counts = (supplied.transaction_count, sent);
-        comparison.count(Check::TransactionCount, "transaction_count", counts);
-        comparison.count(Check::EventCount, "event_count", (supplied.event_count, events));
-        let commitments = (supplied.event_commitment, roots.events);
-        comparison.felt(Check::EventCommitment, "event_commitment", commitments);
-        if self.signed.is_some() {
-            let commitments = (supplied.transaction_commitment, roots.transactions);
-            comparison.felt(Check::TransactionCommitment, "transaction_commitment", commitments);
+        let stated = |commitment: Felt| commitment != Felt::ZERO || self.missing.is_none();
+        if stated(supplied.event_commitment) {
+            let commitments = (supplied.event_commitment, roots.events);
+            comparison.felt(Check::EventCommitment, "event_commitment", commitments);
         }
-        if let Some(receipts) = &self.receipts {
-            // A node may word a revert otherwise than the sequencer did.
-            let reworded = receipts.iter().any(|(_, receipt)| receipt.revert_reason.is_some());
-            if roots.receipts == supplied.receipt_commitment || !reworded {
-                let commitments = (supplied.receipt_commitment, roots.receipts);
-                comparison.felt(Check::ReceiptCommitment, "receipt_commitment", commitments);
+        let mut missing = self.missing.clone();
+        if self.signed.is_some() && stated(supplied.transaction_commitment) {
+            let commitments = (supplied.transaction_commitment, roots.transactions);
+            let is_unsigned = |one: &SourceTransaction| one.kind == TransactionKind::Unsigned;
+            if roots.transactions == supplied.transaction_commitment
+                || !self.transactions.iter().any(is_unsigned)
+            {
+                let check = Check::TransactionCommitment;
+                comparison.felt(check, "transaction_commitment", commitments);
+            } else {
+                missing = missing.or(Some(Reason::UnsignedTransactions));
             }
         }
-        // Every version of this era has a hash.
-        if let Some(computed) = block_hash {
-            comparison.felt(Check::BlockHash, "block_hash", (self.block.hash.0, computed));
+        // A node may word a revert, or count gas, otherwise than the sequencer did, and nothing of a receipt but
+        // its events is kept: where the commitment does not follow it is left out of the checks.
+        if self.receipts.is_some() && roots.receipts == supplied.receipt_commitment {
+            comparison.checks.push(Check::ReceiptCommitment);
         }
-        comparison.findings(None, leaves)
+        match (missing, block_hash) {
+            (None, Some(computed)) => {
+                comparison.felt(Check::BlockHash, "block_hash", (self.block.hash.0, computed));
+                comparison.findings(None, leaves)
+            }
+            (missing, _) => {
+                let reason = missing
+                    .unwrap_or_else(|| Reason::NoVersion(self.block.starknet_version.clone()));
+                comparison.unverifiable(reason)
+            }
+        }
+    }
+
+    /// A count of zero beside a commitment of zero is as little supplied as that.
+    fn compare_counts(&self, comparison: &mut Comparison) {
+        let supplied = self.supplied;
+        let is_given = |count: u64, commitment: Felt| {
+            self.missing.is_none() || count != 0 || commitment != Felt::ZERO
+        };
+        if is_given(supplied.transaction_count, supplied.transaction_commitment) {
+            let counts = (supplied.transaction_count, self.transactions.len() as u64);
+            comparison.count(Check::TransactionCount, "transaction_count", counts);
+        }
+        if is_given(supplied.event_count, supplied.event_commitment) {
+            let counts = (supplied.event_count, self.block.events.len() as u64);
+            comparison.count(Check::EventCount, "event_count", counts);
+        }
     }
 }
 
@@ -118,6 +152,8 @@ impl<'a> Checkable<'a> {
 struct Leaves {
     events: Vec<Felt>,
     transactions: Vec<Felt>,
+    /// Whether the header has a hash under known rules.
+    has_header: bool,
 }
 
 /// The commitments of one block.
@@ -139,7 +175,7 @@ pub(super) fn check(blocks: &[Checkable<'_>]) -> Vec<Findings> {
     let mut trees = Vec::with_capacity(3 * blocks.len());
     let mut block_hashes = Vec::with_capacity(blocks.len());
     for (block, leaves) in blocks.iter().zip(&leaves) {
-        let (receipts, block_hash) = block.take_second(&mut hashes);
+        let (receipts, block_hash) = block.take_second(leaves, &mut hashes);
         trees.extend([leaves.events.clone(), leaves.transactions.clone(), receipts]);
         block_hashes.push(block_hash);
     }

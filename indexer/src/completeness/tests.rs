@@ -141,15 +141,68 @@ fn what_a_source_leaves_out_is_no_mismatch() {
     for (change, reason) in reasons {
         assert_eq!(check_changed(change).outcome, Outcome::Unverifiable(reason));
     }
-    // Without receipts or signatures the events still hold.
+    // What is not kept may be missing; without signatures nothing vouches for the order of transactions.
     let findings = check_changed(&|block| {
-        for transaction in block.transactions.iter_mut().flatten() {
-            (transaction.receipt, transaction.signature) = (None, None);
-        }
+        block.transactions.iter_mut().flatten().for_each(|one| one.receipt = None);
     });
     assert_eq!(findings.outcome, Outcome::Verified);
-    for check in [Check::TransactionCommitment, Check::ReceiptCommitment] {
-        assert!(!findings.checks.contains(&check));
+    assert!(!findings.checks.contains(&Check::ReceiptCommitment));
+    let findings = check_changed(&|block| {
+        block.transactions.iter_mut().flatten().take(1).for_each(|one| one.signature = None);
+    });
+    assert_eq!(findings.outcome, Outcome::Unverifiable(Reason::NoSignature));
+    // What is supplied beside a zero is compared all the same.
+    let findings = check_changed(&|block| {
+        block.supplied.as_mut().unwrap().state_diff_commitment = Felt::ZERO;
+    });
+    let reason = Reason::NotSupplied("state_diff_commitment");
+    assert_eq!(findings.outcome, Outcome::Unverifiable(reason));
+    assert!(findings.checks.contains(&Check::EventCommitment));
+    let findings = check_changed(&|block| {
+        block.supplied.as_mut().unwrap().state_diff_commitment = Felt::ZERO;
+        block.events.pop();
+    });
+    let Outcome::Mismatch(differences) = findings.outcome else { panic!("it is not whole") };
+    let members: Vec<_> = differences.iter().map(|one| one.member.as_str()).collect();
+    assert_eq!(members, ["event_count", "event_commitment"]);
+    // Newer rules are no excuse for losing events that are counted.
+    let findings = check_changed(&|block| {
+        block.starknet_version = "0.16.0".into();
+        block.events.pop();
+    });
+    assert!(matches!(findings.outcome, Outcome::Mismatch(_)));
+}
+
+/// A version that is none must not get around the hash.
+#[test]
+fn nothing_is_verified_without_its_hash() {
+    let Some(folder) = shared() else { return };
+    let whole = block(&folder, WHOLE[0]);
+    let long = "0.14.00000000000000000000000000000000";
+    let empty_list = "0x2272be0f580fd156823304800919530eaa97430e972d7213ee13f4fbf7a5dbc";
+    for version in [long, "0.014.0", "0.14.0 ", "0.14.0.0.0", "00.14.0"] {
+        let mut block = whole.clone();
+        block.starknet_version = version.into();
+        for hash in [whole.hash.0, Felt::from_hex_unchecked(empty_list), Felt::ZERO] {
+            block.hash.0 = hash;
+            let outcome = check(&block).outcome;
+            assert!(matches!(outcome, Outcome::Unverifiable(_)), "{version:?}: {outcome:?}");
+        }
+    }
+}
+
+/// The order of transactions, which events are placed by, is covered by their commitment.
+#[test]
+fn transactions_out_of_order_are_noticed() {
+    let Some(folder) = shared() else { return };
+    for name in WHOLE {
+        let whole = block(&folder, name);
+        let count = whole.transactions.as_ref().unwrap().len();
+        for place in 1..count.min(6) {
+            let mut block = whole.clone();
+            block.transactions.as_mut().unwrap().swap(place - 1, place);
+            assert!(!is_whole(&block), "{name}: transactions {} and {place}", place - 1);
+        }
     }
 }
 

@@ -27,10 +27,10 @@ impl Session<'_> {
 
     /// Appends a finding, unless it was found before.
     pub(super) async fn note_finding(&self, found: SourceFinding) -> Result<(), IndexError> {
-        let (number, fact, answer) = stated(found);
+        let (number, node, fact, answer) = stated(found);
         let draft = Draft::new(&self.encoder.chain, None, &fact);
         let mut tx = self.follower.store.begin().await?;
-        let is_new = finding::save(&mut tx, number, &draft, answer.as_deref()).await?;
+        let is_new = finding::save(&mut tx, (number, &node), &draft, answer.as_deref()).await?;
         if is_new {
             let facts = vec![Keyed { key: Key::Plain, drafts: vec![draft] }];
             log::append(&mut tx, self.lease.fence(), facts).await?;
@@ -42,22 +42,24 @@ impl Session<'_> {
     }
 }
 
-fn stated(found: SourceFinding) -> (BlockNumber, Fact, Option<Vec<u8>>) {
+fn stated(found: SourceFinding) -> (BlockNumber, String, Fact, Option<Vec<u8>>) {
     match found {
         SourceFinding::Mismatch { block, source } => {
             let MismatchedBlock { node, mismatch, answer } = *block;
             let fact = MismatchFound {
                 number: mismatch.number,
                 hash: mismatch.hash,
-                node,
+                node: node.clone(),
                 source,
                 differences: mismatch.differences,
                 evidence: Hash32(Sha256::digest(&answer).into()),
             };
-            (mismatch.number, Fact::MismatchFound(fact), Some(answer))
+            (mismatch.number, node, Fact::MismatchFound(fact), Some(answer))
         }
         SourceFinding::Disagreed(disagreed) => {
-            (disagreed.number, Fact::SourcesDisagreed(*disagreed), None)
+            let nodes: Vec<&str> =
+                disagreed.statements.iter().map(|one| one.node.as_str()).collect();
+            (disagreed.number, nodes.join(" "), Fact::SourcesDisagreed(*disagreed), None)
         }
     }
 }

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use obsqra_events::{Adopted, AdoptedWhat, Draft, Fact, WatchCompleted, WatchWidened};
 use obsqra_protocols::Registry;
+use obsqra_store::attested::{self, AttestedAs, AttestedRange};
 use obsqra_store::key::{self, AppliedBlock};
 use obsqra_store::watch::{self, Supplement, Watch, WatchRequest, Widening};
 use obsqra_store::{Key, Keyed, StoreError, log};
@@ -162,6 +163,12 @@ impl Session<'_> {
             events: 0,
         };
         watch::save(&mut tx, &self.encoder.chain, &request.digest, &widening).await?;
+        if !nothing {
+            // Nothing vouches for the events of contracts that join: which blocks have some is the node's word.
+            let (first, last, verdict) = (tip.first, tip.number, AttestedAs::Unchecked);
+            let range = AttestedRange { first, last, verdict };
+            attested::cover(&mut tx, &self.encoder.chain, range).await?;
+        }
         tx.commit().await.map_err(StoreError::from)?;
         tracing::info!(
             contracts = fact.contracts.len(),

@@ -1,5 +1,6 @@
 //! A block as a source gives it, whole, with what there is to check it by.
 
+use obsqra_events::commitments::MAX_VERSION_BYTES;
 use obsqra_events::{DaMode, EventData, GasPrice, SuppliedCommitments};
 use obsqra_types::{BlockHash, BlockNumber, ContractAddress, Felt, TransactionHash, UnixSeconds};
 
@@ -87,6 +88,20 @@ pub struct SourceMessage {
     pub to_address: Felt,
     /// What it says.
     pub payload: Vec<Felt>,
+}
+
+/// A protocol version as a header may state it.
+///
+/// # Errors
+/// When it is longer than any, or not ASCII: it goes into the log as it stands.
+pub(super) fn version(text: String) -> Result<String, String> {
+    if text.len() > MAX_VERSION_BYTES || !text.is_ascii() {
+        return Err(format!(
+            "starknet_version is no version: {} bytes, at most {MAX_VERSION_BYTES} of ASCII are",
+            text.len()
+        ));
+    }
+    Ok(text)
 }
 
 impl SourceBlock {

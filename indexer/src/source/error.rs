@@ -280,6 +280,12 @@ impl SourceError {
     #[must_use]
     pub fn remedy(&self) -> Remedy {
         match self {
+            // Another node is tried at once; when none has a block that is whole, trying does not go on for ever.
+            Self::LeaderChanged { .. }
+                if matches!(self.cause(), Self::Mismatch(_) | Self::Contradicted { .. }) =>
+            {
+                Remedy::RetryBounded
+            }
             // A node behind a load balancer may lag behind the one that told the head, and a chain
             // that moved under a range read settles again.
             Self::Unreachable { .. }

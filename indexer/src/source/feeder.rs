@@ -10,7 +10,9 @@ use obsqra_types::{
 };
 use serde::Deserialize;
 
-use super::block::{SourceBlock, SourceMessage, SourceReceipt, SourceTransaction, TransactionKind};
+use super::block::{
+    SourceBlock, SourceMessage, SourceReceipt, SourceTransaction, TransactionKind, version,
+};
 use super::rpc::felt::{HexFelt, HexU128};
 
 /// A block of the feeder gateway.
@@ -121,7 +123,7 @@ impl FeederBody {
             new_root: self.state_root.0,
             sequencer: ContractAddress(self.sequencer_address.map_or(Felt::ZERO, |felt| felt.0)),
             // The oldest blocks state none of these, and their hash does not cover them.
-            starknet_version: self.starknet_version.unwrap_or_default(),
+            starknet_version: version(self.starknet_version.unwrap_or_default())?,
             da_mode: match self.l1_da_mode {
                 Some(DaModeText::Blob) => DaMode::Blob,
                 Some(DaModeText::Calldata) | None => DaMode::Calldata,

@@ -1,14 +1,16 @@
 //! Blocks that were applied unverified, verified later by another node.
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use obsqra_devnode::{DevNode, DevNodeOptions, Fault, FaultScope, Spec, TwinOptions};
 use obsqra_events::{Check, Fact, Kind};
+use obsqra_indexer::IndexError;
 use obsqra_indexer::attest::{AttestOptions, AttestReport, OfflineReport, attest, offline};
 use obsqra_indexer::completeness::{Effort, Keep};
 use obsqra_store::attested::{self, AttestedAs, AttestedRange};
 use obsqra_store::log::{self, VerifyOptions};
+use obsqra_store::watch;
 use obsqra_types::{BlockNumber, Seq};
 use tokio_util::sync::CancellationToken;
 
@@ -16,26 +18,35 @@ use crate::support::{NEVER, SEED, World, count, node, node_of, nodes, stream};
 
 const BLOCK: &str = "starknet_getBlockWithReceipts";
 
-async fn attest_all(world: &World, node: &DevNode, last: u64, keep: Keep) -> AttestReport {
-    let options = AttestOptions {
-        chain: world.chain.clone(),
-        range: (BlockNumber(0), BlockNumber(last)),
-        keep,
-        fetch_ahead: 4,
-        holder: "attest".into(),
-        lease_ttl: Duration::from_secs(10),
-    };
+pub(crate) async fn attest_all(
+    world: &World,
+    node: &DevNode,
+    last: u64,
+    keep: Keep,
+) -> AttestReport {
+    let options = options(world, last, keep);
     let stop = CancellationToken::new();
     attest(&world.store, &nodes(&[node]), &options, &stop, |_| ()).await.unwrap()
 }
 
-async fn check_offline(world: &World, last: u64) -> OfflineReport {
+fn options(world: &World, last: u64, keep: Keep) -> AttestOptions {
+    AttestOptions {
+        chain: world.chain.clone(),
+        range: (BlockNumber(0), BlockNumber(last)),
+        keep,
+        fetch_ahead: 4,
+        holder: format!("attest {:?}", Instant::now()),
+        lease_ttl: Duration::from_secs(10),
+    }
+}
+
+pub(crate) async fn check_offline(world: &World, last: u64) -> OfflineReport {
     let range = (BlockNumber(0), BlockNumber(last));
     let stop = CancellationToken::new();
     offline(&world.store, &world.chain, range, &stop, |_| ()).await.unwrap()
 }
 
-async fn ranges(world: &World) -> Vec<AttestedRange> {
+pub(crate) async fn ranges(world: &World) -> Vec<AttestedRange> {
     let mut ranges =
         attested::newest(&world.store, &world.chain, BlockNumber(1_000), 100).await.unwrap();
     ranges.reverse();
@@ -132,7 +143,7 @@ async fn events_that_the_log_lacks_are_found_out_later() {
         assert!(!incomplete.is_empty(), "some have watched events behind it");
         assert!(incomplete.iter().all(|number| (10..20).contains(&number.0)), "{incomplete:?}");
         let entries = obsqra_testkit::read_log(&world.store).await;
-        assert_eq!(count(&entries, Kind::MismatchFound), incomplete.len());
+        assert_eq!(count(&entries, Kind::IncompleteFound), incomplete.len());
         // They, and no others, stay unverified.
         let unverified: Vec<_> = ranges(&world)
             .await
@@ -170,4 +181,92 @@ async fn checks_that_were_left_out_are_made_later_and_repeated_from_the_log() {
     let offline = check_offline(&world, 24).await;
     assert_eq!((offline.repeated, offline.not_repeatable), (0, 25));
     assert_eq!(ranges(&world).await, all(24, AttestedAs::Verified));
+}
+
+#[tokio::test]
+async fn a_header_that_the_log_has_otherwise_is_found_out() {
+    let (world, old) = (World::new().await, node_of(12, Spec::V0_9).await);
+    let new = old.twin(TwinOptions::default()).await.unwrap();
+    let scope = FaultScope::method(BLOCK, u32::MAX).at_block(4);
+    old.faults().inject(Fault::WrongTimestamp, scope);
+    let following = world.follow(&old);
+    world.caught_up(&old, &following).await;
+    following.stop().await;
+    let report = attest_all(&world, &new, 11, Keep::Watched).await;
+    let (number, difference) = &report.incomplete[0];
+    assert_eq!((report.verified, report.incomplete.len(), number.0), (11, 1, 4));
+    assert_eq!(difference.member, "timestamp");
+}
+
+#[tokio::test]
+async fn what_is_verified_waits_for_a_widening() {
+    let (world, old) = (World::new().await, node_of(12, Spec::V0_9).await);
+    let new = old.twin(TwinOptions::default()).await.unwrap();
+    let following = world.follow(&old);
+    world.caught_up(&old, &following).await;
+    following.stop().await;
+    // A widening that was begun and is not complete.
+    let contract = obsqra_types::ContractAddress(obsqra_types::Felt::from(0x77_u8));
+    let request = obsqra_indexer::watch_request(vec![contract], None);
+    watch::request(&world.store, &world.chain, &request).await.unwrap();
+    let (first, last) = (BlockNumber(0), BlockNumber(11));
+    let widening = watch::Widening {
+        first,
+        last,
+        next: first,
+        widened: log::head(&world.store).await.unwrap().seq,
+        completed: None,
+        blocks: 0,
+        events: 0,
+    };
+    let mut tx = world.store.begin().await.unwrap();
+    watch::save(&mut tx, &world.chain, &request.digest, &widening).await.unwrap();
+    tx.commit().await.unwrap();
+    let options = options(&world, 11, Keep::Watched);
+    let stop = CancellationToken::new();
+    let refused = attest(&world.store, &nodes(&[&new]), &options, &stop, |_| ()).await;
+    assert!(matches!(refused, Err(IndexError::WideningUnderWay)), "{refused:?}");
+    assert_eq!(ranges(&world).await, all(11, AttestedAs::Unverifiable));
+}
+
+#[tokio::test]
+async fn two_at_once_attest_each_block_once() {
+    let (world, old) = (World::new().await, node_of(30, Spec::V0_9).await);
+    let new = old.twin(TwinOptions::default()).await.unwrap();
+    let following = world.follow(&old);
+    world.caught_up(&old, &following).await;
+    let (one, other) = tokio::join!(
+        attest_all(&world, &new, 29, Keep::Watched),
+        attest_all(&world, &new, 29, Keep::Watched),
+    );
+    following.stop().await;
+    assert_eq!(one.verified + other.verified, 30);
+    let entries = obsqra_testkit::read_log(&world.store).await;
+    assert_eq!(count(&entries, Kind::BlockAttested), 60);
+}
+
+#[tokio::test]
+async fn ranges_that_are_missing_are_made_anew() {
+    let (world, node) = (World::new().await, node(20, NEVER).await);
+    let mut options = world.options();
+    options.start = BlockNumber(5);
+    let following = world.follow_with(&node, options.clone());
+    world.caught_up(&node, &following).await;
+    following.stop().await;
+    let whole = ranges(&world).await;
+    assert_eq!((whole[0].first, whole[0].last), (BlockNumber(5), BlockNumber(19)));
+    let admin = world.database.store(obsqra_store::Role::Admin).await;
+    let mut tx = admin.begin().await.unwrap();
+    attested::cut_above(&mut tx, &world.chain, BlockNumber(11)).await.unwrap();
+    tx.commit().await.unwrap();
+    // What is in no run is unchecked, and told so.
+    let told = attested::totals(&world.store, &world.chain, BlockNumber(19)).await.unwrap();
+    assert_eq!(told[&AttestedAs::Verified], 7);
+    assert_eq!(told[&AttestedAs::Unchecked], 8);
+    let following = world.follow_with(&node, options);
+    node.push_blocks(1).await.unwrap();
+    world.caught_up(&node, &following).await;
+    following.stop().await;
+    let again = ranges(&world).await;
+    assert_eq!((again.len(), again[0].last), (1, BlockNumber(20)));
 }

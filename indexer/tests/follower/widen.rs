@@ -4,13 +4,17 @@ use std::collections::BTreeSet;
 
 use obsqra_devnode::SEEDED_REGISTRY;
 use obsqra_events::{AdoptedWhat, Entry, Fact, Kind};
+use obsqra_indexer::attest::{AttestReport, OfflineReport};
+use obsqra_indexer::completeness::Keep;
 use obsqra_indexer::{FollowerOptions, watch_request};
 use obsqra_protocols::Registry;
+use obsqra_store::attested::AttestedAs;
 use obsqra_store::watch;
 use obsqra_testkit::read_log;
 use obsqra_types::{BlockNumber, BranchEpoch, ContractAddress, Hash32};
 use serde_json::Value;
 
+use crate::attest::{attest_all, check_offline};
 use crate::support::{NEVER, World, count, node};
 
 /// The seeded registry without one protocol, and the whole one with a later version.
@@ -66,6 +70,11 @@ async fn reference(node: &obsqra_devnode::DevNode) -> BTreeSet<Hash32> {
     events(&read_log(&world.store).await)
 }
 
+async fn verdicts(world: &World) -> Vec<(u64, u64, AttestedAs)> {
+    let ranges = crate::attest::ranges(world).await;
+    ranges.iter().map(|range| (range.first.0, range.last.0, range.verdict)).collect()
+}
+
 async fn completed(world: &World) -> bool {
     let known = watch::all(&world.store, &world.chain).await.unwrap();
     !known.is_empty()
@@ -94,6 +103,14 @@ async fn a_registry_with_more_contracts_is_adopted_when_nothing_is_missing() {
         .collect();
     let expected = [Kind::Adopted, Kind::WatchWidened, Kind::WatchCompleted, Kind::Adopted];
     assert_eq!(order, expected);
+    // Which blocks had events of the contracts that joined was the node's word: nothing vouches for it.
+    let (unchecked, verified) = (AttestedAs::Unchecked, AttestedAs::Verified);
+    assert_eq!(verdicts(&world).await, [(0, 59, unchecked), (60, 64, verified)]);
+    let report = attest_all(&world, &node, 64, Keep::WatchedAndLeaves).await;
+    assert_eq!(report, AttestReport { verified: 60, ..AttestReport::default() });
+    assert_eq!(verdicts(&world).await, [(0, 64, verified)]);
+    let repeated = check_offline(&world, 59).await;
+    assert_eq!(repeated, OfflineReport { repeated: 60, ..OfflineReport::default() });
     // The old setting does not bring the old registry back.
     let following = world.follow_with(&node, options(&world, "dev/1", &part));
     node.push_blocks(3).await.unwrap();

@@ -74,6 +74,8 @@ pub enum Fault {
     WrongParentHash,
     /// The block has another hash than the one it has.
     WrongHash,
+    /// The block has another time than the one it has.
+    WrongTimestamp,
     /// Every second answer, the first one included, gives the block another hash.
     AlternatingHash,
     /// The answer is about the block that lies so many above the one asked for, or below it.
@@ -247,6 +249,7 @@ impl Fault {
             }
             Self::WrongParentHash
             | Self::WrongHash
+            | Self::WrongTimestamp
             | Self::AlternatingHash
             | Self::NeighbourBlock { .. }
             | Self::BlockMissing

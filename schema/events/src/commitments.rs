@@ -21,17 +21,25 @@ use starknet_crypto::Felt;
 
 use crate::poseidon::{hash_many, hash_pairs};
 
+/// Longest version text: what fits one element of the field.
+pub const MAX_VERSION_BYTES: usize = 31;
+
 /// A block's `starknet_version`, compared number by number (`0.13.1.1 < 0.13.2 < 0.14.0`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Version([u32; 4]);
 
 impl Version {
-    /// Reads three or four decimal numbers separated by dots; anything else is `None`.
+    /// Reads three or four decimal numbers separated by dots; anything else is `None`, numbers with leading
+    /// zeros and texts of more than [`MAX_VERSION_BYTES`] included: they have no place in a block hash.
     pub fn parse(text: &str) -> Option<Self> {
+        if text.len() > MAX_VERSION_BYTES {
+            return None;
+        }
         let mut parts = [0_u32; 4];
         let mut count = 0;
         for part in text.split('.') {
-            if part.is_empty() || !part.bytes().all(|byte| byte.is_ascii_digit()) {
+            let is_number = !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+            if !is_number || (part.len() > 1 && part.starts_with('0')) {
                 return None;
             }
             *parts.get_mut(count)? = part.parse().ok()?;
@@ -162,7 +170,8 @@ pub struct HeaderFields<'a> {
 /// The ASCII bytes of a text as one big-endian number; `None` for more than 31 bytes or other
 /// characters.
 pub fn ascii_felt(text: &str) -> Option<Felt> {
-    (text.len() <= 31 && text.is_ascii()).then(|| Felt::from_bytes_be_slice(text.as_bytes()))
+    (text.len() <= MAX_VERSION_BYTES && text.is_ascii())
+        .then(|| Felt::from_bytes_be_slice(text.as_bytes()))
 }
 
 /// The root over leaves under the Poseidon rules.

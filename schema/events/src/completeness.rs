@@ -1,5 +1,5 @@
-//! Facts about sources that were found out: a block that does not fit its own header, and two nodes that
-//! have different blocks at one height.
+//! Facts about what was found out: a source's block that does not fit its own header, two nodes that have
+//! different blocks at one height, and a block of which the log has not what it should have.
 //!
 //! Neither belongs to a block of the chain: the block may never be applied. They name its height and the hash
 //! that was stated. What the node answered is kept outside the log, under the digest that stands here.
@@ -37,6 +37,19 @@ pub struct MismatchFound {
     pub evidence: Hash32,
 }
 
+/// The log has not what it should have of a block that was verified after it was applied.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct IncompleteFound {
+    /// The block's height.
+    pub number: BlockNumber,
+    /// Its hash, in the log and at the source.
+    pub hash: BlockHash,
+    /// The kind of source that has it verified, such as `json-rpc/0.10`.
+    pub source: String,
+    /// What differs: `stated` is the log's, `computed` the verified block's.
+    pub differences: Vec<Difference>,
+}
+
 /// What one source says about a height.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SourceStatement {
@@ -46,7 +59,7 @@ pub struct SourceStatement {
     pub source: String,
     /// The block's hash.
     pub hash: BlockHash,
-    /// SHA-256 over the block's hash and all of its events.
+    /// SHA-256 over what is kept of the block's header and over all of its events.
     pub digest: Hash32,
     /// Whether what it says fits together.
     pub verdict: Verdict,
@@ -97,6 +110,21 @@ impl Canonical for MismatchFound {
             source: input.text()?.to_owned(),
             differences: input.list()?,
         })
+    }
+}
+
+impl Canonical for IncompleteFound {
+    fn write(&self, out: &mut Writer) {
+        out.array(2).array(2).uint(self.number.0).felt(&self.hash.0);
+        out.array(2).text(&self.source).list(&self.differences);
+    }
+
+    fn read(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        input.array(2)?;
+        input.array(2)?;
+        let (number, hash) = (BlockNumber(input.uint()?), BlockHash(input.felt()?));
+        input.array(2)?;
+        Ok(Self { number, hash, source: input.text()?.to_owned(), differences: input.list()? })
     }
 }
 

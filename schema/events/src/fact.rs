@@ -4,8 +4,8 @@ use crate::cbor::{Canonical, DecodeError, Reader, Writer};
 use crate::chain::{BlockAppliedV1, BlockAttestedV1, BlockAttestedV2};
 use crate::{
     Adopted, BlockApplied, BlockAttested, BlockFinalized, BlockReverted, BlockSupplemented,
-    EventData, Kind, MismatchFound, Retracted, RiskAbsent, RiskScored, SourcesDisagreed,
-    WatchCompleted, WatchWidened,
+    EventData, IncompleteFound, Kind, MismatchFound, Retracted, RiskAbsent, RiskScored,
+    SourcesDisagreed, WatchCompleted, WatchWidened,
 };
 
 /// What an entry states.
@@ -33,6 +33,8 @@ pub enum Fact {
     MismatchFound(MismatchFound),
     /// See [`SourcesDisagreed`].
     SourcesDisagreed(SourcesDisagreed),
+    /// See [`IncompleteFound`].
+    IncompleteFound(IncompleteFound),
     /// See [`RiskScored`].
     RiskScored(RiskScored),
     /// See [`RiskAbsent`].
@@ -75,6 +77,7 @@ impl Fact {
             Self::WatchCompleted(_) => Kind::WatchCompleted,
             Self::MismatchFound(_) => Kind::MismatchFound,
             Self::SourcesDisagreed(_) => Kind::SourcesDisagreed,
+            Self::IncompleteFound(_) => Kind::IncompleteFound,
             Self::RiskScored(_) => Kind::RiskScored,
             Self::RiskAbsent(_) => Kind::RiskAbsent,
             Self::Retracted(_) => Kind::Retracted,
@@ -97,6 +100,7 @@ impl Fact {
             Self::WatchCompleted(fact) => fact.write(&mut out),
             Self::MismatchFound(fact) => fact.write(&mut out),
             Self::SourcesDisagreed(fact) => fact.write(&mut out),
+            Self::IncompleteFound(fact) => fact.write(&mut out),
             Self::RiskScored(fact) => fact.write(&mut out),
             Self::RiskAbsent(fact) => fact.write(&mut out),
             Self::Retracted(fact) => fact.write(&mut out),
@@ -128,6 +132,7 @@ impl Fact {
             (Kind::WatchCompleted, _) => Self::WatchCompleted(read(payload)?),
             (Kind::MismatchFound, _) => Self::MismatchFound(read(payload)?),
             (Kind::SourcesDisagreed, _) => Self::SourcesDisagreed(read(payload)?),
+            (Kind::IncompleteFound, _) => Self::IncompleteFound(read(payload)?),
             (Kind::RiskScored, _) => Self::RiskScored(read(payload)?),
             (Kind::RiskAbsent, _) => Self::RiskAbsent(read(payload)?),
             (Kind::Retracted, _) => Self::Retracted(read(payload)?),

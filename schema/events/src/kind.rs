@@ -26,6 +26,8 @@ pub enum Kind {
     MismatchFound = 18,
     /// Two sources have different blocks at one height.
     SourcesDisagreed = 19,
+    /// The log has not what it should have of a block.
+    IncompleteFound = 20,
     /// A protocol's risk score as of a block.
     RiskScored = 30,
     /// A protocol has no risk score as of a block, and why.
@@ -50,7 +52,7 @@ pub struct UnknownKind(pub i16);
 
 impl Kind {
     /// Every kind, by code.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Adopted,
         Self::BlockApplied,
         Self::Event,
@@ -62,6 +64,7 @@ impl Kind {
         Self::WatchCompleted,
         Self::MismatchFound,
         Self::SourcesDisagreed,
+        Self::IncompleteFound,
         Self::RiskScored,
         Self::RiskAbsent,
         Self::Retracted,
@@ -88,6 +91,7 @@ impl Kind {
             Self::WatchCompleted => "chain.watch_completed",
             Self::MismatchFound => "chain.mismatch_found",
             Self::SourcesDisagreed => "chain.sources_disagreed",
+            Self::IncompleteFound => "chain.incomplete_found",
             Self::RiskScored => "risk.scored",
             Self::RiskAbsent => "risk.absent",
             Self::Retracted => "retracted",

@@ -36,7 +36,9 @@ pub use checkpoint::{
     CHECKPOINT_INTERVAL, Checkpoint, CheckpointError, InvalidKey, KeyId, PublicKey,
     SignedCheckpoint, SigningKey,
 };
-pub use completeness::{Difference, MismatchFound, SourceStatement, SourcesDisagreed};
+pub use completeness::{
+    Difference, IncompleteFound, MismatchFound, SourceStatement, SourcesDisagreed,
+};
 pub use derived::{AbsentInput, RiskAbsent, RiskComponents, RiskInputs, RiskScored};
 pub use entry::{Draft, Entry, EntryHash, chain_hash, content_hash};
 pub use events_digest::EventsDigest;

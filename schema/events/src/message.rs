@@ -5,7 +5,9 @@ use obsqra_types::{ProtocolId, felt_hex};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::{Cause, Draft, Entry, Fact, MismatchFound, RiskScored, SourcesDisagreed, Subject};
+use crate::{
+    Cause, Difference, Draft, Entry, Fact, MismatchFound, RiskScored, SourcesDisagreed, Subject,
+};
 
 /// Whether a fact may still be retracted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
@@ -85,6 +87,7 @@ fn id(draft: &Draft, fact: &Fact) -> String {
         Fact::BlockSupplemented(fact) => format!("{}.{}", fact.hash, fact.contracts),
         Fact::WatchCompleted(fact) => fact.contracts.to_string(),
         Fact::MismatchFound(fact) => format!("{}.{}", fact.number, fact.evidence),
+        Fact::IncompleteFound(fact) => format!("{}.{}", fact.number, fact.hash),
         Fact::SourcesDisagreed(fact) => {
             let digests = fact.statements.iter().map(|one| one.digest.to_string());
             format!("{}.{}", fact.number, digests.collect::<Vec<_>>().join("."))
@@ -152,6 +155,12 @@ fn data(fact: &Fact, context: &MessageContext) -> Value {
         }),
         Fact::MismatchFound(fact) => mismatch(fact),
         Fact::SourcesDisagreed(fact) => disagreement(fact),
+        Fact::IncompleteFound(fact) => json!({
+            "blockNumber": fact.number.0,
+            "blockHash": fact.hash.to_string(),
+            "source": fact.source,
+            "differences": differences(&fact.differences),
+        }),
         Fact::RiskScored(fact) => scored(fact),
         Fact::RiskAbsent(fact) => json!({
             "protocol": fact.protocol.as_str(),
@@ -173,15 +182,20 @@ fn data(fact: &Fact, context: &MessageContext) -> Value {
     }
 }
 
+fn differences(differences: &[Difference]) -> Vec<Value> {
+    let told = differences
+        .iter()
+        .map(|one| json!({ "member": one.member, "stated": one.stated, "computed": one.computed }));
+    told.collect()
+}
+
 fn mismatch(fact: &MismatchFound) -> Value {
     json!({
         "blockNumber": fact.number.0,
         "blockHash": fact.hash.to_string(),
         "node": fact.node,
         "source": fact.source,
-        "differences": fact.differences.iter().map(|one| json!({
-            "member": one.member, "stated": one.stated, "computed": one.computed,
-        })).collect::<Vec<_>>(),
+        "differences": differences(&fact.differences),
         "evidence": fact.evidence.to_string(),
     })
 }

@@ -29,7 +29,8 @@ impl Subject {
             | Fact::BlockSupplemented(_)
             | Fact::WatchCompleted(_)
             | Fact::MismatchFound(_)
-            | Fact::SourcesDisagreed(_) => return None,
+            | Fact::SourcesDisagreed(_)
+            | Fact::IncompleteFound(_) => return None,
         };
         Some(Self(format!("obsqra.v1.{chain}.{tail}")))
     }

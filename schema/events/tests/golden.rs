@@ -16,9 +16,9 @@ use std::path::PathBuf;
 use obsqra_events::{
     AbsentInput, Adopted, AdoptedWhat, BlockApplied, BlockAttested, BlockFinalized, BlockReverted,
     BlockSupplemented, Cause, Causes, Check, ComputedCommitments, DaMode, Difference, Draft,
-    EventData, Fact, GasPrice, Kind, MismatchFound, Retracted, RiskAbsent, RiskComponents,
-    RiskInputs, RiskScored, SourceStatement, SourcesDisagreed, SuppliedCommitments, Verdict,
-    WatchCompleted, WatchWidened, chain_hash, content_hash,
+    EventData, Fact, GasPrice, IncompleteFound, Kind, MismatchFound, Retracted, RiskAbsent,
+    RiskComponents, RiskInputs, RiskScored, SourceStatement, SourcesDisagreed, SuppliedCommitments,
+    Verdict, WatchCompleted, WatchWidened, chain_hash, content_hash,
 };
 use obsqra_types::{
     BlockHash, BlockNumber, BlockRef, BranchEpoch, ChainId, ContractAddress, EventIndex, Felt,
@@ -197,6 +197,15 @@ fn mismatch() -> MismatchFound {
     }
 }
 
+fn incomplete() -> IncompleteFound {
+    IncompleteFound {
+        number: BlockNumber(350_003),
+        hash: hash(),
+        source: "json-rpc/0.10".into(),
+        differences: mismatch().differences,
+    }
+}
+
 fn disagreement() -> SourcesDisagreed {
     SourcesDisagreed {
         number: BlockNumber(350_002),
@@ -232,6 +241,7 @@ fn example(kind: Kind) -> (Option<BlockRef>, Fact) {
         Kind::Event => (Some(block()), Fact::Event(event())),
         Kind::BlockAttested => (Some(block()), Fact::BlockAttested(attested())),
         Kind::MismatchFound => (None, Fact::MismatchFound(mismatch())),
+        Kind::IncompleteFound => (None, Fact::IncompleteFound(incomplete())),
         Kind::SourcesDisagreed => (None, Fact::SourcesDisagreed(disagreement())),
         Kind::BlockReverted => (Some(block()), Fact::BlockReverted(BlockReverted { hash: hash() })),
         Kind::BlockFinalized => {

@@ -1,13 +1,15 @@
 //! How the canonical chain was checked, as runs of blocks with the same verdict.
 //!
-//! A block counts by its newest attestation. Whoever appends blocks, reverts or attestations changes the runs
-//! in the same transaction, after the append, which holds the head lock: so they change in the order of the
-//! log. [`from_log`] makes them anew, and the result equals what was there.
+//! A block counts by its newest attestation; one that is older than a widening of the watched set below which
+//! the block lies no longer counts, since nothing vouches for the events of the contracts that joined. Whoever
+//! appends blocks, reverts, attestations or a widening changes the runs in the same transaction, after the
+//! append, which holds the head lock: so they change in the order of the log. [`rebuild`] makes them anew, and
+//! the result equals what was there. A block in no run is unchecked.
 
 use std::collections::BTreeMap;
 
 use futures::TryStreamExt;
-use obsqra_events::{Entry, Fact, Kind, Verdict};
+use obsqra_events::{Entry, Fact, Kind, Verdict, WatchWidened};
 use obsqra_types::{BlockNumber, BranchEpoch, ChainId, Seq};
 
 use crate::{Store, StoreError, Transaction, log, row};
@@ -83,14 +85,16 @@ impl AttestedRange {
 /// Runs of blocks that are given one by one, in ascending order of height.
 #[must_use]
 pub fn runs(blocks: impl IntoIterator<Item = (BlockNumber, AttestedAs)>) -> Vec<AttestedRange> {
-    let mut runs: Vec<AttestedRange> = Vec::new();
-    for (number, verdict) in blocks {
-        match runs.last_mut() {
-            Some(run) if run.verdict == verdict && run.last.next() == number => run.last = number,
-            _ => runs.push(AttestedRange { first: number, last: number, verdict }),
-        }
-    }
+    let mut runs = Vec::new();
+    blocks.into_iter().for_each(|block| push(&mut runs, block));
     runs
+}
+
+fn push(runs: &mut Vec<AttestedRange>, (number, verdict): (BlockNumber, AttestedAs)) {
+    match runs.last_mut() {
+        Some(run) if run.verdict == verdict && run.last.next() == number => run.last = number,
+        _ => runs.push(AttestedRange { first: number, last: number, verdict }),
+    }
 }
 
 /// What becomes of runs that overlap or touch a new one, which counts.
@@ -237,7 +241,7 @@ pub async fn newest(
     up_to: BlockNumber,
     limit: u32,
 ) -> Result<Vec<AttestedRange>, StoreError> {
-    sqlx::query!(
+    let found = sqlx::query!(
         r#"
         SELECT first_block, LEAST(last_block, $2) AS "last_block!", verdict FROM attested_range
         WHERE chain_id = $1 AND first_block <= $2
@@ -249,13 +253,22 @@ pub async fn newest(
         i64::from(limit),
     )
     .fetch_all(&store.pool)
-    .await?
-    .into_iter()
-    .map(|found| range(found.first_block, found.last_block, found.verdict))
-    .collect()
+    .await?;
+    let mut runs: Vec<AttestedRange> = found
+        .into_iter()
+        .map(|found| range(found.first_block, found.last_block, found.verdict))
+        .collect::<Result<_, _>>()?;
+    runs.reverse();
+    let Some(lowest) = runs.first().map(|run| run.first) else {
+        return Ok(runs);
+    };
+    let mut runs = filled(&runs, (lowest, up_to));
+    runs.reverse();
+    runs.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+    Ok(runs)
 }
 
-/// The runs that have any of these blocks, lowest first, cut to them.
+/// The runs of a range of heights, lowest first and without a gap.
 ///
 /// # Errors
 /// When the database fails.
@@ -276,14 +289,23 @@ pub async fn within(
     )
     .fetch_all(&store.pool)
     .await?;
-    let runs = found.into_iter().map(|found| {
-        let run = range(found.first_block, found.last_block, found.verdict)?;
-        Ok(AttestedRange { first: run.first.max(first), last: run.last.min(last), ..run })
-    });
-    runs.collect()
+    let runs: Vec<AttestedRange> = found
+        .into_iter()
+        .map(|found| {
+            let run = range(found.first_block, found.last_block, found.verdict)?;
+            Ok(AttestedRange { first: run.first.max(first), last: run.last.min(last), ..run })
+        })
+        .collect::<Result<_, StoreError>>()?;
+    Ok(filled(&runs, (first, last)))
 }
 
-/// How many blocks up to a height there are of each verdict that there is.
+/// Runs without a gap over a range of heights, lowest first: what is in none is unchecked.
+fn filled(runs: &[AttestedRange], (first, last): (BlockNumber, BlockNumber)) -> Vec<AttestedRange> {
+    let unchecked = AttestedRange { first, last, verdict: AttestedAs::Unchecked };
+    runs.iter().fold(vec![unchecked], |all, run| covered(&all, *run))
+}
+
+/// How many blocks from the first of the log up to a height there are of each verdict that there is.
 ///
 /// # Errors
 /// When the database fails.
@@ -292,9 +314,11 @@ pub async fn totals(
     chain: &ChainId,
     up_to: BlockNumber,
 ) -> Result<BTreeMap<AttestedAs, u64>, StoreError> {
-    sqlx::query!(
+    let found = sqlx::query!(
         r#"
-        SELECT verdict, sum(LEAST(last_block, $2) - first_block + 1)::bigint AS "blocks!"
+        SELECT verdict, sum(LEAST(last_block, $2) - first_block + 1)::bigint AS "blocks!",
+               min(first_block) AS "first!",
+               (SELECT first_number FROM chain_tip WHERE chain_id = $1) AS log_first
         FROM attested_range
         WHERE chain_id = $1 AND first_block <= $2
         GROUP BY verdict
@@ -303,10 +327,18 @@ pub async fn totals(
         row::to_i64(up_to.0, "block number")?,
     )
     .fetch_all(&store.pool)
-    .await?
-    .into_iter()
-    .map(|found| Ok((AttestedAs::read(found.verdict)?, row::total(found.blocks)?)))
-    .collect()
+    .await?;
+    let mut totals = BTreeMap::new();
+    let mut first = up_to.next();
+    for found in found {
+        first = first.min(row::number(found.log_first.unwrap_or(found.first))?);
+        totals.insert(AttestedAs::read(found.verdict)?, row::total(found.blocks)?);
+    }
+    let (all, told) = ((up_to.0 + 1).saturating_sub(first.0), totals.values().sum::<u64>());
+    if all > told {
+        *totals.entry(AttestedAs::Unchecked).or_default() += all - told;
+    }
+    Ok(totals)
 }
 
 /// The newest attestation of each block of a range of heights that has one, on whatever branch.
@@ -339,11 +371,57 @@ pub async fn newest_in(
     Ok(placed.collect())
 }
 
-/// The runs as the log alone has them: a scan of all of it.
+/// Whether the runs reach from one height to another without a gap.
 ///
 /// # Errors
-/// When the database fails or an attestation cannot be read.
+/// When the database fails.
+pub async fn is_whole(
+    store: &Store,
+    chain: &ChainId,
+    (first, last): (BlockNumber, BlockNumber),
+) -> Result<bool, StoreError> {
+    let found = sqlx::query!(
+        r#"
+        SELECT min(first_block) AS first, max(last_block) AS last,
+               sum(last_block - first_block + 1)::bigint AS blocks
+        FROM attested_range
+        WHERE chain_id = $1
+        "#,
+        chain.as_str(),
+    )
+    .fetch_one(&store.pool)
+    .await?;
+    let first = row::to_i64(first.0, "block number")?;
+    let last = row::to_i64(last.0, "block number")?;
+    let is_there = (found.first, found.last) == (Some(first), Some(last));
+    Ok(is_there && found.blocks == Some(last - first + 1))
+}
+
+/// Makes the runs anew, in a transaction that holds the head lock.
+///
+/// # Errors
+/// When the database fails or an entry cannot be read.
+pub async fn rebuild(tx: &mut Transaction, chain: &ChainId) -> Result<(), StoreError> {
+    let runs = fold(tx, chain).await?;
+    sqlx::query!("DELETE FROM attested_range WHERE chain_id = $1", chain.as_str())
+        .execute(&mut **tx)
+        .await?;
+    for run in runs {
+        insert(tx, chain, run).await?;
+    }
+    Ok(())
+}
+
+/// The runs as the log has them: a scan of all of it.
+///
+/// # Errors
+/// When the database fails or an entry cannot be read.
 pub async fn from_log(store: &Store, chain: &ChainId) -> Result<Vec<AttestedRange>, StoreError> {
+    fold(&mut store.begin().await?, chain).await
+}
+
+async fn fold(tx: &mut Transaction, chain: &ChainId) -> Result<Vec<AttestedRange>, StoreError> {
+    let widenings = widenings(tx, chain).await?;
     let mut found = sqlx::query!(
         r#"
         SELECT DISTINCT ON (l.block_number)
@@ -362,14 +440,43 @@ pub async fn from_log(store: &Store, chain: &ChainId) -> Result<Vec<AttestedRang
         "#,
         chain.as_str(),
     )
-    .fetch(&store.pool);
-    let mut blocks = Vec::new();
+    .fetch(&mut **tx);
+    let mut runs = Vec::new();
     while let Some(found) = found.try_next().await? {
-        let seq = row::seq(found.seq)?;
-        let verdict = verdict(seq, found.schema_version, &found.payload)?;
-        blocks.push((row::number(found.block_number)?, verdict));
+        let (seq, number) = (row::seq(found.seq)?, row::number(found.block_number)?);
+        let is_outdated = widenings
+            .iter()
+            .any(|(widened, fact)| seq < *widened && fact.first <= number && number <= fact.last);
+        let verdict = match is_outdated {
+            true => AttestedAs::Unchecked,
+            false => verdict(seq, found.schema_version, &found.payload)?,
+        };
+        push(&mut runs, (number, verdict));
     }
-    Ok(runs(blocks))
+    Ok(runs)
+}
+
+/// All widenings, by the positions of their entries.
+async fn widenings(
+    tx: &mut Transaction,
+    chain: &ChainId,
+) -> Result<Vec<(Seq, WatchWidened)>, StoreError> {
+    sqlx::query!(
+        "SELECT seq, schema_version, payload FROM log WHERE chain_id = $1 AND kind = 15",
+        chain.as_str(),
+    )
+    .fetch_all(&mut **tx)
+    .await?
+    .into_iter()
+    .map(|found| {
+        let seq = row::seq(found.seq)?;
+        match Fact::decode(Kind::WatchWidened, found.schema_version, &found.payload) {
+            Ok(Fact::WatchWidened(fact)) => Ok((seq, fact)),
+            Ok(_) => Err(StoreError::Range("kind")),
+            Err(problem) => Err(StoreError::Corrupt { seq, problem: problem.to_string() }),
+        }
+    })
+    .collect()
 }
 
 fn verdict(seq: Seq, version: i16, payload: &[u8]) -> Result<AttestedAs, StoreError> {

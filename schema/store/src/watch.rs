@@ -164,6 +164,40 @@ pub async fn is_pending(store: &Store, chain: &ChainId) -> Result<bool, StoreErr
     Ok(pending)
 }
 
+/// How far widenings have come, for whoever relies on what is watched.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct WidenedSoFar {
+    /// How many are complete.
+    pub completed: u64,
+    /// Whether one is under way.
+    pub is_under_way: bool,
+}
+
+/// How far widenings have come. Under the head lock the answer holds until the commit.
+///
+/// # Errors
+/// When the database fails.
+pub async fn widened_so_far(
+    tx: &mut Transaction,
+    chain: &ChainId,
+) -> Result<WidenedSoFar, StoreError> {
+    let found = sqlx::query!(
+        r#"
+        SELECT count(*) FILTER (WHERE completed_seq IS NOT NULL) AS "completed!",
+               count(*) FILTER (
+                   WHERE widened_seq IS NOT NULL AND completed_seq IS NULL
+               ) AS "under_way!"
+        FROM watch
+        WHERE chain_id = $1
+        "#,
+        chain.as_str(),
+    )
+    .fetch_one(&mut **tx)
+    .await?;
+    let completed = row::total(found.completed)?;
+    Ok(WidenedSoFar { completed, is_under_way: found.under_way > 0 })
+}
+
 /// Notes how far a widening has come, in the transaction that appends what it says.
 ///
 /// # Errors

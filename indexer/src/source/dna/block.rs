@@ -16,7 +16,7 @@ use obsqra_types::{
 use prost::Message;
 
 use super::DnaCursor;
-use crate::source::SourceBlock;
+use crate::source::block::{SourceBlock, version};
 
 /// Reads a block.
 ///
@@ -79,7 +79,7 @@ fn read_header(header: BlockHeader, events: Vec<EventData>) -> Result<SourceBloc
                 return Err("l1_data_availability_mode is unknown".to_owned());
             }
         },
-        starknet_version: header.starknet_version,
+        starknet_version: version(header.starknet_version)?,
         l1_gas: price(header.l1_gas_price.as_ref(), "l1_gas_price")?,
         l1_data_gas: price(header.l1_data_gas_price.as_ref(), "l1_data_gas_price")?,
         l2_gas: None,

@@ -1,24 +1,26 @@
 //! The same block from two nodes: what each has is compared by a digest over hash and events.
 //!
-//! A block that can be checked settles who is right. Where the hashes differ and that settles nothing, the
-//! nodes are on two branches, and the leader is followed as ever; where one hash has two sets of events and
-//! neither can be checked, nothing is taken. A second node that does not answer is no reason to wait: the
-//! block is then not compared.
+//! Of two blocks with one hash the one that can be checked is right; where neither can be, nothing is taken.
+//! Blocks with two hashes are on two branches, each of which may be whole, and the leader is followed as ever. A
+//! second node that does not answer in time is struck, and the block is then not compared.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use obsqra_events::{Check, SourceStatement, SourcesDisagreed, Verdict};
 use obsqra_types::{BlockNumber, Hash32};
 
 use super::selection::{NodeIndex, Outcome, Standing};
 use super::{Leader, in_time, outcome};
-use crate::completeness::{CheckedBlock, Checking, Comparing, Mismatch};
+use crate::completeness::{CheckedBlock, Checking, Comparing, Effort, Mismatch};
 use crate::source::error::MismatchedBlock;
 use crate::source::{JsonRpcSource, SourceBlock, SourceError};
 
 /// Blocks above its head, as it was last heard of, that a second node is still asked for: heads of nodes that do
 /// not lead are heard of every few seconds.
 const REACH: u64 = 16;
+
+/// Longest wait for a second node's block. One that takes longer is struck, and soon no longer asked.
+const COMPARING_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A checked block, and what was found out about nodes on the way.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -88,9 +90,10 @@ fn judge(leader: &CheckedBlock, second: &CheckedBlock) -> Judgement {
     match (verified(leader), verified(second)) {
         (true, true) => Judgement::Branches,
         (true, false) if same_hash => Judgement::SecondIsWrong,
-        (false, true) => Judgement::LeaderIsWrong,
+        (false, true) if same_hash => Judgement::LeaderIsWrong,
         (false, false) if same_hash => Judgement::Undecided,
-        (true, false) | (false, false) => Judgement::Branches,
+        // A block of another hash may be whole and on a branch that lost: who is right is for what follows.
+        (true, false) | (false, true) | (false, false) => Judgement::Branches,
     }
 }
 
@@ -120,10 +123,11 @@ impl Leader {
         let Some((node, second)) = self.second(number) else {
             return Ok(ReceivedBlock::alone(self.checked_block(number, checking).await?));
         };
-        let checking = &Checking { comparison: Comparing::Digest, ..checking.clone() };
-        let limit = self.pool.shared.options.probe_timeout;
-        let other =
-            in_time(&second, "comparing a block", limit, checked(&second, number, checking));
+        // Whoever compares wants to know who is right.
+        let (comparison, effort) = (Comparing::Digest, Effort::Whole);
+        let checking = &Checking { comparison, effort, ..checking.clone() };
+        let asked = checked(&second, number, checking);
+        let other = in_time(&second, "comparing a block", COMPARING_TIMEOUT, asked);
         let (own, other) = tokio::join!(self.checked_block(number, checking), other);
         let mut received = ReceivedBlock { checked: own?, findings: Vec::new() };
         match other {

@@ -17,7 +17,7 @@ use serde::Deserialize;
 
 use super::felt::{HexFelt, HexU128};
 use crate::source::block::{
-    SourceBlock, SourceMessage, SourceReceipt, SourceTransaction, TransactionKind,
+    SourceBlock, SourceMessage, SourceReceipt, SourceTransaction, TransactionKind, version,
 };
 
 /// A block with receipts. A pre-confirmed one has no hash.
@@ -166,7 +166,7 @@ impl BlockBody {
             timestamp,
             new_root: new_root.0,
             sequencer: ContractAddress(self.sequencer_address.0),
-            starknet_version: self.starknet_version,
+            starknet_version: version(self.starknet_version)?,
             da_mode: match self.l1_da_mode {
                 DaModeText::Blob => DaMode::Blob,
                 DaModeText::Calldata => DaMode::Calldata,

@@ -126,7 +126,9 @@ fn tell_offline(report: &OfflineReport) -> ExitCode {
     }
     name(&report.broken);
     if report.broken.is_empty() {
-        return ExitCode::SUCCESS;
+        // Nothing was shown where nothing could be repeated.
+        let is_shown = report.repeated > 0;
+        return if is_shown { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     }
     eprintln!("obsqra: {} blocks no longer make their hash", report.broken.len());
     ExitCode::FAILURE

@@ -23,6 +23,7 @@ impl Fault {
             Self::WrongHash | Self::AlternatingHash => {
                 with_value(body, b"\"block_hash\":\"", b"0xbadb10c")
             }
+            Self::WrongTimestamp => replace_first(body, b"\"timestamp\":", b"\"timestamp\":1"),
             Self::UnknownTransactionType => {
                 replace_first(body, b"{\"type\":\"INVOKE\"", b"{\"type\":\"CONJURE\"")
             }

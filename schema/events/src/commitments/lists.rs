@@ -86,14 +86,21 @@ impl Lists {
         self.end();
     }
 
-    /// A header, with the hash of its gas prices where its era has one. An empty list, which is no header's,
-    /// where its version is none of the Poseidon rules or not ASCII.
-    pub fn push_header(&mut self, header: &HeaderFields<'_>, gas_prices: Option<Felt>) {
+    /// A header, with the hash of its gas prices where its era has one. `None`, and nothing is pushed, where its
+    /// version is none of the Poseidon rules.
+    #[must_use]
+    pub fn push_header(
+        &mut self,
+        header: &HeaderFields<'_>,
+        gas_prices: Option<Felt>,
+    ) -> Option<()> {
         let start = self.felts.len();
         if push_header(&mut self.felts, header, gas_prices).is_none() {
             self.felts.truncate(start);
+            return None;
         }
         self.end();
+        Some(())
     }
 
     fn extend_counted(&mut self, list: &[Felt]) {

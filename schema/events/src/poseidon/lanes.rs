@@ -20,10 +20,10 @@ pub(crate) trait Lanes {
     /// Permutes every lane.
     fn permute(&mut self);
 
-    /// The first element of a lane.
+    /// The first element of a lane that was permuted since it was set.
     fn first(&self, lane: usize) -> Felt;
 
-    /// All elements of a lane.
+    /// All elements of a lane that was permuted since it was set, or holds zeros.
     fn state(&self, lane: usize) -> [Felt; 3];
 }
 

@@ -60,7 +60,12 @@ async fn at(store: &Store, chain: &ChainId, height: BlockNumber, out: Option<&Pa
     }
     for one in &found {
         let kept = one.answer.as_ref().map_or(0, Vec::len);
-        println!("{} {}, answer of {kept} bytes", one.kind.name(), one.content_hash);
+        println!(
+            "{} by {}: {}, answer of {kept} bytes",
+            one.kind.name(),
+            one.node,
+            one.content_hash
+        );
     }
     let Some(file) = out else {
         return Ok(());
