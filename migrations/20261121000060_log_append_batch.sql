@@ -1,19 +1,20 @@
 -- A cheaper way to append what log_append does, for entries of one chain: hashes and payloads come end to end in one
--- value each, and columns are unnested side by side in the select list, which keeps no row twice. What is refused,
--- and with which SQLSTATE, is the same. log_append stays for programs that call it.
+-- value each, and the other columns once for each run of entries that have them in common. What is refused, and
+-- with which SQLSTATE, is the same. log_append stays for programs that call it.
 CREATE FUNCTION public.log_append_batch(
     held_partition  text,
     held_epoch      bigint,
     previous_seq    bigint,
     appended_at     timestamptz,
     batch_chain_id  text,
+    run_firsts      integer[],
+    run_lasts       integer[],
     kinds           smallint[],
     schema_versions smallint[],
     block_numbers   bigint[],
     branch_epochs   integer[],
     block_times     timestamptz[],
     payload_starts  integer[],
-    payload_lengths integer[],
     payloads        bytea,
     content_hashes  bytea,
     hashes          bytea
@@ -49,25 +50,33 @@ BEGIN
             USING ERRCODE = 'OB002';
     END IF;
 
-    -- Positions are counted here, so they are dense. An entry whose hash does not follow is left out, which the
-    -- count then shows. A column that is too short ends in nulls, which the table refuses; what is too long has no
-    -- place and falls out.
+    -- Positions are counted here. An entry whose hash does not follow is left out, as is one beyond the hashes, which
+    -- the count then shows; one that is in two runs has a position that is taken. So what is written is dense. A column
+    -- that is too short ends in nulls, which the table refuses.
     INSERT INTO public.log (
         seq, kind, schema_version, chain_id, block_number, branch_epoch,
         occurred_at, recorded_at, payload, content_hash, hash
     )
     SELECT previous_seq + e.place, e.kind, e.schema_version, batch_chain_id, e.block_number, e.branch_epoch,
-           e.occurred_at, appended_at, substring(payloads FROM e.payload_start FOR e.payload_length),
+           e.occurred_at, appended_at,
+           substring(
+               payloads FROM payload_starts[e.place]
+               FOR payload_starts[e.place + 1] - payload_starts[e.place]
+           ),
            substring(content_hashes FROM 32 * e.place - 31 FOR 32), substring(hashes FROM 32 * e.place + 1 FOR 32)
     FROM (
-        SELECT generate_series(1, entries) AS place,
-               unnest(kinds) AS kind,
-               unnest(schema_versions) AS schema_version,
-               unnest(block_numbers) AS block_number,
-               unnest(branch_epochs) AS branch_epoch,
-               unnest(block_times) AS occurred_at,
-               unnest(payload_starts) AS payload_start,
-               unnest(payload_lengths) AS payload_length
+        SELECT r.kind, r.schema_version, r.block_number, r.branch_epoch, r.occurred_at,
+               generate_series(r.first_place, r.last_place) AS place
+        FROM (
+            -- Side by side in the select list: in FROM each column would be kept in a store of its own.
+            SELECT unnest(run_firsts) AS first_place,
+                   unnest(run_lasts) AS last_place,
+                   unnest(kinds) AS kind,
+                   unnest(schema_versions) AS schema_version,
+                   unnest(block_numbers) AS block_number,
+                   unnest(branch_epochs) AS branch_epoch,
+                   unnest(block_times) AS occurred_at
+        ) AS r
     ) AS e
     WHERE substring(hashes FROM 32 * e.place + 1 FOR 32) = sha256(
         '\x00'::bytea || int8send(previous_seq + e.place) || micros
@@ -88,7 +97,7 @@ BEGIN
     PERFORM pg_notify('obsqra_log', '');
 END
 $$;
-COMMENT ON FUNCTION public.log_append_batch IS 'Appends entries of one chain after the one that log_open told of, in the same transaction; refuses a stale epoch, another last entry, a time out of order and hashes that do not follow. hashes begins with that of the last entry; payload_starts counts bytes from 1';
+COMMENT ON FUNCTION public.log_append_batch IS 'Appends entries of one chain after the one that log_open told of, in the same transaction; refuses a stale epoch, another last entry, a time out of order and hashes that do not follow. A run is the places, from 1, of its first and last entry; payload_starts counts bytes from 1 and ends with the end; hashes begins with that of the last entry';
 
 ALTER FUNCTION public.log_append_batch OWNER TO obsqra_owner;
 REVOKE ALL ON FUNCTION public.log_append_batch FROM PUBLIC;

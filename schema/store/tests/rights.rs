@@ -20,12 +20,14 @@ use obsqra_types::{BlockHash, ChainId, Hash32, Partition, ProtocolId, RecordedAt
 use sqlx::AssertSqlSafe;
 
 const TTL: Duration = Duration::from_secs(600);
-/// SQLSTATEs: a missing right, a missing value, a stale epoch, entries that do not follow, a time to come.
+/// SQLSTATEs: a missing right, a missing value, a stale epoch, entries that do not follow, a time to come,
+/// a position that is taken.
 const NO_RIGHT: &str = "42501";
 const NULL: &str = "23502";
 const NOT_HELD: &str = "OB001";
 const DOES_NOT_FOLLOW: &str = "OB002";
 const TOO_EARLY: &str = "40001";
+const TAKEN: &str = "23505";
 
 fn chain() -> ChainId {
     ChainId::new("OBSQRA_TEST").unwrap()
@@ -233,7 +235,7 @@ async fn only_the_writer_may_call_the_append_functions() {
     );
     let batch = format!(
         "SELECT log_append_batch('{}', 1, 9, now(), 'X', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', '{{}}', \
-         '{{}}', '', '', '')",
+         '{{}}', '{{}}', '', '', '')",
         worker("own")
     );
     let mut callers = world.members(Role::Reader).await;
@@ -317,6 +319,8 @@ struct Call {
     payloads: Vec<Vec<u8>>,
     content_hashes: Vec<Vec<u8>>,
     hashes: Vec<Option<Vec<u8>>>,
+    /// Of a batch: places of the first and the last entries of its runs, where they are not the right ones.
+    runs: Option<(Vec<i32>, Vec<i32>)>,
 }
 
 const KIND: i16 = 14;
@@ -341,6 +345,7 @@ impl Call {
             payloads: Vec::new(),
             content_hashes: Vec::new(),
             hashes: Vec::new(),
+            runs: None,
         };
         call.payloads = (1..=3).map(|number| draft(number).payload).collect();
         call.content_hashes = (1..=3).map(|number| draft(number).content_hash.0.to_vec()).collect();
@@ -370,31 +375,35 @@ impl Call {
     }
 
     async fn send_batch(self, tx: &mut Transaction) -> Result<(), (String, String)> {
-        let entries = self.content_hashes.len();
-        let mut end = 1;
-        let (mut starts, mut lengths) = (Vec::new(), Vec::new());
+        let entries = i32::try_from(self.content_hashes.len()).unwrap();
+        // The first entry is a run, and the others are another, where there are so many.
+        let (firsts, lasts) = self.runs.unwrap_or_else(|| match entries {
+            0 => (Vec::new(), Vec::new()),
+            1 => (vec![1], vec![1]),
+            _ => (vec![1, 2], vec![1, entries]),
+        });
+        let runs = firsts.len();
+        let mut starts = vec![1];
         for payload in &self.payloads {
-            let length = i32::try_from(payload.len()).unwrap();
-            starts.push(end);
-            lengths.push(length);
-            end += length;
+            starts.push(starts.last().unwrap() + i32::try_from(payload.len()).unwrap());
         }
         let hashes = [vec![self.hash], self.hashes.into_iter().flatten().collect()].concat();
         let sent = sqlx::query(
-            "SELECT public.log_append_batch($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
+            "SELECT public.log_append_batch($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
         )
         .bind(self.partition)
         .bind(self.epoch)
         .bind(self.seq)
         .bind(self.at)
         .bind(chain().to_string())
-        .bind(vec![KIND; entries])
-        .bind(vec![1_i16; entries])
-        .bind(vec![None::<i64>; entries])
-        .bind(vec![None::<i32>; entries])
-        .bind(vec![None::<DateTime<Utc>>; entries])
+        .bind(firsts)
+        .bind(lasts)
+        .bind(vec![KIND; runs])
+        .bind(vec![1_i16; runs])
+        .bind(vec![None::<i64>; runs])
+        .bind(vec![None::<i32>; runs])
+        .bind(vec![None::<DateTime<Utc>>; runs])
         .bind(starts)
-        .bind(lengths)
         .bind(self.payloads.concat())
         .bind(self.content_hashes.concat())
         .bind(hashes.concat())
@@ -525,6 +534,41 @@ async fn a_call_that_does_not_follow_changes_nothing() {
         assert_eq!(code, DOES_NOT_FOLLOW, "{function:?}: {said}");
         drop(tx);
         world.check(entries).await;
+    }
+}
+
+#[tokio::test]
+async fn runs_that_are_not_each_entry_once_change_nothing() {
+    let world = World::new().await;
+    let store = world.database.store(Role::Writer).await;
+    let before = world.head().await;
+    for (firsts, lasts, expected) in [
+        (vec![], vec![], DOES_NOT_FOLLOW),
+        (vec![1], vec![2], DOES_NOT_FOLLOW),
+        (vec![2], vec![3], DOES_NOT_FOLLOW),
+        (vec![1, 3], vec![1, 3], DOES_NOT_FOLLOW),
+        (vec![3], vec![1], DOES_NOT_FOLLOW),
+        (vec![1, 2], vec![2, 3], TAKEN),
+        (vec![1, 2], vec![1], DOES_NOT_FOLLOW),
+    ] {
+        let mut tx = store.begin().await.unwrap();
+        let mut call = Call::right(&mut tx, &world.lease).await;
+        let runs = (firsts, lasts);
+        call.runs = Some(runs.clone());
+        let refused = call.send(Function::AppendBatch, &mut tx).await;
+        let Err((code, said)) = refused else { panic!("{runs:?}: accepted") };
+        assert_eq!(code, expected, "{runs:?}: {said}");
+        drop(tx);
+        assert_eq!(world.head().await, before, "{runs:?}");
+        world.check(9).await;
+    }
+    // Places beyond the entries have no hash, and are no entries.
+    for runs in [(vec![1], vec![3]), (vec![1, 4], vec![3, 9]), (vec![-5], vec![3])] {
+        let mut tx = store.begin().await.unwrap();
+        let mut call = Call::right(&mut tx, &world.lease).await;
+        call.runs = Some(runs);
+        call.send(Function::AppendBatch, &mut tx).await.unwrap();
+        tx.rollback().await.unwrap();
     }
 }
 

@@ -1,11 +1,11 @@
 //! The entries of one append, as the database's `log_append_batch` takes them: hashes and payloads end to end,
-//! the other columns as arrays.
+//! the other columns once for each run of entries that have them in common, such as the events of a block.
 //!
 //! All but the hashes is known before the head lock is taken, and is packed before.
 
 use chrono::{DateTime, Utc};
-use obsqra_events::{Draft, EntryHash, chain_hash};
-use obsqra_types::{ChainId, Hash32, RecordedAt, Seq};
+use obsqra_events::{Draft, EntryHash, Kind, chain_hash};
+use obsqra_types::{BlockRef, ChainId, Hash32, RecordedAt, Seq};
 
 use super::{Head, Keyed};
 use crate::{Fence, StoreError, Transaction, row};
@@ -58,48 +58,76 @@ struct Size {
     payload: usize,
 }
 
+/// What the entries of a run have in common.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Common {
+    kind: Kind,
+    version: i16,
+    block: Option<BlockRef>,
+}
+
 /// The entries of one call.
 #[derive(Debug)]
 struct Call {
     chain: ChainId,
+    newest: Option<Common>,
+    /// Places, counted from 1.
+    run_first: Vec<i32>,
+    run_last: Vec<i32>,
     kind: Vec<i16>,
     schema_version: Vec<i16>,
     block_number: Vec<Option<i64>>,
     branch_epoch: Vec<Option<i32>>,
     occurred_at: Vec<Option<DateTime<Utc>>>,
+    /// Counted from 1, one for each entry and one for what would come next.
     payload_start: Vec<i32>,
-    payload_length: Vec<i32>,
     payload: Vec<u8>,
     content_hash: Vec<u8>,
 }
 
 impl Call {
     fn new(chain: &ChainId, size: Size) -> Self {
+        let mut payload_start = Vec::with_capacity(size.entries + 1);
+        payload_start.push(1);
         Self {
             chain: chain.clone(),
-            kind: Vec::with_capacity(size.entries),
-            schema_version: Vec::with_capacity(size.entries),
-            block_number: Vec::with_capacity(size.entries),
-            branch_epoch: Vec::with_capacity(size.entries),
-            occurred_at: Vec::with_capacity(size.entries),
-            payload_start: Vec::with_capacity(size.entries),
-            payload_length: Vec::with_capacity(size.entries),
+            newest: None,
+            run_first: Vec::new(),
+            run_last: Vec::new(),
+            kind: Vec::new(),
+            schema_version: Vec::new(),
+            block_number: Vec::new(),
+            branch_epoch: Vec::new(),
+            occurred_at: Vec::new(),
+            payload_start,
             payload: Vec::with_capacity(size.payload),
             content_hash: Vec::with_capacity(size.entries * size_of::<Hash32>()),
         }
     }
 
     fn push(&mut self, draft: &Draft) -> Result<(), StoreError> {
-        let block = draft.block.as_ref();
-        self.kind.push(draft.kind.code());
-        self.schema_version.push(draft.version);
+        let place = row::size(self.payload_start.len(), "number of entries")?;
+        let common = Common { kind: draft.kind, version: draft.version, block: draft.block };
+        match self.run_last.last_mut().filter(|_| self.newest == Some(common)) {
+            Some(last) => *last = place,
+            None => self.begin_run(common, place)?,
+        }
+        self.payload.extend_from_slice(&draft.payload);
+        self.payload_start.push(row::size(self.payload.len() + 1, "size of a batch")?);
+        self.content_hash.extend_from_slice(draft.content_hash.as_bytes());
+        Ok(())
+    }
+
+    fn begin_run(&mut self, common: Common, place: i32) -> Result<(), StoreError> {
+        let block = common.block.as_ref();
+        self.newest = Some(common);
+        self.run_first.push(place);
+        self.run_last.push(place);
+        self.kind.push(common.kind.code());
+        self.schema_version.push(common.version);
         self.block_number.push(block.map(|b| row::to_i64(b.number.0, "block number")).transpose()?);
         self.branch_epoch.push(block.map(|b| row::to_i32(b.epoch.0, "branch epoch")).transpose()?);
         self.occurred_at.push(block.map(|b| row::timestamp(b.timestamp)).transpose()?);
-        self.payload_start.push(row::size(self.payload.len() + 1, "size of a batch")?);
-        self.payload_length.push(row::size(draft.payload.len(), "size of a payload")?);
-        self.payload.extend_from_slice(&draft.payload);
-        self.content_hash.extend_from_slice(draft.content_hash.as_bytes());
         Ok(())
     }
 
@@ -128,7 +156,7 @@ impl Call {
         sqlx::query!(
             r#"
             SELECT log_append_batch(
-                $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15
+                $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16
             ) AS "appended: ()"
             "#,
             fence.partition.to_string(),
@@ -136,13 +164,14 @@ impl Call {
             row::to_i64(previous, "seq")?,
             recorded_at,
             self.chain.as_str(),
+            &self.run_first,
+            &self.run_last,
             &self.kind,
             &self.schema_version,
             &self.block_number as &[Option<i64>],
             &self.branch_epoch as &[Option<i32>],
             &self.occurred_at as &[Option<DateTime<Utc>>],
             &self.payload_start,
-            &self.payload_length,
             &self.payload,
             &self.content_hash,
             &hashes,
