@@ -166,3 +166,12 @@ impl Checking {
         Ok(Attestation { verdict, checks, computed, other_leaves })
     }
 }
+
+impl CheckedBlock {
+    /// About how many bytes it takes as far as it is kept.
+    #[must_use]
+    pub fn kept_weight(&self) -> usize {
+        let leaves = self.attestation.other_leaves.as_ref().map_or(0, Vec::len);
+        self.block.weight() + leaves * size_of::<Felt>()
+    }
+}

@@ -4,10 +4,11 @@
 //! were: what is held between the node and the log stays near a budget, whatever a block weighs.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt};
 use obsqra_types::BlockNumber;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::completeness::{CheckedBlock, Checking};
@@ -15,6 +16,10 @@ use crate::source::{Leader, ReceivedBlock, SourceError, UncheckedBlock};
 
 /// Bytes of blocks, as they lie in memory, that may be under way. At least one block always is.
 const BUDGET: usize = 64 << 20;
+/// KiB of checked blocks, as far as they are kept, that may wait to be taken; one larger block may too.
+const WAITING_KIB: u32 = 64 << 10;
+/// Most checked blocks that may wait to be taken: about as many as one transaction appends.
+const WAITING: usize = 256;
 /// Blocks whose largest stands for those to come.
 const MEMORY: usize = 32;
 /// Most blocks checked together.
@@ -35,7 +40,7 @@ pub(super) async fn fetch_some(
 
 /// A range of heights being fetched.
 pub(super) struct Fetch {
-    checked: mpsc::Receiver<Result<ReceivedBlock, SourceError>>,
+    checked: mpsc::Receiver<Waiting>,
     _supply: AbortOnDropHandle<()>,
 }
 
@@ -45,7 +50,7 @@ impl Fetch {
         (from, to): (BlockNumber, BlockNumber),
         (checking, at_most): (Checking, usize),
     ) -> Self {
-        let (sender, checked) = mpsc::channel(TOGETHER);
+        let (sender, checked) = mpsc::channel(WAITING);
         let supply = Supply {
             source: source.clone(),
             checking,
@@ -55,14 +60,22 @@ impl Fetch {
             under_way: VecDeque::new(),
             weights: VecDeque::new(),
             sender,
+            room: Arc::new(Semaphore::new(WAITING_KIB as usize)),
         };
         Self { checked, _supply: AbortOnDropHandle::new(tokio::spawn(supply.run())) }
     }
 
     /// The next block; `None` after the last, or after an error.
     pub(super) async fn next(&mut self) -> Option<Result<ReceivedBlock, SourceError>> {
-        self.checked.recv().await
+        // Its room is free for another from here on.
+        self.checked.recv().await.map(|waiting| waiting.block)
     }
+}
+
+/// A checked block, and the room that it takes.
+struct Waiting {
+    block: Result<ReceivedBlock, SourceError>,
+    _room: OwnedSemaphorePermit,
 }
 
 /// A block that came in, checked already where a second node has it too.
@@ -89,7 +102,8 @@ struct Supply {
     at_most: usize,
     under_way: VecDeque<AbortOnDropHandle<Result<Fetched, SourceError>>>,
     weights: VecDeque<usize>,
-    sender: mpsc::Sender<Result<ReceivedBlock, SourceError>>,
+    sender: mpsc::Sender<Waiting>,
+    room: Arc<Semaphore>,
 }
 
 impl Supply {
@@ -100,9 +114,14 @@ impl Supply {
             if group.is_empty() {
                 return;
             }
-            for checked in self.check(group).await {
-                let is_error = checked.is_err();
-                if self.sender.send(checked).await.is_err() || is_error {
+            for block in self.check(group).await {
+                let is_error = block.is_err();
+                let kept = block.as_ref().map_or(0, |block| block.checked.kept_weight());
+                let kib = u32::try_from(kept / 1_024 + 1).unwrap_or(WAITING_KIB);
+                let room = Arc::clone(&self.room).acquire_many_owned(kib.min(WAITING_KIB));
+                // Nobody closes the semaphore.
+                let Ok(_room) = room.await else { return };
+                if self.sender.send(Waiting { block, _room }).await.is_err() || is_error {
                     return;
                 }
             }

@@ -28,6 +28,17 @@ async fn the_bench_of_ingestion_reports_every_bar() {
         ("inprocess_vs_copy_10", 0.6, "higher"),
         ("inprocess_vs_copy_100", 0.6, "higher"),
         ("inprocess_vs_copy_400", 0.6, "higher"),
+        ("check_vs_bare_poseidon_10", 1.15, "lower"),
+        ("checked_vs_min_10", 0.8, "higher"),
+        ("check_vs_bare_poseidon_100", 1.15, "lower"),
+        ("checked_vs_min_100", 0.8, "higher"),
+        ("check_vs_bare_poseidon_400", 1.15, "lower"),
+        ("checked_vs_min_400", 0.8, "higher"),
+        ("rpc_vs_cpu_bound_10", 0.8, "higher"),
+        ("rpc_vs_cpu_bound_100", 0.8, "higher"),
+        ("rpc_vs_cpu_bound_400", 0.8, "higher"),
+        ("rss_backfill_mib", 300.0, "lower"),
+        ("latency_p99_vs_stages", 3.0, "lower"),
         ("growth_5m_vs_100k", 1.2, "lower"),
         ("disk_vs_payload", 2.0, "lower"),
     ];
@@ -85,7 +96,9 @@ async fn what_is_not_known_is_refused_with_what_is() {
     assert_eq!(ended.code(), 2, "{}", ended.output());
     assert!(ended.stderr.contains("possible values: log, ingest"), "{}", ended.stderr);
 
-    for (bench, lanes) in [("log", "verify, reorg, backfill"), ("ingest", "inprocess, growth")] {
+    for (bench, lanes) in
+        [("log", "verify, reorg, backfill"), ("ingest", "inprocess, check, rpc, latency, growth")]
+    {
         let mut command = obsqra();
         command.args(["bench", bench, "--lane", "nothing"]);
         let ended = run(command).await;

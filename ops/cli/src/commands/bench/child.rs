@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -10,14 +11,12 @@ use obsqra_store::{Store, chain_tip};
 use obsqra_types::ChainId;
 use tokio::process::{Child, Command};
 
-use super::stand::Stand;
-
 /// Time between two looks at how far a follower has come.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// This program with a stand's servers and a node, without the settings of the environment.
+/// This program with the servers of a data directory and a node, without the settings of the environment.
 pub(super) fn obsqra<A: AsRef<OsStr>>(
-    stand: &Stand,
+    data_dir: &Path,
     node: &str,
     arguments: impl IntoIterator<Item = A>,
 ) -> Result<Child> {
@@ -31,7 +30,7 @@ pub(super) fn obsqra<A: AsRef<OsStr>>(
     command
         .args(arguments)
         .arg("--data-dir")
-        .arg(stand.data_dir())
+        .arg(data_dir)
         .env("OBSQRA_RPC_URL", node)
         .stdin(Stdio::null())
         .stdout(Stdio::null())

@@ -6,15 +6,18 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use obsqra_devnode::{DevNode, DevNodeOptions};
-use obsqra_store::notify::{Listener, Signal};
-use obsqra_store::{Store, chain_tip};
+use obsqra_servers::scratch_dir;
+use obsqra_store::notify::{self, Listener};
+use obsqra_store::{Role, Store, chain_tip};
 use obsqra_types::ChainId;
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::Child;
 
 use crate::commands::bench::Size;
 use crate::commands::bench::child::{self, reached};
 use crate::commands::bench::frame::{Bar, Better, Figure, Report, Round};
-use crate::commands::bench::stand::Stand;
+use crate::config::Settings;
+use crate::instance::Instance;
 
 const SEED: u64 = 1;
 const EVENTS: u32 = 400;
@@ -24,6 +27,8 @@ const BEFORE: u64 = 10;
 const WARM_UP: u64 = 10;
 /// Stages of a block's way, as the follower measures them.
 const STAGES: [&str; 5] = ["fetch", "read", "check", "encode", "commit"];
+/// Time between two looks whether the process serves.
+const LOOK: Duration = Duration::from_millis(50);
 /// Longest wait for a block.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -36,13 +41,18 @@ pub(super) async fn measure(report: &mut Report, size: Size) -> Result<()> {
         blocks_per_second: BLOCKS_PER_SECOND,
         ..DevNodeOptions::sealed(SEED, EVENTS, BEFORE)
     };
-    let (stand, node) =
-        tokio::try_join!(Stand::start(), async { Ok(DevNode::start(options).await?) })?;
+    let node = DevNode::start(options).await?;
     let chain = ChainId::new(node.chain_id())?;
-    let store = stand.reader().await?;
-    let port = free_port()?;
-    let listen = format!("127.0.0.1:{port}");
-    let mut process = child::obsqra(&stand, &node.url(), ["run", "--listen", listen.as_str()])?;
+    let folder = scratch_dir()?;
+    let listen = format!("127.0.0.1:{}", free_port()?);
+    let arguments = ["run", "--listen", listen.as_str()];
+    let mut process = child::obsqra(folder.path(), &node.url(), arguments)?;
+    let metrics = format!("http://{listen}/metrics");
+    ready(&metrics, &mut process).await?;
+    // The servers are those of the process, and end with it.
+    let settings = Settings { data_dir: folder.path().to_owned(), ..Settings::default() };
+    let instance = Instance::open_database(&settings).await?;
+    let store = instance.store_as(Role::Reader).await?;
     let first = reached(&store, &chain, BEFORE, &mut process).await? + WARM_UP;
     let mut latency =
         Figure::new("latency_ms", "ms", "from a new block to its committed entries, all roles on");
@@ -53,11 +63,11 @@ pub(super) async fn measure(report: &mut Report, size: Size) -> Result<()> {
         latency.take(Round::Counted, millis);
         samples.push(millis);
     }
-    let stages = stages(&format!("http://{listen}/metrics")).await?;
-    process.kill().await?;
-    node.stop().await;
+    let stages = stages(&metrics).await?;
     store.close().await;
-    stand.stop().await?;
+    instance.close().await?;
+    end(process).await?;
+    node.stop().await;
     samples.sort_by(f64::total_cmp);
     let p99 = samples.get((samples.len() * 99).div_ceil(100) - 1).copied().unwrap_or(f64::NAN);
     let sum: f64 = stages.iter().map(|(_, median)| median).sum();
@@ -78,6 +88,28 @@ pub(super) async fn measure(report: &mut Report, size: Size) -> Result<()> {
     Ok(())
 }
 
+/// Waits until the process serves.
+async fn ready(url: &str, process: &mut Child) -> Result<()> {
+    let client = reqwest::Client::builder().no_proxy().build()?;
+    loop {
+        if client.get(url).send().await.is_ok() {
+            return Ok(());
+        }
+        if let Some(ended) = process.try_wait()? {
+            bail!("the process ended before it served: {ended}");
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// Ends a process in order, with the servers that it started.
+async fn end(mut process: Child) -> Result<()> {
+    let id = process.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
+    kill_process(id.context("the process ended")?, Signal::TERM)?;
+    process.wait().await?;
+    Ok(())
+}
+
 fn stage_name(stage: &str) -> &'static str {
     match stage {
         "fetch" => "stage_fetch_ms",
@@ -95,7 +127,7 @@ async fn late(
     height: u64,
     process: &mut Child,
 ) -> Result<Duration> {
-    let mut signal = Listener::new(store, Signal::Log).await?;
+    let mut signal = Listener::new(store, notify::Signal::Log).await?;
     node.wait_for_height(height).await;
     let begun = Instant::now();
     loop {

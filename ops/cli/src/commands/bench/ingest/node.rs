@@ -11,6 +11,8 @@ use crate::commands::bench::Size;
 use crate::commands::bench::child::{self, cpu_seconds, peak_mib, reached};
 use crate::commands::bench::frame::{Bar, Better, Figure, ROUNDS, Report, Round, rounds};
 use crate::commands::bench::stand::Stand;
+use crate::config::Settings;
+use crate::roles::BATCH_EVENTS;
 
 /// Seed of the chain.
 const SEED: u64 = 1;
@@ -49,20 +51,22 @@ async fn lane(
     let mut cpu = Figure::new(cpu_name, "us", what("CPU time an event of all processes"));
     let mut ratio = Figure::new(bar, "", what("rate over cores / CPU time an event"));
     let stretch = u64::from(sample / per_block);
-    // The last blocks are never a sample: there the follower comes to its end.
-    let blocks = stretch * (ROUNDS as u64 + 2);
+    // A look finds the follower up to a batch further than asked for. The last blocks are never a sample: there
+    // the follower comes to its end.
+    let batch = (BATCH_EVENTS / u64::from(per_block)).min(stand_batch());
+    let blocks = (stretch + batch + 1) * (ROUNDS as u64 + 2);
     let options = DevNodeOptions::sealed(SEED, per_block, blocks);
     let (stand, node) =
         tokio::try_join!(Stand::start(), async { Ok(DevNode::start(options).await?) })?;
     node.wait_for_height(blocks - 1).await;
     let chain = ChainId::new(node.chain_id())?;
     let store = stand.reader().await?;
-    let mut follower = child::obsqra(&stand, &node.url(), ["index"])?;
+    let mut follower = child::obsqra(stand.data_dir(), &node.url(), ["index"])?;
     let cores = std::thread::available_parallelism()?.get() as f64;
     let mut from = reached(&store, &chain, 0, &mut follower).await?;
     let (mut begun, mut used) = (Instant::now(), cpu_seconds()?);
-    for (round, goal) in rounds(ROUNDS).zip((1..).map(|round| round * stretch)) {
-        let height = reached(&store, &chain, goal, &mut follower).await?;
+    for round in rounds(ROUNDS) {
+        let height = reached(&store, &chain, from + stretch, &mut follower).await?;
         let (took, now_used) = (begun.elapsed().as_secs_f64(), cpu_seconds()?);
         let events = ((height - from) * u64::from(per_block)) as f64;
         let (a_second, an_event) = (events / took, (now_used - used) / events);
@@ -79,4 +83,9 @@ async fn lane(
     report.bar(Bar { name: bar, value: ratio.median(), bar: 0.8, better: Better::Higher });
     report.figures([rate, cpu]);
     Ok(peak)
+}
+
+/// Most blocks in one transaction of a follower as it is set up to be.
+fn stand_batch() -> u64 {
+    Settings::default().batch_blocks as u64
 }

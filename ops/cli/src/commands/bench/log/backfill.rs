@@ -51,7 +51,7 @@ async fn backfill(size: Size, blocks: u64) -> Result<(f64, f64)> {
     let chain = ChainId::new(node.chain_id())?;
     let store = stand.reader().await?;
     let begun = Instant::now();
-    let mut follower = child::obsqra(&stand, &node.url(), ["index"])?;
+    let mut follower = child::obsqra(stand.data_dir(), &node.url(), ["index"])?;
     reached(&store, &chain, blocks - 1, &mut follower).await?;
     let rate = blocks as f64 / begun.elapsed().as_secs_f64();
     let peak = peak_mib(&follower)?;
