@@ -19,3 +19,5 @@ COMMENT ON COLUMN source_finding.answer IS 'what the node answered, as it came; 
 ALTER TABLE source_finding OWNER TO obsqra_owner;
 GRANT SELECT, INSERT ON source_finding TO obsqra_writer;
 GRANT SELECT ON source_finding TO obsqra_reader;
+
+COMMENT ON COLUMN log.kind IS '1 adopted, 10 chain.block_applied, 11 chain.event, 12 chain.block_attested, 13 chain.block_reverted, 14 chain.block_finalized, 15 chain.watch_widened, 16 chain.block_supplemented, 17 chain.watch_completed, 18 chain.mismatch_found, 19 chain.sources_disagreed, 20 chain.incomplete_found, 30 risk.scored, 31 risk.absent, 90 retracted';
