@@ -137,7 +137,7 @@ async fn what_is_there_already_is_left_out_and_reverts_come_first() {
     assert_eq!((replaced.outcome.after.seq, replaced.tip.seq), (Seq(16), Seq(14)));
     let entries = log::read_after(&store, Seq(9), 1).await.unwrap();
     assert_eq!(entries[0].draft.kind, Kind::BlockReverted);
-    let ranges = attested::newest(&store, chain, BlockNumber(9), 10).await.unwrap();
+    let ranges = attested::newest(&store, chain, BlockNumber(4), 10).await.unwrap();
     let range = (ranges[0].first, ranges[0].last);
     assert_eq!((ranges.len(), range), (1, (BlockNumber(1), BlockNumber(4))));
     assert_eq!(ranges, attested::from_log(&store, chain).await.unwrap());

@@ -5,11 +5,12 @@ use obsqra_events::{Check, Fact, Kind, Verdict};
 use obsqra_indexer::completeness::{Effort, Keep, Outcome, check};
 use obsqra_indexer::source::{SourceError, read_block_file};
 use obsqra_indexer::{Feed, IndexError};
-use obsqra_store::attested::{self, AttestedAs, AttestedRange};
+use obsqra_store::attested::{AttestedAs, AttestedRange};
 use obsqra_store::finding;
 use obsqra_testkit::read_log;
 use obsqra_types::BlockNumber;
 
+use crate::attest::ranges;
 use crate::support::{NEVER, World, count, node, node_of, nodes};
 
 const BLOCK: &str = "starknet_getBlockWithReceipts";
@@ -18,14 +19,6 @@ const BLOCK: &str = "starknet_getBlockWithReceipts";
 fn lose_events_of(node: &DevNode, block: u64) {
     let scope = FaultScope::method(BLOCK, u32::MAX).at_block(block);
     node.faults().inject(Fault::LostEvent, scope);
-}
-
-async fn ranges(world: &World) -> Vec<AttestedRange> {
-    let mut ranges =
-        attested::newest(&world.store, &world.chain, BlockNumber(1_000), 100).await.unwrap();
-    ranges.reverse();
-    assert_eq!(ranges, attested::from_log(&world.store, &world.chain).await.unwrap());
-    ranges
 }
 
 fn range(first: u64, last: u64, verdict: AttestedAs) -> AttestedRange {

@@ -14,7 +14,7 @@ use obsqra_testkit::read_log;
 use obsqra_types::{BlockNumber, BranchEpoch, ContractAddress, Hash32};
 use serde_json::Value;
 
-use crate::attest::{attest_all, check_offline};
+use crate::attest::{attest_all, check_offline, ranges};
 use crate::support::{NEVER, World, count, node};
 
 /// The seeded registry without one protocol, and the whole one with a later version.
@@ -71,7 +71,7 @@ async fn reference(node: &obsqra_devnode::DevNode) -> BTreeSet<Hash32> {
 }
 
 async fn verdicts(world: &World) -> Vec<(u64, u64, AttestedAs)> {
-    let ranges = crate::attest::ranges(world).await;
+    let ranges = ranges(world).await;
     ranges.iter().map(|range| (range.first.0, range.last.0, range.verdict)).collect()
 }
 

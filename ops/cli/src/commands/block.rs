@@ -10,7 +10,7 @@ use crate::config::Settings;
 
 pub(crate) use verify::verify;
 
-/// What needs the database; [`verify`] does not.
+/// What needs the database; [`verify()`] does not.
 pub(super) async fn run(settings: Settings, action: BlockAction) -> Result<()> {
     match action {
         // Dealt with before settings are read.
