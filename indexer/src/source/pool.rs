@@ -39,6 +39,8 @@ pub struct PoolOptions {
     pub rules: Rules,
     /// Whether each block is asked of a second node too, and compared.
     pub compare: bool,
+    /// Longest wait for a second node's block. One that takes longer is struck, and soon no longer asked.
+    pub compare_timeout: Duration,
 }
 
 impl Default for PoolOptions {
@@ -49,6 +51,7 @@ impl Default for PoolOptions {
             probe_timeout: Duration::from_secs(10),
             rules: Rules::default(),
             compare: true,
+            compare_timeout: Duration::from_secs(2),
         }
     }
 }

@@ -90,8 +90,9 @@ async fn a_node_that_loses_events_is_demoted() {
 async fn of_two_nodes_the_one_that_can_be_checked_is_followed() {
     let (world, old) = (World::new().await, node_of(30, Spec::V0_9).await);
     let new = old.twin(TwinOptions::default()).await.unwrap();
-    // What a node of 0.9 leaves out does not show by itself.
-    lose_events_of(&old, 11);
+    // What a node of 0.9 has wrong does not show by itself.
+    let scope = FaultScope::method(BLOCK, u32::MAX).at_block(11);
+    old.faults().inject(Fault::DuplicateEvent, scope);
     let pool = nodes(&[&old, &new]);
     pool.probe().await;
     let following = world.follow_feed(Feed::Nodes(pool), world.options());

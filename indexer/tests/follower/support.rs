@@ -170,7 +170,9 @@ pub(crate) fn nodes(nodes: &[&DevNode]) -> NodePool {
     });
     let rules = Rules { first_cool_down: Duration::from_millis(200), ..Rules::default() };
     let probe_interval = Duration::from_millis(50);
-    let options = PoolOptions { probe_interval, rules, ..PoolOptions::default() };
+    // No test depends on how fast a second node answers.
+    let compare_timeout = PATIENCE;
+    let options = PoolOptions { probe_interval, rules, compare_timeout, ..PoolOptions::default() };
     NodePool::new(sources.collect(), options).unwrap()
 }
 

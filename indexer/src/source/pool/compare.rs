@@ -4,7 +4,7 @@
 //! Blocks with two hashes are on two branches, each of which may be whole, and the leader is followed as ever. A
 //! second node that does not answer in time is struck, and the block is then not compared.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use obsqra_events::{Check, SourceStatement, SourcesDisagreed, Verdict};
 use obsqra_types::{BlockNumber, Hash32};
@@ -18,9 +18,6 @@ use crate::source::{JsonRpcSource, SourceBlock, SourceError};
 /// Blocks above its head, as it was last heard of, that a second node is still asked for: heads of nodes that do
 /// not lead are heard of every few seconds.
 const REACH: u64 = 16;
-
-/// Longest wait for a second node's block. One that takes longer is struck, and soon no longer asked.
-const COMPARING_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A checked block, and what was found out about nodes on the way.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -127,7 +124,8 @@ impl Leader {
         let (comparison, effort) = (Comparing::Digest, Effort::Whole);
         let checking = &Checking { comparison, effort, ..checking.clone() };
         let asked = checked(&second, number, checking);
-        let other = in_time(&second, "comparing a block", COMPARING_TIMEOUT, asked);
+        let limit = self.pool.shared.options.compare_timeout;
+        let other = in_time(&second, "comparing a block", limit, asked);
         let (own, other) = tokio::join!(self.checked_block(number, checking), other);
         let mut received = ReceivedBlock { checked: own?, findings: Vec::new() };
         match other {
