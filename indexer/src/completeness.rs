@@ -1,7 +1,7 @@
 //! Whether a block is whole: its commitments and its hash, recomputed from its content.
 //!
 //! From Starknet 0.13.2 on a header states commitments, and its hash covers them; before that the hash is
-//! taken over what is recomputed, so that it vouches for the events by itself ([`pedersen`]). Nothing here
+//! taken over what is recomputed, so that it vouches for the events by itself (`pedersen`). Nothing here
 //! says that the chain ever accepted a block, only that its parts belong together: truncation, reordering,
 //! corruption and the wrong block show. What a source does not supply is never taken for a mismatch, and never
 //! for a check that held.

@@ -159,6 +159,10 @@ impl Supply {
                     problem: failure.to_string(),
                 })
             });
+            let fetched = match fetched {
+                Err(error) => Err(self.telling(error).await),
+                fetched => fetched,
+            };
             self.weigh(&fetched);
             let ends = fetched.is_err();
             group.push(fetched);
@@ -168,6 +172,22 @@ impl Supply {
             }
         }
         group
+    }
+
+    /// The error that says what was found out about the node: a block that is not whole ends its lead, and blocks
+    /// below it that are under way then only say that another one leads.
+    async fn telling(&mut self, first: SourceError) -> SourceError {
+        if first.is_finding() {
+            return first;
+        }
+        while let Some(next) = self.under_way.pop_front() {
+            if let Ok(Err(error)) = next.await
+                && error.is_finding()
+            {
+                return error;
+            }
+        }
+        first
     }
 
     fn weigh(&mut self, fetched: &Result<Fetched, SourceError>) {

@@ -276,16 +276,18 @@ impl SourceError {
         }
     }
 
+    /// Whether it says that a node's block is not whole, or not the one that another node has.
+    #[must_use]
+    pub fn is_finding(&self) -> bool {
+        matches!(self.cause(), Self::Mismatch(_) | Self::Contradicted { .. })
+    }
+
     /// What helps.
     #[must_use]
     pub fn remedy(&self) -> Remedy {
         match self {
             // Another node is tried at once; when none has a block that is whole, trying does not go on for ever.
-            Self::LeaderChanged { .. }
-                if matches!(self.cause(), Self::Mismatch(_) | Self::Contradicted { .. }) =>
-            {
-                Remedy::RetryBounded
-            }
+            Self::LeaderChanged { .. } if self.is_finding() => Remedy::RetryBounded,
             // A node behind a load balancer may lag behind the one that told the head, and a chain
             // that moved under a range read settles again.
             Self::Unreachable { .. }

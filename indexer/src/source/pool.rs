@@ -7,7 +7,7 @@
 //! the next. Which node leads is decided by [`selection`], which is pure. A node that serves
 //! another chain, or answers by an unknown edition of the specification, is put out, at the start
 //! and whenever it comes back. Where two nodes have different blocks at one height, that is told, and
-//! whoever can be checked is right ([`compare`]): it is not for counting votes.
+//! whoever can be checked is right (`compare`): it is not for counting votes.
 
 mod compare;
 mod leader;
