@@ -4,6 +4,7 @@
 //! Blocks of that shape are not followed, they are read from files: it is the shape in which blocks of all
 //! ages are found with their commitments.
 
+use obsqra_events::commitments::Version;
 use obsqra_events::{DaMode, EventData, GasPrice, SuppliedCommitments};
 use obsqra_types::{
     BlockHash, BlockNumber, ContractAddress, EventIndex, Felt, TransactionHash, UnixSeconds,
@@ -109,6 +110,10 @@ impl FeederBody {
         if timestamp.to_datetime().is_none() {
             return Err(format!("timestamp {} is no date", self.timestamp));
         }
+        let starknet_version = version(self.starknet_version.clone().unwrap_or_default())?;
+        if Version::parse(&starknet_version).and_then(Version::era).is_some() {
+            self.has_all_hashed()?;
+        }
         let events = events(&self.transactions, &self.transaction_receipts)?;
         let supplied = self.supplied(events.len());
         let receipts = self.transaction_receipts.into_iter();
@@ -123,7 +128,7 @@ impl FeederBody {
             new_root: self.state_root.0,
             sequencer: ContractAddress(self.sequencer_address.map_or(Felt::ZERO, |felt| felt.0)),
             // The oldest blocks state none of these, and their hash does not cover them.
-            starknet_version: version(self.starknet_version.unwrap_or_default())?,
+            starknet_version,
             da_mode: match self.l1_da_mode {
                 Some(DaModeText::Blob) => DaMode::Blob,
                 Some(DaModeText::Calldata) | None => DaMode::Calldata,
@@ -135,6 +140,20 @@ impl FeederBody {
             transactions: Some(transactions.collect()),
             events,
         })
+    }
+
+    /// From Starknet 0.13.2 on the hash covers these: one that is missing has no value to stand for it.
+    fn has_all_hashed(&self) -> Result<(), String> {
+        let members = [
+            ("sequencer_address", self.sequencer_address.is_some()),
+            ("l1_da_mode", self.l1_da_mode.is_some()),
+            ("l1_gas_price", self.l1_gas_price.is_some()),
+            ("l1_data_gas_price", self.l1_data_gas_price.is_some()),
+        ];
+        match members.iter().find(|(_, is_there)| !is_there) {
+            Some((name, _)) => Err(format!("{name} is missing")),
+            None => Ok(()),
+        }
     }
 
     /// The commitments, with counts of what is there.
@@ -230,4 +249,38 @@ fn events(
         }
     }
     Ok(events)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn block(version: &str) -> Value {
+        let price = json!({ "price_in_fri": "0x1", "price_in_wei": "0x1" });
+        json!({
+            "block_hash": "0x1", "parent_block_hash": "0x2", "block_number": 3, "state_root": "0x4",
+            "timestamp": 5, "starknet_version": version, "sequencer_address": "0x6",
+            "l1_da_mode": "BLOB", "l1_gas_price": price, "l1_data_gas_price": price,
+            "transactions": [], "transaction_receipts": [],
+        })
+    }
+
+    fn without(mut block: Value, member: &str) -> Result<SourceBlock, String> {
+        block.as_object_mut().unwrap().remove(member);
+        serde_json::from_value::<FeederBody>(block).unwrap().assemble()
+    }
+
+    #[test]
+    fn what_the_hash_covers_is_not_made_up() {
+        let hashed = ["sequencer_address", "l1_da_mode", "l1_gas_price", "l1_data_gas_price"];
+        for member in hashed {
+            let problem = without(block("0.13.2"), member).unwrap_err();
+            assert_eq!(problem, format!("{member} is missing"));
+            assert!(without(block("0.12.3"), member).is_ok(), "{member}");
+        }
+        assert!(without(block("0.13.2"), "l2_gas_price").is_ok());
+    }
 }
