@@ -147,6 +147,10 @@ impl<'a> Reader<'a> {
         Ok(self.0.u64()?)
     }
 
+    pub(crate) fn uint8(&mut self, what: &'static str) -> Result<u8, DecodeError> {
+        u8::try_from(self.uint()?).map_err(|_| DecodeError::Range(what))
+    }
+
     pub(crate) fn uint32(&mut self, what: &'static str) -> Result<u32, DecodeError> {
         u32::try_from(self.uint()?).map_err(|_| DecodeError::Range(what))
     }

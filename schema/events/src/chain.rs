@@ -18,10 +18,13 @@ pub enum AdoptedWhat {
     Metrics,
     /// The name and version of the risk formula.
     RiskFormula,
+    /// The allocation policies, as their file stands. All presets are in one file: what is adopted
+    /// replaces the newest of its sort.
+    Policy,
 }
 
 impl AdoptedWhat {
-    const ALL: [Self; 3] = [Self::Registry, Self::Metrics, Self::RiskFormula];
+    const ALL: [Self; 4] = [Self::Registry, Self::Metrics, Self::RiskFormula, Self::Policy];
 
     /// The name, as hashed.
     #[must_use]
@@ -30,6 +33,7 @@ impl AdoptedWhat {
             Self::Registry => "registry",
             Self::Metrics => "metrics",
             Self::RiskFormula => "risk_formula",
+            Self::Policy => "policy",
         }
     }
 }

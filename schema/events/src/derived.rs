@@ -87,10 +87,6 @@ fn read_protocol(input: &mut Reader<'_>) -> Result<ProtocolId, DecodeError> {
     ProtocolId::new(input.text()?).map_err(|_| DecodeError::Range("protocol id"))
 }
 
-fn read_u8(input: &mut Reader<'_>, what: &'static str) -> Result<u8, DecodeError> {
-    u8::try_from(input.uint()?).map_err(|_| DecodeError::Range(what))
-}
-
 impl Canonical for RiskInputs {
     fn write(&self, out: &mut Writer) {
         out.array(5).uint(self.utilization_bps.into()).uint(self.volatility_bps.into());
@@ -103,8 +99,8 @@ impl Canonical for RiskInputs {
         Ok(Self {
             utilization_bps: input.uint32("utilization")?,
             volatility_bps: input.uint32("volatility")?,
-            liquidity_class: read_u8(input, "liquidity class")?,
-            audit_score: read_u8(input, "audit score")?,
+            liquidity_class: input.uint8("liquidity class")?,
+            audit_score: input.uint8("audit score")?,
             age_days: input.uint32("age")?,
         })
     }
@@ -144,7 +140,7 @@ impl Canonical for RiskScored {
             protocol,
             block_hash: BlockHash(input.felt()?),
             formula: input.text()?.to_owned(),
-            score: read_u8(input, "score")?,
+            score: input.uint8("score")?,
             components: RiskComponents::read(input)?,
             inputs: RiskInputs::read(input)?,
             causes: Causes::read(input)?,

@@ -3,9 +3,9 @@
 use crate::cbor::{Canonical, DecodeError, Reader, Writer};
 use crate::chain::{BlockAppliedV1, BlockAttestedV1, BlockAttestedV2};
 use crate::{
-    Adopted, BlockApplied, BlockAttested, BlockFinalized, BlockReverted, BlockSupplemented,
-    EventData, IncompleteFound, Kind, MismatchFound, Retracted, RiskAbsent, RiskScored,
-    SourcesDisagreed, WatchCompleted, WatchWidened,
+    Adopted, AllocationInfeasible, AllocationProposed, BlockApplied, BlockAttested, BlockFinalized,
+    BlockReverted, BlockSupplemented, EventData, IncompleteFound, Kind, MismatchFound, Retracted,
+    RiskAbsent, RiskScored, SourcesDisagreed, WatchCompleted, WatchWidened,
 };
 
 /// What an entry states.
@@ -39,6 +39,10 @@ pub enum Fact {
     RiskScored(RiskScored),
     /// See [`RiskAbsent`].
     RiskAbsent(RiskAbsent),
+    /// See [`AllocationProposed`].
+    AllocationProposed(AllocationProposed),
+    /// See [`AllocationInfeasible`].
+    AllocationInfeasible(AllocationInfeasible),
     /// See [`Retracted`].
     Retracted(Retracted),
 }
@@ -80,6 +84,8 @@ impl Fact {
             Self::IncompleteFound(_) => Kind::IncompleteFound,
             Self::RiskScored(_) => Kind::RiskScored,
             Self::RiskAbsent(_) => Kind::RiskAbsent,
+            Self::AllocationProposed(_) => Kind::AllocationProposed,
+            Self::AllocationInfeasible(_) => Kind::AllocationInfeasible,
             Self::Retracted(_) => Kind::Retracted,
         }
     }
@@ -103,6 +109,8 @@ impl Fact {
             Self::IncompleteFound(fact) => fact.write(&mut out),
             Self::RiskScored(fact) => fact.write(&mut out),
             Self::RiskAbsent(fact) => fact.write(&mut out),
+            Self::AllocationProposed(fact) => fact.write(&mut out),
+            Self::AllocationInfeasible(fact) => fact.write(&mut out),
             Self::Retracted(fact) => fact.write(&mut out),
         }
         out.into_bytes()
@@ -135,6 +143,8 @@ impl Fact {
             (Kind::IncompleteFound, _) => Self::IncompleteFound(read(payload)?),
             (Kind::RiskScored, _) => Self::RiskScored(read(payload)?),
             (Kind::RiskAbsent, _) => Self::RiskAbsent(read(payload)?),
+            (Kind::AllocationProposed, _) => Self::AllocationProposed(read(payload)?),
+            (Kind::AllocationInfeasible, _) => Self::AllocationInfeasible(read(payload)?),
             (Kind::Retracted, _) => Self::Retracted(read(payload)?),
         };
         Ok(fact)

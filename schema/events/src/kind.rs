@@ -32,6 +32,10 @@ pub enum Kind {
     RiskScored = 30,
     /// A protocol has no risk score as of a block, and why.
     RiskAbsent = 31,
+    /// What a policy allocates as of a block.
+    AllocationProposed = 40,
+    /// A policy has no allocation as of a block, and why.
+    AllocationInfeasible = 41,
     /// A derived fact no longer counts: its as-of block was reverted.
     Retracted = 90,
 }
@@ -52,7 +56,7 @@ pub struct UnknownKind(pub i16);
 
 impl Kind {
     /// Every kind, by code.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 17] = [
         Self::Adopted,
         Self::BlockApplied,
         Self::Event,
@@ -67,6 +71,8 @@ impl Kind {
         Self::IncompleteFound,
         Self::RiskScored,
         Self::RiskAbsent,
+        Self::AllocationProposed,
+        Self::AllocationInfeasible,
         Self::Retracted,
     ];
 
@@ -94,6 +100,8 @@ impl Kind {
             Self::IncompleteFound => "chain.incomplete_found",
             Self::RiskScored => "risk.scored",
             Self::RiskAbsent => "risk.absent",
+            Self::AllocationProposed => "allocation.proposed",
+            Self::AllocationInfeasible => "allocation.infeasible",
             Self::Retracted => "retracted",
         }
     }
@@ -112,7 +120,11 @@ impl Kind {
     #[must_use]
     pub fn lane(self) -> Lane {
         match self {
-            Self::RiskScored | Self::RiskAbsent | Self::Retracted => Lane::Derived,
+            Self::RiskScored
+            | Self::RiskAbsent
+            | Self::AllocationProposed
+            | Self::AllocationInfeasible
+            | Self::Retracted => Lane::Derived,
             _ => Lane::Chain,
         }
     }

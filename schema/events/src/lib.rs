@@ -5,6 +5,7 @@
 //! one example of each kind. The package does no I/O, reads no clock and makes no randomness; it never
 //! hashes JSON.
 
+mod allocation;
 mod cause;
 mod cbor;
 mod chain;
@@ -26,6 +27,10 @@ mod set_digest;
 mod subject;
 mod watch;
 
+pub use allocation::{
+    AllocationBasis, AllocationInfeasible, AllocationProposed, Binding, Candidate, CandidateInput,
+    Constraint, DropReason, Dropped, Infeasibility, Measured, PolicyRef, Share, WHOLE,
+};
 pub use cause::{Cause, Causes, MAX_CAUSES, TooManyCauses};
 pub use cbor::DecodeError;
 pub use chain::{

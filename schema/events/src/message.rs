@@ -1,6 +1,8 @@
 //! Bodies of messages: JSON with a `schema` member; integers beyond 53 bits are decimal strings,
 //! felts and digests hexadecimal strings.
 
+mod allocation;
+
 use obsqra_types::{ProtocolId, felt_hex};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -83,6 +85,8 @@ fn id(draft: &Draft, fact: &Fact) -> String {
         Fact::BlockFinalized(fact) => fact.hash.to_string(),
         Fact::RiskScored(fact) => fact.protocol.to_string(),
         Fact::RiskAbsent(fact) => fact.protocol.to_string(),
+        Fact::AllocationProposed(fact) => fact.basis.policy.id.to_string(),
+        Fact::AllocationInfeasible(fact) => fact.basis.policy.id.to_string(),
         Fact::WatchWidened(fact) => fact.digest().to_string(),
         Fact::BlockSupplemented(fact) => format!("{}.{}", fact.hash, fact.contracts),
         Fact::WatchCompleted(fact) => fact.contracts.to_string(),
@@ -171,6 +175,8 @@ fn data(fact: &Fact, context: &MessageContext) -> Value {
             })).collect::<Vec<_>>(),
             "causes": causes(&fact.causes),
         }),
+        Fact::AllocationProposed(fact) => allocation::proposed(fact),
+        Fact::AllocationInfeasible(fact) => allocation::infeasible(fact),
         Fact::Retracted(fact) => json!({
             "kind": fact.kind.name(),
             "subject": fact.subject,

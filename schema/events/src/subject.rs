@@ -21,6 +21,12 @@ impl Subject {
             }
             Fact::RiskScored(fact) => format!("risk.{}.scored", fact.protocol),
             Fact::RiskAbsent(fact) => format!("risk.{}.absent", fact.protocol),
+            Fact::AllocationProposed(fact) => {
+                format!("allocation.{}.proposed", fact.basis.policy.id)
+            }
+            Fact::AllocationInfeasible(fact) => {
+                format!("allocation.{}.infeasible", fact.basis.policy.id)
+            }
             Fact::Retracted(fact) => format!("retracted.{}", fact.kind.name()),
             Fact::Adopted(_)
             | Fact::Event(_)
@@ -56,7 +62,7 @@ impl fmt::Display for Subject {
 }
 
 /// Lanes of a chain whose messages are facts of the log, one at a position.
-const FACT_LANES: [&str; 4] = ["chain", "event", "risk", "retracted"];
+const FACT_LANES: [&str; 5] = ["chain", "event", "risk", "allocation", "retracted"];
 
 /// The filters for every message that is a fact of a chain. Checkpoints are none, and have a stream of
 /// their own: what relies on positions that only rise must not meet them.
@@ -77,6 +83,8 @@ pub fn derived_filter(chain: &ChainId, kind: Kind) -> String {
     match kind {
         Kind::RiskScored => format!("obsqra.v1.{chain}.risk.*.scored"),
         Kind::RiskAbsent => format!("obsqra.v1.{chain}.risk.*.absent"),
+        Kind::AllocationProposed => format!("obsqra.v1.{chain}.allocation.*.proposed"),
+        Kind::AllocationInfeasible => format!("obsqra.v1.{chain}.allocation.*.infeasible"),
         Kind::Retracted => format!("obsqra.v1.{chain}.retracted.>"),
         other => format!("obsqra.v1.{chain}.{}", other.name()),
     }

@@ -11,8 +11,11 @@
     reason = "a test that cannot go on has failed"
 )]
 
+mod example;
+
 use std::path::PathBuf;
 
+use example::{block, causes, felt, hash, infeasible, proposed};
 use obsqra_events::{
     AbsentInput, Adopted, AdoptedWhat, BlockApplied, BlockAttested, BlockFinalized, BlockReverted,
     BlockSupplemented, Cause, Causes, Check, ComputedCommitments, DaMode, Difference, Draft,
@@ -25,36 +28,6 @@ use obsqra_types::{
     Hash32, ProtocolId, RecordedAt, Seq, TransactionHash, UnixSeconds,
 };
 use proptest::prelude::*;
-
-fn felt(hex: &str) -> Felt {
-    Felt::from_hex_unchecked(hex)
-}
-
-fn block() -> BlockRef {
-    BlockRef {
-        number: BlockNumber(350_000),
-        epoch: BranchEpoch(2),
-        timestamp: UnixSeconds(1_698_214_266),
-    }
-}
-
-fn hash() -> BlockHash {
-    BlockHash(felt("0x6f7342a680d7f99bdfdd859f587c75299e7ffabe62c071ded3a6d8a34cb132c"))
-}
-
-fn causes() -> Causes {
-    Causes::new(vec![
-        Cause::Entry(Seq(1)),
-        Cause::Window {
-            from_seq: Seq(20),
-            to_seq: Seq(70_000),
-            selector: "event protocol=zklend".into(),
-            count: 4_321,
-            digest: Hash32([0xab; 32]),
-        },
-    ])
-    .unwrap()
-}
 
 fn applied() -> BlockApplied {
     let price = |value| GasPrice { fri: value, wei: value / 3 };
@@ -249,6 +222,8 @@ fn example(kind: Kind) -> (Option<BlockRef>, Fact) {
         }
         Kind::RiskScored => (Some(block()), Fact::RiskScored(scored())),
         Kind::RiskAbsent => (Some(block()), Fact::RiskAbsent(absent())),
+        Kind::AllocationProposed => (Some(block()), Fact::AllocationProposed(proposed())),
+        Kind::AllocationInfeasible => (Some(block()), Fact::AllocationInfeasible(infeasible())),
         Kind::WatchWidened => (None, Fact::WatchWidened(widened())),
         Kind::BlockSupplemented => (
             Some(block()),

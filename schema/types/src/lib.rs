@@ -9,6 +9,7 @@ mod block;
 mod chain_id;
 mod cursor;
 mod hash;
+mod policy;
 mod position;
 mod protocol;
 
@@ -20,6 +21,7 @@ pub use block::{
 pub use chain_id::{ChainId, InvalidChainId};
 pub use cursor::{Cursor, InvalidCursor};
 pub use hash::{Hash32, InvalidHash};
+pub use policy::{InvalidPolicyId, PolicyId};
 pub use position::{LeaseEpoch, Partition, RecordedAt, Seq};
 pub use protocol::{InvalidProtocolId, ProtocolId};
 

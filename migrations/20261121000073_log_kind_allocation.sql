@@ -1,0 +1,2 @@
+-- Allocations of policies have kinds of their own from here on.
+COMMENT ON COLUMN log.kind IS '1 adopted, 10 chain.block_applied, 11 chain.event, 12 chain.block_attested, 13 chain.block_reverted, 14 chain.block_finalized, 15 chain.watch_widened, 16 chain.block_supplemented, 17 chain.watch_completed, 18 chain.mismatch_found, 19 chain.sources_disagreed, 20 chain.incomplete_found, 30 risk.scored, 31 risk.absent, 40 allocation.proposed, 41 allocation.infeasible, 90 retracted';
