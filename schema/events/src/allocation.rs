@@ -165,6 +165,18 @@ pub enum DropReason {
     NoYield,
 }
 
+impl DropReason {
+    /// The name, as published: the constraint's, or what else drops a protocol.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Constraint(constraint) => constraint.name(),
+            Self::InputAbsent(_) => "input_absent",
+            Self::NoYield => "no_yield",
+        }
+    }
+}
+
 /// A protocol that takes no part.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Dropped {

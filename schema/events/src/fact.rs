@@ -3,9 +3,10 @@
 use crate::cbor::{Canonical, DecodeError, Reader, Writer};
 use crate::chain::{BlockAppliedV1, BlockAttestedV1, BlockAttestedV2};
 use crate::{
-    Adopted, AllocationInfeasible, AllocationProposed, BlockApplied, BlockAttested, BlockFinalized,
-    BlockReverted, BlockSupplemented, EventData, IncompleteFound, Kind, MismatchFound, Retracted,
-    RiskAbsent, RiskScored, SourcesDisagreed, WatchCompleted, WatchWidened,
+    Adopted, AllocationInfeasible, AllocationProposed, AnomalyFound, BlockApplied, BlockAttested,
+    BlockFinalized, BlockReverted, BlockSupplemented, Causes, EventData, IncompleteFound, Kind,
+    MismatchFound, Retracted, RiskAbsent, RiskScored, SourcesDisagreed, WatchCompleted,
+    WatchWidened,
 };
 
 /// What an entry states.
@@ -43,6 +44,8 @@ pub enum Fact {
     AllocationProposed(AllocationProposed),
     /// See [`AllocationInfeasible`].
     AllocationInfeasible(AllocationInfeasible),
+    /// See [`AnomalyFound`].
+    AnomalyFound(AnomalyFound),
     /// See [`Retracted`].
     Retracted(Retracted),
 }
@@ -86,7 +89,21 @@ impl Fact {
             Self::RiskAbsent(_) => Kind::RiskAbsent,
             Self::AllocationProposed(_) => Kind::AllocationProposed,
             Self::AllocationInfeasible(_) => Kind::AllocationInfeasible,
+            Self::AnomalyFound(_) => Kind::AnomalyFound,
             Self::Retracted(_) => Kind::Retracted,
+        }
+    }
+
+    /// What a fact derived from figures names as its causes; `None` for any other.
+    #[must_use]
+    pub fn causes(&self) -> Option<&Causes> {
+        match self {
+            Self::RiskScored(fact) => Some(&fact.causes),
+            Self::RiskAbsent(fact) => Some(&fact.causes),
+            Self::AllocationProposed(fact) => Some(&fact.basis.causes),
+            Self::AllocationInfeasible(fact) => Some(&fact.basis.causes),
+            Self::AnomalyFound(fact) => Some(&fact.causes),
+            _ => None,
         }
     }
 
@@ -111,6 +128,7 @@ impl Fact {
             Self::RiskAbsent(fact) => fact.write(&mut out),
             Self::AllocationProposed(fact) => fact.write(&mut out),
             Self::AllocationInfeasible(fact) => fact.write(&mut out),
+            Self::AnomalyFound(fact) => fact.write(&mut out),
             Self::Retracted(fact) => fact.write(&mut out),
         }
         out.into_bytes()
@@ -145,6 +163,7 @@ impl Fact {
             (Kind::RiskAbsent, _) => Self::RiskAbsent(read(payload)?),
             (Kind::AllocationProposed, _) => Self::AllocationProposed(read(payload)?),
             (Kind::AllocationInfeasible, _) => Self::AllocationInfeasible(read(payload)?),
+            (Kind::AnomalyFound, _) => Self::AnomalyFound(read(payload)?),
             (Kind::Retracted, _) => Self::Retracted(read(payload)?),
         };
         Ok(fact)

@@ -36,6 +36,8 @@ pub enum Kind {
     AllocationProposed = 40,
     /// A policy has no allocation as of a block, and why.
     AllocationInfeasible = 41,
+    /// Something out of the ordinary as of a block.
+    AnomalyFound = 50,
     /// A derived fact no longer counts: its as-of block was reverted.
     Retracted = 90,
 }
@@ -56,7 +58,7 @@ pub struct UnknownKind(pub i16);
 
 impl Kind {
     /// Every kind, by code.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Adopted,
         Self::BlockApplied,
         Self::Event,
@@ -73,6 +75,7 @@ impl Kind {
         Self::RiskAbsent,
         Self::AllocationProposed,
         Self::AllocationInfeasible,
+        Self::AnomalyFound,
         Self::Retracted,
     ];
 
@@ -102,6 +105,7 @@ impl Kind {
             Self::RiskAbsent => "risk.absent",
             Self::AllocationProposed => "allocation.proposed",
             Self::AllocationInfeasible => "allocation.infeasible",
+            Self::AnomalyFound => "anomaly.found",
             Self::Retracted => "retracted",
         }
     }
@@ -124,6 +128,7 @@ impl Kind {
             | Self::RiskAbsent
             | Self::AllocationProposed
             | Self::AllocationInfeasible
+            | Self::AnomalyFound
             | Self::Retracted => Lane::Derived,
             _ => Lane::Chain,
         }

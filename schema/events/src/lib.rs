@@ -6,6 +6,7 @@
 //! hashes JSON.
 
 mod allocation;
+mod anomaly;
 mod cause;
 mod cbor;
 mod chain;
@@ -31,6 +32,7 @@ pub use allocation::{
     AllocationBasis, AllocationInfeasible, AllocationProposed, Binding, Candidate, CandidateInput,
     Constraint, DropReason, Dropped, Infeasibility, Measured, PolicyRef, Share, WHOLE,
 };
+pub use anomaly::{AnomalyFound, Phase, Severity};
 pub use cause::{Cause, Causes, MAX_CAUSES, TooManyCauses};
 pub use cbor::DecodeError;
 pub use chain::{

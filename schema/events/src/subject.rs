@@ -27,6 +27,9 @@ impl Subject {
             Fact::AllocationInfeasible(fact) => {
                 format!("allocation.{}.infeasible", fact.basis.policy.id)
             }
+            Fact::AnomalyFound(fact) => {
+                format!("anomaly.{}.{}", fact.severity.name(), fact.rule)
+            }
             Fact::Retracted(fact) => format!("retracted.{}", fact.kind.name()),
             Fact::Adopted(_)
             | Fact::Event(_)
@@ -62,7 +65,7 @@ impl fmt::Display for Subject {
 }
 
 /// Lanes of a chain whose messages are facts of the log, one at a position.
-const FACT_LANES: [&str; 5] = ["chain", "event", "risk", "allocation", "retracted"];
+const FACT_LANES: [&str; 6] = ["chain", "event", "risk", "allocation", "anomaly", "retracted"];
 
 /// The filters for every message that is a fact of a chain. Checkpoints are none, and have a stream of
 /// their own: what relies on positions that only rise must not meet them.
@@ -85,6 +88,7 @@ pub fn derived_filter(chain: &ChainId, kind: Kind) -> String {
         Kind::RiskAbsent => format!("obsqra.v1.{chain}.risk.*.absent"),
         Kind::AllocationProposed => format!("obsqra.v1.{chain}.allocation.*.proposed"),
         Kind::AllocationInfeasible => format!("obsqra.v1.{chain}.allocation.*.infeasible"),
+        Kind::AnomalyFound => format!("obsqra.v1.{chain}.anomaly.>"),
         Kind::Retracted => format!("obsqra.v1.{chain}.retracted.>"),
         other => format!("obsqra.v1.{chain}.{}", other.name()),
     }

@@ -17,15 +17,16 @@ use std::path::PathBuf;
 
 use example::{block, causes, felt, hash, infeasible, proposed};
 use obsqra_events::{
-    AbsentInput, Adopted, AdoptedWhat, BlockApplied, BlockAttested, BlockFinalized, BlockReverted,
-    BlockSupplemented, Cause, Causes, Check, ComputedCommitments, DaMode, Difference, Draft,
-    EventData, Fact, GasPrice, IncompleteFound, Kind, MismatchFound, Retracted, RiskAbsent,
-    RiskComponents, RiskInputs, RiskScored, SourceStatement, SourcesDisagreed, SuppliedCommitments,
-    Verdict, WatchCompleted, WatchWidened, chain_hash, content_hash,
+    AbsentInput, Adopted, AdoptedWhat, AnomalyFound, BlockApplied, BlockAttested, BlockFinalized,
+    BlockReverted, BlockSupplemented, Cause, Causes, Check, ComputedCommitments, DaMode,
+    Difference, Draft, EventData, Fact, GasPrice, IncompleteFound, Kind, MismatchFound, Phase,
+    Retracted, RiskAbsent, RiskComponents, RiskInputs, RiskScored, Severity, SourceStatement,
+    SourcesDisagreed, SuppliedCommitments, Verdict, WatchCompleted, WatchWidened, chain_hash,
+    content_hash,
 };
 use obsqra_types::{
     BlockHash, BlockNumber, BlockRef, BranchEpoch, ChainId, ContractAddress, EventIndex, Felt,
-    Hash32, ProtocolId, RecordedAt, Seq, TransactionHash, UnixSeconds,
+    Hash32, MarketId, ProtocolId, RecordedAt, Seq, TransactionHash, UnixSeconds,
 };
 use proptest::prelude::*;
 
@@ -199,6 +200,22 @@ fn statement(node: &str, verdict: Verdict) -> SourceStatement {
     }
 }
 
+fn anomaly() -> AnomalyFound {
+    AnomalyFound {
+        rule: "accumulator_jump".into(),
+        protocol: ProtocolId::new("zklend").unwrap(),
+        market: Some(MarketId(
+            "0x57912720381af14b0e5c87aa4718ed5e527eab60b3801ebf702ab09139e38b".into(),
+        )),
+        block_hash: hash(),
+        rules: "metrics-v2".into(),
+        severity: Severity::Critical,
+        phase: Phase::Point,
+        detail: "lending accumulator times 851 in 60 s".into(),
+        causes: Causes::new(vec![Cause::Entry(Seq(3)), Cause::Entry(Seq(70_000))]).unwrap(),
+    }
+}
+
 fn example(kind: Kind) -> (Option<BlockRef>, Fact) {
     match kind {
         Kind::Adopted => (
@@ -224,6 +241,7 @@ fn example(kind: Kind) -> (Option<BlockRef>, Fact) {
         Kind::RiskAbsent => (Some(block()), Fact::RiskAbsent(absent())),
         Kind::AllocationProposed => (Some(block()), Fact::AllocationProposed(proposed())),
         Kind::AllocationInfeasible => (Some(block()), Fact::AllocationInfeasible(infeasible())),
+        Kind::AnomalyFound => (Some(block()), Fact::AnomalyFound(anomaly())),
         Kind::WatchWidened => (None, Fact::WatchWidened(widened())),
         Kind::BlockSupplemented => (
             Some(block()),

@@ -45,6 +45,8 @@ pub enum Partition {
     Relay(ChainId),
     /// Derives one protocol's risk facts.
     RiskWorker(ChainId, ProtocolId),
+    /// Allocates by every policy of one chain.
+    Allocator(ChainId),
     /// Retracts derived facts of one chain whose block was reverted.
     Retractor(ChainId),
     /// Attests blocks of one chain that were applied unverified.
@@ -60,6 +62,7 @@ impl fmt::Display for Partition {
             Self::Projector(chain) => write!(f, "projector/{chain}"),
             Self::Relay(chain) => write!(f, "relay/{chain}"),
             Self::RiskWorker(chain, protocol) => write!(f, "risk/{chain}/{protocol}"),
+            Self::Allocator(chain) => write!(f, "allocator/{chain}"),
             Self::Retractor(chain) => write!(f, "retractor/{chain}"),
             Self::Attestor(chain) => write!(f, "attestor/{chain}"),
             Self::Checkpointer => f.write_str("checkpointer"),
