@@ -166,8 +166,14 @@ fn a_filter_that_drops_is_named_with_whom_it_drops() {
         ..Made::open(0)
     };
     let wild = Measured::Known(Bps(5_001));
+    // What is at each limit passes.
+    let calm = Candidate {
+        volatility: Measured::Known(Bps(5_000)),
+        liquidity_class: Measured::Known(2),
+        ..candidate("calm", 60, 500)
+    };
     let given = [
-        candidate("calm", 60, 500),
+        calm,
         candidate("other", 20, 500),
         candidate("risky", 61, 900),
         Candidate { liquidity_class: Measured::Known(1), ..candidate("thin", 61, 900) },

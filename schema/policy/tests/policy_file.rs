@@ -1,7 +1,8 @@
 //! Policy files: the presets, and what is refused, by member.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
+use obsqra_events::{Adopted, AdoptedWhat, Fact, Kind};
 use obsqra_policy::{PRESETS, Policies, PolicyError};
 use obsqra_types::{Bps, ProtocolId};
 use serde_json::{Value, json};
@@ -35,6 +36,23 @@ fn the_presets_are_read() {
     assert_eq!((cap("ekubo"), cap("jediswap_v1")), (5_000, 2_500));
     assert_eq!(policy.reference().hash, policies.hash());
     assert!(policies.policy(&"other".parse().unwrap()).is_none());
+}
+
+/// What is adopted is read again from the log, and is the file that snapshots then name.
+#[test]
+fn an_adopted_file_comes_back() {
+    let policies = Policies::parse(PRESETS).unwrap();
+    let adopted = Fact::Adopted(Adopted {
+        what: AdoptedWhat::Policy,
+        version: policies.version().to_owned(),
+        hash: policies.hash(),
+        bytes: PRESETS.to_vec(),
+    });
+    let Ok(Fact::Adopted(read)) = Fact::decode(Kind::Adopted, 1, &adopted.encode()) else {
+        panic!("adopted bytes are read");
+    };
+    assert_eq!((read.what, read.what.name()), (AdoptedWhat::Policy, "policy"));
+    assert_eq!(Policies::parse(&read.bytes).unwrap(), policies);
 }
 
 /// Any other bytes are another file, even where they say the same.
