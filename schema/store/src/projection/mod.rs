@@ -4,6 +4,8 @@
 //! Nothing is deleted; a change closes the range of positions of the row it replaces. What a row says
 //! is decided by the projector; here it is only stored.
 
+pub mod allocation_snapshot;
+pub mod anomaly;
 pub mod block;
 pub mod event;
 pub mod market_metrics;

@@ -6,6 +6,8 @@
 
 use obsqra_types::{BlockNumber, ProtocolId};
 
+pub mod allocation;
+pub mod anomaly;
 pub mod event;
 pub mod market_metrics;
 pub mod position;
