@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use async_graphql::{Context, Object, SimpleObject};
+use chrono::{DateTime, Utc};
 use obsqra_store::read::market_metrics::MarketState;
 use obsqra_store::read::risk_score::RiskState;
 use obsqra_store::read::{self, ProtocolAt};
 use obsqra_types::Bps;
 
-use super::{RiskScore, height, int};
+use super::{RiskScore, height, instant, int};
 use crate::context::RequestContext;
 use crate::error::ApiError;
 use crate::limits::MARKETS_COST;
@@ -83,15 +84,20 @@ pub(crate) struct Absent {
     field: String,
     /// Why: `no_state`, `history_starts_at`, `no_usdc_pool`, `token_unlisted`,
     /// `insufficient_history`, `invalid_rates`, `zero_tvl`, `negative_balance`, `no_markets`,
-    /// `audits_unknown`, `deployment_unknown`, `not_deployed` or `overflow`.
+    /// `audits_unknown`, `deployment_unknown`, `not_deployed`, `no_suppliers`, `quarantined` or
+    /// `overflow`.
     reason: String,
     /// What it is about, for people.
     detail: Option<String>,
 }
 
 impl Absent {
+    pub(super) fn new(field: &str, reason: &str, detail: Option<String>) -> Self {
+        Self { field: field.to_owned(), reason: reason.to_owned(), detail }
+    }
+
     fn unknown(field: &str) -> Self {
-        Self { field: field.to_owned(), reason: "no_state".to_owned(), detail: None }
+        Self::new(field, "no_state", None)
     }
 }
 
@@ -128,6 +134,56 @@ pub(crate) struct MarketMetrics {
     price_usdc: Option<String>,
     /// Value locked in USDC: a decimal number with 6 places.
     tvl_usdc: Option<String>,
+    /// Realised volatility over 1 day, in basis points, 0 to 10,000.
+    #[graphql(name = "volatility1dBps")]
+    volatility_1d_bps: Option<i32>,
+    /// Realised volatility over 30 days, in basis points, 0 to 10,000.
+    #[graphql(name = "volatility30dBps")]
+    volatility_30d_bps: Option<i32>,
+    /// How far the value locked is below its greatest in the log, in basis points.
+    drawdown_bps: Option<i32>,
+    /// What suppliers earn in a year, not compounded, in basis points.
+    supply_apy_bps: Option<i32>,
+    /// Instant at which the market was opened, to the second.
+    opened_at: Option<DateTime<Utc>>,
+    /// What borrowers pay: a share per year, a decimal number with 18 places. Lending markets only, as
+    /// are the next ten.
+    borrow_rate: Option<String>,
+    /// What suppliers earn after the reserve factor: a share per year, a decimal number with 18 places.
+    supply_rate: Option<String>,
+    /// What is supplied, in the asset's smallest unit: a decimal integer.
+    supplied: Option<String>,
+    /// What is lent out, in the asset's smallest unit: a decimal integer.
+    borrowed: Option<String>,
+    /// What could be withdrawn now, in the asset's smallest unit: a decimal integer.
+    withdraw_headroom: Option<String>,
+    /// Utilization after the largest supplier leaves, in basis points.
+    exit_shock_bps: Option<i32>,
+    /// How many hold shares: a decimal integer.
+    suppliers: Option<String>,
+    /// Share of the greatest holder, in basis points.
+    #[graphql(name = "top1Bps")]
+    top1_bps: Option<i32>,
+    /// Share of the five greatest holders, in basis points.
+    #[graphql(name = "top5Bps")]
+    top5_bps: Option<i32>,
+    /// Herfindahl–Hirschman index of the holders' shares, in basis points.
+    hhi_bps: Option<i32>,
+    /// How much more the lending accumulator grew than the supply rate explains, in parts per billion: a
+    /// decimal integer, which may be negative.
+    accumulator_excess_ppb: Option<String>,
+    /// Value swapped in 24 hours, in USDC: a decimal number with 6 places. Pools only, as are the next
+    /// three.
+    #[graphql(name = "volume24hUsdc")]
+    volume_24h_usdc: Option<String>,
+    /// Fees that swaps paid in 24 hours, in USDC: a decimal number with 6 places.
+    #[graphql(name = "fees24hUsdc")]
+    fees_24h_usdc: Option<String>,
+    /// Value that raises the asset's price by 2 %, in USDC: a decimal number with 6 places.
+    depth_up_usdc: Option<String>,
+    /// Value that is paid out until the asset's price is 2 % lower, in USDC: a decimal number with 6
+    /// places.
+    depth_down_usdc: Option<String>,
     /// Height of the block from which these values hold.
     block_number: i32,
     /// What is missing, and why.
@@ -147,6 +203,26 @@ impl MarketMetrics {
             liquidity_class: state.liquidity_class.map(i32::from),
             price_usdc: state.price.map(|price| price.to_string()),
             tvl_usdc: state.tvl.map(|value| value.to_string()),
+            volatility_1d_bps: bps(state.volatility_1d)?,
+            volatility_30d_bps: bps(state.volatility_30d)?,
+            drawdown_bps: bps(state.drawdown)?,
+            supply_apy_bps: bps(state.supply_apy)?,
+            opened_at: state.opened_at.map(instant).transpose()?,
+            borrow_rate: state.borrow_rate.map(|rate| rate.to_string()),
+            supply_rate: state.supply_rate.map(|rate| rate.to_string()),
+            supplied: state.supplied.map(|amount| amount.to_string()),
+            borrowed: state.borrowed.map(|amount| amount.to_string()),
+            withdraw_headroom: state.withdraw_headroom.map(|amount| amount.to_string()),
+            exit_shock_bps: bps(state.exit_shock)?,
+            suppliers: state.suppliers.map(|count| count.to_string()),
+            top1_bps: bps(state.top1)?,
+            top5_bps: bps(state.top5)?,
+            hhi_bps: bps(state.hhi)?,
+            accumulator_excess_ppb: state.accumulator_excess.map(|excess| excess.0.to_string()),
+            volume_24h_usdc: state.volume_24h.map(|value| value.to_string()),
+            fees_24h_usdc: state.fees_24h.map(|value| value.to_string()),
+            depth_up_usdc: state.depth_up.map(|value| value.to_string()),
+            depth_down_usdc: state.depth_down.map(|value| value.to_string()),
             block_number: height(state.since)?,
             absent: state.absent.iter().map(Absent::from).collect(),
         })

@@ -1,5 +1,7 @@
 //! Metrics of markets.
 
+use chrono::{DateTime, Utc};
+
 use super::{Absent, HistoryRow, Ranges, RowBytes};
 use crate::{Store, StoreError, Transaction};
 
@@ -21,6 +23,30 @@ pub struct MarketMetricsRow {
     pub price_usdc: Option<String>,
     /// USDC, scale 10⁻⁶, in decimal digits.
     pub tvl_usdc: Option<String>,
+    pub volatility_1d_bps: Option<i32>,
+    pub volatility_30d_bps: Option<i32>,
+    pub drawdown_bps: Option<i32>,
+    pub supply_apy_bps: Option<i32>,
+    /// Of the chain's clock.
+    pub opened_at: Option<DateTime<Utc>>,
+    /// A share per year, scale 10⁻¹⁸, in decimal digits, as the supply rate.
+    pub borrow_rate: Option<String>,
+    pub supply_rate: Option<String>,
+    /// Smallest unit of the asset, in decimal digits, as the next two.
+    pub supplied: Option<String>,
+    pub borrowed: Option<String>,
+    pub withdraw_headroom: Option<String>,
+    pub exit_shock_bps: Option<i32>,
+    pub suppliers: Option<i64>,
+    pub top1_bps: Option<i32>,
+    pub top5_bps: Option<i32>,
+    pub hhi_bps: Option<i32>,
+    pub accumulator_excess_ppb: Option<i64>,
+    /// USDC, scale 10⁻⁶, in decimal digits, as the rest.
+    pub volume_24h_usdc: Option<String>,
+    pub fees_24h_usdc: Option<String>,
+    pub depth_up_usdc: Option<String>,
+    pub depth_down_usdc: Option<String>,
     pub absent: Vec<Absent>,
 }
 
@@ -49,10 +75,59 @@ impl HistoryRow for MarketMetricsRow {
         }
         bytes.option(self.liquidity_class.map(i16::to_be_bytes));
         bytes.option(self.price_usdc.as_deref()).option(self.tvl_usdc.as_deref());
+        self.put_common(bytes);
+        self.put_lending(bytes);
+        self.put_pool(bytes);
         Absent::put_all(&self.absent, bytes);
     }
 
     fn log_columns(&self, _bytes: &mut RowBytes) {}
+}
+
+impl MarketMetricsRow {
+    fn put_common(&self, bytes: &mut RowBytes) {
+        let ratios = [
+            self.volatility_1d_bps,
+            self.volatility_30d_bps,
+            self.drawdown_bps,
+            self.supply_apy_bps,
+        ];
+        for value in ratios {
+            bytes.option(value.map(i32::to_be_bytes));
+        }
+        bytes.option(self.opened_at.map(|at| at.timestamp().to_be_bytes()));
+    }
+
+    fn put_lending(&self, bytes: &mut RowBytes) {
+        let amounts = [
+            &self.borrow_rate,
+            &self.supply_rate,
+            &self.supplied,
+            &self.borrowed,
+            &self.withdraw_headroom,
+        ];
+        for value in amounts {
+            bytes.option(value.as_deref());
+        }
+        for value in [self.exit_shock_bps, self.top1_bps, self.top5_bps, self.hhi_bps] {
+            bytes.option(value.map(i32::to_be_bytes));
+        }
+        for value in [self.suppliers, self.accumulator_excess_ppb] {
+            bytes.option(value.map(i64::to_be_bytes));
+        }
+    }
+
+    fn put_pool(&self, bytes: &mut RowBytes) {
+        let values = [
+            &self.volume_24h_usdc,
+            &self.fees_24h_usdc,
+            &self.depth_up_usdc,
+            &self.depth_down_usdc,
+        ];
+        for value in values {
+            bytes.option(value.as_deref());
+        }
+    }
 }
 
 struct MetricsRow {
@@ -71,6 +146,26 @@ struct MetricsRow {
     liquidity_class: Option<i16>,
     price_usdc: Option<String>,
     tvl_usdc: Option<String>,
+    volatility_1d_bps: Option<i32>,
+    volatility_30d_bps: Option<i32>,
+    drawdown_bps: Option<i32>,
+    supply_apy_bps: Option<i32>,
+    opened_at: Option<DateTime<Utc>>,
+    borrow_rate: Option<String>,
+    supply_rate: Option<String>,
+    supplied: Option<String>,
+    borrowed: Option<String>,
+    withdraw_headroom: Option<String>,
+    exit_shock_bps: Option<i32>,
+    suppliers: Option<i64>,
+    top1_bps: Option<i32>,
+    top5_bps: Option<i32>,
+    hhi_bps: Option<i32>,
+    accumulator_excess_ppb: Option<i64>,
+    volume_24h_usdc: Option<String>,
+    fees_24h_usdc: Option<String>,
+    depth_up_usdc: Option<String>,
+    depth_down_usdc: Option<String>,
     absent: serde_json::Value,
 }
 
@@ -96,6 +191,26 @@ impl TryFrom<MetricsRow> for MarketMetricsRow {
             liquidity_class: row.liquidity_class,
             price_usdc: row.price_usdc,
             tvl_usdc: row.tvl_usdc,
+            volatility_1d_bps: row.volatility_1d_bps,
+            volatility_30d_bps: row.volatility_30d_bps,
+            drawdown_bps: row.drawdown_bps,
+            supply_apy_bps: row.supply_apy_bps,
+            opened_at: row.opened_at,
+            borrow_rate: row.borrow_rate,
+            supply_rate: row.supply_rate,
+            supplied: row.supplied,
+            borrowed: row.borrowed,
+            withdraw_headroom: row.withdraw_headroom,
+            exit_shock_bps: row.exit_shock_bps,
+            suppliers: row.suppliers,
+            top1_bps: row.top1_bps,
+            top5_bps: row.top5_bps,
+            hhi_bps: row.hhi_bps,
+            accumulator_excess_ppb: row.accumulator_excess_ppb,
+            volume_24h_usdc: row.volume_24h_usdc,
+            fees_24h_usdc: row.fees_24h_usdc,
+            depth_up_usdc: row.depth_up_usdc,
+            depth_down_usdc: row.depth_down_usdc,
             absent: serde_json::from_value(row.absent).map_err(|_| StoreError::Range("absent"))?,
         })
     }
@@ -111,7 +226,12 @@ pub async fn open(store: &Store, chain: &str) -> Result<Vec<MarketMetricsRow>, S
         r#"
         SELECT chain_id, protocol, market, from_block, to_block, from_seq, to_seq, asset,
                asset_address, utilization_bps, turnover_bps, volatility_bps, liquidity_class,
-               price_usdc::text, tvl_usdc::text, absent
+               price_usdc::text, tvl_usdc::text, volatility_1d_bps, volatility_30d_bps,
+               drawdown_bps, supply_apy_bps, opened_at, borrow_rate::text, supply_rate::text,
+               supplied::text, borrowed::text, withdraw_headroom::text, exit_shock_bps,
+               suppliers, top1_bps, top5_bps, hhi_bps, accumulator_excess_ppb,
+               volume_24h_usdc::text, fees_24h_usdc::text, depth_up_usdc::text,
+               depth_down_usdc::text, absent
         FROM market_metrics
         WHERE chain_id = $1
           AND to_block = 9223372036854775807 AND to_seq = 9223372036854775807
@@ -140,7 +260,12 @@ pub async fn touching(
         r#"
         SELECT chain_id, protocol, market, from_block, to_block, from_seq, to_seq, asset,
                asset_address, utilization_bps, turnover_bps, volatility_bps, liquidity_class,
-               price_usdc::text, tvl_usdc::text, absent
+               price_usdc::text, tvl_usdc::text, volatility_1d_bps, volatility_30d_bps,
+               drawdown_bps, supply_apy_bps, opened_at, borrow_rate::text, supply_rate::text,
+               supplied::text, borrowed::text, withdraw_headroom::text, exit_shock_bps,
+               suppliers, top1_bps, top5_bps, hhi_bps, accumulator_excess_ppb,
+               volume_24h_usdc::text, fees_24h_usdc::text, depth_up_usdc::text,
+               depth_down_usdc::text, absent
         FROM market_metrics
         WHERE chain_id = $1 AND to_seq = 9223372036854775807
           AND (
@@ -174,19 +299,37 @@ pub async fn insert(tx: &mut Transaction, rows: &[MarketMetricsRow]) -> Result<(
         INSERT INTO market_metrics (
             chain_id, protocol, market, from_block, to_block, from_seq, to_seq, asset,
             asset_address, utilization_bps, turnover_bps, volatility_bps, liquidity_class,
-            price_usdc, tvl_usdc, absent
+            price_usdc, tvl_usdc, volatility_1d_bps, volatility_30d_bps, drawdown_bps,
+            supply_apy_bps, opened_at, borrow_rate, supply_rate, supplied, borrowed,
+            withdraw_headroom, exit_shock_bps, suppliers, top1_bps, top5_bps, hhi_bps,
+            accumulator_excess_ppb, volume_24h_usdc, fees_24h_usdc, depth_up_usdc,
+            depth_down_usdc, absent
         )
         SELECT u.chain_id, u.protocol, u.market, u.from_block, u.to_block, u.from_seq, u.to_seq,
                u.asset, u.asset_address, u.utilization_bps, u.turnover_bps, u.volatility_bps,
-               u.liquidity_class, u.price_usdc::numeric, u.tvl_usdc::numeric, u.absent
+               u.liquidity_class, u.price_usdc::numeric, u.tvl_usdc::numeric,
+               u.volatility_1d_bps, u.volatility_30d_bps, u.drawdown_bps, u.supply_apy_bps,
+               u.opened_at, u.borrow_rate::numeric, u.supply_rate::numeric, u.supplied::numeric,
+               u.borrowed::numeric, u.withdraw_headroom::numeric, u.exit_shock_bps, u.suppliers,
+               u.top1_bps, u.top5_bps, u.hhi_bps, u.accumulator_excess_ppb,
+               u.volume_24h_usdc::numeric, u.fees_24h_usdc::numeric, u.depth_up_usdc::numeric,
+               u.depth_down_usdc::numeric, u.absent
         FROM unnest(
             $1::text[], $2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::bigint[],
             $7::bigint[], $8::text[], $9::bytea[], $10::integer[], $11::integer[],
-            $12::integer[], $13::smallint[], $14::text[], $15::text[], $16::jsonb[]
+            $12::integer[], $13::smallint[], $14::text[], $15::text[], $16::integer[],
+            $17::integer[], $18::integer[], $19::integer[], $20::timestamptz[], $21::text[],
+            $22::text[], $23::text[], $24::text[], $25::text[], $26::integer[], $27::bigint[],
+            $28::integer[], $29::integer[], $30::integer[], $31::bigint[], $32::text[],
+            $33::text[], $34::text[], $35::text[], $36::jsonb[]
         ) AS u (
             chain_id, protocol, market, from_block, to_block, from_seq, to_seq, asset,
             asset_address, utilization_bps, turnover_bps, volatility_bps, liquidity_class,
-            price_usdc, tvl_usdc, absent
+            price_usdc, tvl_usdc, volatility_1d_bps, volatility_30d_bps, drawdown_bps,
+            supply_apy_bps, opened_at, borrow_rate, supply_rate, supplied, borrowed,
+            withdraw_headroom, exit_shock_bps, suppliers, top1_bps, top5_bps, hhi_bps,
+            accumulator_excess_ppb, volume_24h_usdc, fees_24h_usdc, depth_up_usdc,
+            depth_down_usdc, absent
         )
         "#,
         &rows.iter().map(|row| row.chain_id.clone()).collect::<Vec<_>>(),
@@ -204,6 +347,31 @@ pub async fn insert(tx: &mut Transaction, rows: &[MarketMetricsRow]) -> Result<(
         &rows.iter().map(|row| row.liquidity_class).collect::<Vec<_>>() as &[Option<i16>],
         &rows.iter().map(|row| row.price_usdc.clone()).collect::<Vec<_>>() as &[Option<String>],
         &rows.iter().map(|row| row.tvl_usdc.clone()).collect::<Vec<_>>() as &[Option<String>],
+        &rows.iter().map(|row| row.volatility_1d_bps).collect::<Vec<_>>() as &[Option<i32>],
+        &rows.iter().map(|row| row.volatility_30d_bps).collect::<Vec<_>>() as &[Option<i32>],
+        &rows.iter().map(|row| row.drawdown_bps).collect::<Vec<_>>() as &[Option<i32>],
+        &rows.iter().map(|row| row.supply_apy_bps).collect::<Vec<_>>() as &[Option<i32>],
+        &rows.iter().map(|row| row.opened_at).collect::<Vec<_>>() as &[Option<DateTime<Utc>>],
+        &rows.iter().map(|row| row.borrow_rate.clone()).collect::<Vec<_>>() as &[Option<String>],
+        &rows.iter().map(|row| row.supply_rate.clone()).collect::<Vec<_>>() as &[Option<String>],
+        &rows.iter().map(|row| row.supplied.clone()).collect::<Vec<_>>() as &[Option<String>],
+        &rows.iter().map(|row| row.borrowed.clone()).collect::<Vec<_>>() as &[Option<String>],
+        &rows.iter().map(|row| row.withdraw_headroom.clone()).collect::<Vec<_>>()
+            as &[Option<String>],
+        &rows.iter().map(|row| row.exit_shock_bps).collect::<Vec<_>>() as &[Option<i32>],
+        &rows.iter().map(|row| row.suppliers).collect::<Vec<_>>() as &[Option<i64>],
+        &rows.iter().map(|row| row.top1_bps).collect::<Vec<_>>() as &[Option<i32>],
+        &rows.iter().map(|row| row.top5_bps).collect::<Vec<_>>() as &[Option<i32>],
+        &rows.iter().map(|row| row.hhi_bps).collect::<Vec<_>>() as &[Option<i32>],
+        &rows.iter().map(|row| row.accumulator_excess_ppb).collect::<Vec<_>>() as &[Option<i64>],
+        &rows.iter().map(|row| row.volume_24h_usdc.clone()).collect::<Vec<_>>()
+            as &[Option<String>],
+        &rows.iter().map(|row| row.fees_24h_usdc.clone()).collect::<Vec<_>>()
+            as &[Option<String>],
+        &rows.iter().map(|row| row.depth_up_usdc.clone()).collect::<Vec<_>>()
+            as &[Option<String>],
+        &rows.iter().map(|row| row.depth_down_usdc.clone()).collect::<Vec<_>>()
+            as &[Option<String>],
         &absent,
     )
     .execute(&mut **tx)

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use chrono::{DateTime, Utc};
 use obsqra_types::{
-    BlockNumber, Bps, ChainId, ContractAddress, MarketId, PriceUsdc, Seq, U256, UsdcValue,
+    BlockNumber, Bps, ChainId, ContractAddress, MarketId, PriceUsdc, RateE18, RawAmount, Seq,
+    SignedPpb, U256, UnixSeconds, UsdcValue,
 };
 
 use super::{Absent, ProtocolAt, state_key};
@@ -34,6 +36,46 @@ pub struct MarketState {
     pub price: Option<PriceUsdc>,
     /// Value locked.
     pub tvl: Option<UsdcValue>,
+    /// The same over 1 day.
+    pub volatility_1d: Option<Bps>,
+    /// The same over 30 days.
+    pub volatility_30d: Option<Bps>,
+    /// How far the value locked is below its greatest in the log.
+    pub drawdown: Option<Bps>,
+    /// What suppliers earn in a year, not compounded.
+    pub supply_apy: Option<Bps>,
+    /// When the market began.
+    pub opened_at: Option<UnixSeconds>,
+    /// What borrowers pay.
+    pub borrow_rate: Option<RateE18>,
+    /// What suppliers earn, after the reserve factor.
+    pub supply_rate: Option<RateE18>,
+    /// What is supplied, with its interest.
+    pub supplied: Option<RawAmount>,
+    /// What is lent out, with its interest.
+    pub borrowed: Option<RawAmount>,
+    /// What could be withdrawn now.
+    pub withdraw_headroom: Option<RawAmount>,
+    /// Utilization after the largest supplier leaves.
+    pub exit_shock: Option<Bps>,
+    /// How many hold shares.
+    pub suppliers: Option<u64>,
+    /// Share of the greatest holder.
+    pub top1: Option<Bps>,
+    /// Share of the five greatest holders.
+    pub top5: Option<Bps>,
+    /// Herfindahl–Hirschman index of the holders' shares.
+    pub hhi: Option<Bps>,
+    /// How much more the lending accumulator grew than the supply rate explains.
+    pub accumulator_excess: Option<SignedPpb>,
+    /// Value swapped in 24 hours.
+    pub volume_24h: Option<UsdcValue>,
+    /// Fees that swaps paid in 24 hours.
+    pub fees_24h: Option<UsdcValue>,
+    /// Value that raises the price by 2 %.
+    pub depth_up: Option<UsdcValue>,
+    /// Value that is paid out until the price is 2 % lower.
+    pub depth_down: Option<UsdcValue>,
     /// The block from which these values hold.
     pub since: BlockNumber,
     /// What is missing, and why.
@@ -53,6 +95,26 @@ struct MarketRow {
     liquidity_class: Option<i16>,
     price_usdc: Option<String>,
     tvl_usdc: Option<String>,
+    volatility_1d_bps: Option<i32>,
+    volatility_30d_bps: Option<i32>,
+    drawdown_bps: Option<i32>,
+    supply_apy_bps: Option<i32>,
+    opened_at: Option<DateTime<Utc>>,
+    borrow_rate: Option<String>,
+    supply_rate: Option<String>,
+    supplied: Option<String>,
+    borrowed: Option<String>,
+    withdraw_headroom: Option<String>,
+    exit_shock_bps: Option<i32>,
+    suppliers: Option<i64>,
+    top1_bps: Option<i32>,
+    top5_bps: Option<i32>,
+    hhi_bps: Option<i32>,
+    accumulator_excess_ppb: Option<i64>,
+    volume_24h_usdc: Option<String>,
+    fees_24h_usdc: Option<String>,
+    depth_up_usdc: Option<String>,
+    depth_down_usdc: Option<String>,
     absent: serde_json::Value,
 }
 
@@ -60,6 +122,7 @@ impl TryFrom<MarketRow> for MarketState {
     type Error = StoreError;
 
     fn try_from(found: MarketRow) -> Result<Self, StoreError> {
+        let number = |digits: Option<String>| digits.as_deref().map(amount).transpose();
         let bps = |value: Option<i32>| value.map(|v| row::count(v).map(Bps)).transpose();
         Ok(Self {
             market: MarketId(found.market),
@@ -69,8 +132,28 @@ impl TryFrom<MarketRow> for MarketState {
             turnover: bps(found.turnover_bps)?,
             volatility: bps(found.volatility_bps)?,
             liquidity_class: found.liquidity_class,
-            price: found.price_usdc.as_deref().map(amount).transpose()?.map(PriceUsdc),
-            tvl: found.tvl_usdc.as_deref().map(amount).transpose()?.map(UsdcValue),
+            price: number(found.price_usdc)?.map(PriceUsdc),
+            tvl: number(found.tvl_usdc)?.map(UsdcValue),
+            volatility_1d: bps(found.volatility_1d_bps)?,
+            volatility_30d: bps(found.volatility_30d_bps)?,
+            drawdown: bps(found.drawdown_bps)?,
+            supply_apy: bps(found.supply_apy_bps)?,
+            opened_at: found.opened_at.map(row::unix_seconds).transpose()?,
+            borrow_rate: number(found.borrow_rate)?.map(RateE18),
+            supply_rate: number(found.supply_rate)?.map(RateE18),
+            supplied: number(found.supplied)?.map(RawAmount),
+            borrowed: number(found.borrowed)?.map(RawAmount),
+            withdraw_headroom: number(found.withdraw_headroom)?.map(RawAmount),
+            exit_shock: bps(found.exit_shock_bps)?,
+            suppliers: found.suppliers.map(row::total).transpose()?,
+            top1: bps(found.top1_bps)?,
+            top5: bps(found.top5_bps)?,
+            hhi: bps(found.hhi_bps)?,
+            accumulator_excess: found.accumulator_excess_ppb.map(SignedPpb),
+            volume_24h: number(found.volume_24h_usdc)?.map(UsdcValue),
+            fees_24h: number(found.fees_24h_usdc)?.map(UsdcValue),
+            depth_up: number(found.depth_up_usdc)?.map(UsdcValue),
+            depth_down: number(found.depth_down_usdc)?.map(UsdcValue),
             since: row::number(found.from_block)?,
             absent: serde_json::from_value(found.absent)
                 .map_err(|_| StoreError::Range("absent"))?,
@@ -125,11 +208,22 @@ pub async fn at(
         )
         SELECT s.protocol AS "protocol!", s.at_block AS "at_block!", s.market AS "market!",
                v.from_block, v.asset, v.asset_address, v.utilization_bps, v.turnover_bps,
-               v.volatility_bps, v.liquidity_class, v.price_usdc::text, v.tvl_usdc::text, v.absent
+               v.volatility_bps, v.liquidity_class, v.price_usdc::text, v.tvl_usdc::text,
+               v.volatility_1d_bps, v.volatility_30d_bps, v.drawdown_bps, v.supply_apy_bps,
+               v.opened_at, v.borrow_rate::text, v.supply_rate::text, v.supplied::text,
+               v.borrowed::text, v.withdraw_headroom::text, v.exit_shock_bps, v.suppliers,
+               v.top1_bps, v.top5_bps, v.hhi_bps, v.accumulator_excess_ppb,
+               v.volume_24h_usdc::text, v.fees_24h_usdc::text, v.depth_up_usdc::text,
+               v.depth_down_usdc::text, v.absent
         FROM market s
         CROSS JOIN LATERAL (
             SELECT m.from_block, m.asset, m.asset_address, m.utilization_bps, m.turnover_bps,
-                   m.volatility_bps, m.liquidity_class, m.price_usdc, m.tvl_usdc, m.absent
+                   m.volatility_bps, m.liquidity_class, m.price_usdc, m.tvl_usdc,
+                   m.volatility_1d_bps, m.volatility_30d_bps, m.drawdown_bps, m.supply_apy_bps,
+                   m.opened_at, m.borrow_rate, m.supply_rate, m.supplied, m.borrowed,
+                   m.withdraw_headroom, m.exit_shock_bps, m.suppliers, m.top1_bps, m.top5_bps,
+                   m.hhi_bps, m.accumulator_excess_ppb, m.volume_24h_usdc, m.fees_24h_usdc,
+                   m.depth_up_usdc, m.depth_down_usdc, m.absent
             FROM market_metrics m
             WHERE m.chain_id = $1 AND m.protocol = s.protocol AND m.market = s.market
               AND m.from_block <= s.at_block AND m.to_block > s.at_block
