@@ -7,7 +7,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use obsqra_events::{BlockApplied, Entry, EventData, Fact, Kind};
+use obsqra_events::{AdoptedWhat, BlockApplied, Entry, EventData, Fact, Kind};
+use obsqra_policy::Policies;
 use obsqra_protocols::{
     BlockInput, BlockOutput, METRICS_VERSION, MarketMetrics, MetricFold, Registry,
 };
@@ -58,6 +59,10 @@ pub struct FoldedBlock {
     pub events: Vec<(Seq, Hash32, EventData)>,
     /// What changed; `None` while no registry is adopted.
     pub output: Option<BlockOutput>,
+    /// Position of the entry of the block below; `None` for the first.
+    pub below: Option<Seq>,
+    /// The policy file that counts as of the block, and where it was adopted.
+    pub policies: Option<(Arc<Policies>, Seq)>,
 }
 
 /// The fold.
@@ -68,6 +73,7 @@ pub struct ChainFold {
     /// Whose snapshots are used.
     partition: Partition,
     registry: Option<(Arc<Registry>, Seq)>,
+    policies: Option<(Arc<Policies>, Seq)>,
     fold: Option<MetricFold>,
     /// States before recent blocks, by the block.
     ring: VecDeque<(BlockNumber, MetricFold)>,
@@ -98,6 +104,7 @@ impl ChainFold {
             chain: chain.clone(),
             partition: partition.clone(),
             registry: None,
+            policies: None,
             fold: None,
             ring: VecDeque::new(),
             strides: VecDeque::new(),
@@ -120,6 +127,7 @@ impl ChainFold {
     ) -> Result<Self, WorkError> {
         let mut fold = Self::new(store, chain, partition);
         fold.registry = adopted_registry(store, chain, at).await?;
+        fold.policies = adopted_policies(store, chain, at).await?;
         if let Some(tip) = key::tip_as_of(store, chain, at).await? {
             fold.restore(tip.block.number, at).await?;
             fold.last_snapshot = Some(tip.block.number);
@@ -153,9 +161,14 @@ impl ChainFold {
         let fact =
             entry.draft.fact().map_err(|source| WorkError::Entry { seq: entry.seq, source })?;
         match (fact, entry.draft.block) {
-            (Fact::Adopted(adopted), _) if adopted.what == obsqra_events::AdoptedWhat::Registry => {
-                self.adopt(&adopted.bytes, entry.seq).await
-            }
+            (Fact::Adopted(adopted), _) => match adopted.what {
+                AdoptedWhat::Registry => self.adopt(&adopted.bytes, entry.seq).await,
+                AdoptedWhat::Policy => {
+                    self.policies = Some((policies(&adopted.bytes, entry.seq)?, entry.seq));
+                    Ok(None)
+                }
+                AdoptedWhat::Metrics | AdoptedWhat::RiskFormula => Ok(None),
+            },
             (Fact::BlockApplied(applied), Some(block)) => {
                 self.begin(block, applied, entry.seq).await
             }
@@ -238,6 +251,7 @@ impl ChainFold {
             applied_seq: pending.applied_seq,
             events: &pending.events,
         };
+        let tip = self.fold.as_ref().and_then(MetricFold::tip);
         let output = match &mut self.fold {
             Some(fold) => {
                 let number = pending.block.number;
@@ -257,6 +271,8 @@ impl ChainFold {
             events: pending.events,
             applied: pending.applied,
             output,
+            below: tip.map(|tip| tip.applied_seq),
+            policies: self.policies.clone(),
         }))))
     }
 
@@ -404,17 +420,36 @@ pub async fn adopted_registry(
     chain: &ChainId,
     at: Seq,
 ) -> Result<Option<(Arc<Registry>, Seq)>, WorkError> {
-    let what = obsqra_events::AdoptedWhat::Registry;
+    let adopted = adopted_bytes(store, chain, AdoptedWhat::Registry, at).await?;
+    adopted.map(|(bytes, seq)| Ok((parse(&bytes, seq)?, seq))).transpose()
+}
+
+async fn adopted_policies(
+    store: &Store,
+    chain: &ChainId,
+    at: Seq,
+) -> Result<Option<(Arc<Policies>, Seq)>, WorkError> {
+    let adopted = adopted_bytes(store, chain, AdoptedWhat::Policy, at).await?;
+    adopted.map(|(bytes, seq)| Ok((policies(&bytes, seq)?, seq))).transpose()
+}
+
+/// The bytes that were adopted last up to a position, and where.
+async fn adopted_bytes(
+    store: &Store,
+    chain: &ChainId,
+    what: AdoptedWhat,
+    at: Seq,
+) -> Result<Option<(Vec<u8>, Seq)>, WorkError> {
     let Some(adopted) = key::adopted_as_of(store, chain, what, at).await? else {
         return Ok(None);
     };
     let seq = adopted.seq;
     let entry = log::entry(store, seq)
         .await?
-        .ok_or_else(|| broken(seq, "the adopted registry is missing".into()))?;
+        .ok_or_else(|| broken(seq, "what was adopted is missing".into()))?;
     match entry.draft.fact().map_err(|source| WorkError::Entry { seq, source })? {
-        Fact::Adopted(adopted) => Ok(Some((parse(&adopted.bytes, seq)?, seq))),
-        _ => Err(broken(seq, "not an adopted registry".into())),
+        Fact::Adopted(adopted) => Ok(Some((adopted.bytes, seq))),
+        _ => Err(broken(seq, "not what was adopted".into())),
     }
 }
 
@@ -449,6 +484,10 @@ fn snapshot_version(registry: &Registry, adopted_at: Seq) -> String {
 
 fn parse(bytes: &[u8], seq: Seq) -> Result<Arc<Registry>, WorkError> {
     Registry::parse(bytes).map(Arc::new).map_err(|source| WorkError::Registry { seq, source })
+}
+
+fn policies(bytes: &[u8], seq: Seq) -> Result<Arc<Policies>, WorkError> {
+    Policies::parse(bytes).map(Arc::new).map_err(|source| WorkError::Policies { seq, source })
 }
 
 fn broken(seq: Seq, problem: String) -> WorkError {

@@ -2,6 +2,7 @@
 
 use obsqra_bus::BusError;
 use obsqra_events::FactError;
+use obsqra_policy::PolicyError;
 use obsqra_protocols::{FoldError, RegistryError};
 use obsqra_store::StoreError;
 use obsqra_types::Seq;
@@ -47,6 +48,15 @@ pub enum WorkError {
         /// What is wrong with it.
         #[source]
         source: RegistryError,
+    },
+    /// An adopted policy file cannot be read.
+    #[error("log entry {seq}: adopted policies: {source}")]
+    Policies {
+        /// The entry that adopted it.
+        seq: Seq,
+        /// What is wrong with it.
+        #[source]
+        source: PolicyError,
     },
     /// The log does not hold together.
     #[error("log entry {seq}: {problem}")]

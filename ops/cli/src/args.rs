@@ -283,6 +283,10 @@ pub(crate) struct IndexArgs {
     /// Registry of contracts, as JSON [default: the built-in one of the chain].
     #[arg(long, value_name = "FILE")]
     pub(crate) registry: Option<PathBuf>,
+
+    /// Policies of allocation, as JSON [default: the built-in presets].
+    #[arg(long, value_name = "FILE")]
+    pub(crate) policies: Option<PathBuf>,
 }
 
 /// Where to serve.

@@ -118,6 +118,8 @@ async fn alone(settings: Settings, role: SingleRole) -> Result<()> {
             SingleRole::Work => {
                 let retracting = roles::retract(context.clone(), chain.clone(), stop.clone());
                 running.start("retract", retracting);
+                let allocating = roles::allocate(context.clone(), chain.clone(), stop.clone());
+                running.start("allocate", allocating);
                 running.start(role.name(), roles::score_all(context, chain, stop));
             }
             SingleRole::Project => running.start(role.name(), roles::project(context, chain, stop)),

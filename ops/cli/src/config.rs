@@ -33,6 +33,7 @@ const ENVIRONMENT: [&str; 29] = [
     "chain",
     "start_block",
     "registry",
+    "policies",
     "listen",
     "poll_interval_ms",
     "lease_ttl_ms",
@@ -96,6 +97,8 @@ pub(crate) struct Settings {
     pub(crate) start_block: u64,
     /// Registry file.
     pub(crate) registry: Option<PathBuf>,
+    /// Policy file.
+    pub(crate) policies: Option<PathBuf>,
     /// Address of the GraphQL server.
     pub(crate) listen: SocketAddr,
     /// Milliseconds between two looks at the node's head.
@@ -192,6 +195,7 @@ impl Default for Settings {
             chain: None,
             start_block: 0,
             registry: None,
+            policies: None,
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             poll_interval_ms: 500,
             lease_ttl_ms: 6_000,
@@ -249,6 +253,7 @@ impl Settings {
     fn take_index(&mut self, args: &IndexArgs) {
         replace(&mut self.rpc_url, &args.rpc_url);
         replace(&mut self.registry, &args.registry);
+        replace(&mut self.policies, &args.policies);
         if let Some(start) = args.start_block {
             self.start_block = start;
         }

@@ -14,12 +14,14 @@ use obsqra_indexer::source::{
     DnaOptions, DnaSource, JsonRpcOptions, JsonRpcSource, NodePool, PoolOptions, Remedy, Secret,
 };
 use obsqra_indexer::{Feed, Follower, FollowerOptions};
+use obsqra_policy::{PRESETS, Policies};
 use obsqra_protocols::{MAINNET_REGISTRY, METRICS_VERSION, Registry, risk};
 use obsqra_store::{Role, Store, key};
 use obsqra_types::{BlockNumber, ChainId, ProtocolId, Seq};
 use obsqra_workers::chain_fold::adopted_registry;
 use obsqra_workers::checkpoint::file::CheckpointFile;
 use obsqra_workers::checkpoint::{Checkpointer, CheckpointerOptions};
+use obsqra_workers::jobs::propose_allocation::ProposeAllocation;
 use obsqra_workers::jobs::retract::Retract;
 use obsqra_workers::jobs::score_risk::ScoreRisk;
 use obsqra_workers::projections::Projector;
@@ -301,6 +303,15 @@ fn registry_bytes(settings: &Settings, chain: &ChainId) -> Result<Vec<u8>> {
     }
 }
 
+fn policy_bytes(settings: &Settings) -> Result<Vec<u8>> {
+    match &settings.policies {
+        Some(file) => {
+            std::fs::read(file).with_context(|| format!("policy file {}", file.display()))
+        }
+        None => Ok(PRESETS.to_vec()),
+    }
+}
+
 /// The follower of a chain.
 pub(crate) async fn follow(
     settings: Settings,
@@ -315,10 +326,13 @@ pub(crate) async fn follow(
         return Err(anyhow!("registry {} is not for chain {chain}", registry.name()));
     }
     let version = format!("{}/{}", registry.name(), registry.version());
+    let policy_bytes = policy_bytes(&settings)?;
+    let policies = Policies::parse(&policy_bytes).context("policies")?;
     let adopt = vec![
         (AdoptedWhat::Registry, version, bytes),
         (AdoptedWhat::Metrics, METRICS_VERSION.to_owned(), METRICS_VERSION.as_bytes().to_vec()),
         (AdoptedWhat::RiskFormula, risk::FORMULA.to_owned(), risk::FORMULA.as_bytes().to_vec()),
+        (AdoptedWhat::Policy, policies.version().to_owned(), policy_bytes),
     ];
     let follower = Follower::new(
         store,
@@ -402,6 +416,16 @@ pub(crate) async fn score(
     Ok(runtime::run(&mut role, &context, &stop).await?)
 }
 
+/// The allocator of a chain.
+pub(crate) async fn allocate(
+    context: RoleContext,
+    chain: ChainId,
+    stop: CancellationToken,
+) -> Result<()> {
+    let mut role = ProposeAllocation::new(&context.store, &chain);
+    Ok(runtime::run(&mut role, &context, &stop).await?)
+}
+
 /// The retractor of a chain.
 pub(crate) async fn retract(
     context: RoleContext,
@@ -412,7 +436,7 @@ pub(crate) async fn retract(
     Ok(runtime::run(&mut role, &context, &stop).await?)
 }
 
-/// The protocols of the registry that the log adopted last, once it has.
+/// The protocols with markets of the registry that the log adopted last, once it has.
 pub(crate) async fn protocols(
     store: &Store,
     chain: &ChainId,
@@ -421,7 +445,8 @@ pub(crate) async fn protocols(
     let newest = Seq(u64::try_from(i64::MAX)?);
     loop {
         if let Some((registry, _)) = adopted_registry(store, chain, newest).await? {
-            return Ok(registry.protocols().map(|protocol| protocol.id.clone()).collect());
+            let scored = registry.protocols().filter(|protocol| protocol.kind.has_markets());
+            return Ok(scored.map(|protocol| protocol.id.clone()).collect());
         }
         tokio::select! {
             () = stop.cancelled() => return Ok(Vec::new()),

@@ -68,6 +68,13 @@ impl Causes {
     }
 }
 
+/// As many as a fact may carry, the first ones.
+impl FromIterator<Cause> for Causes {
+    fn from_iter<T: IntoIterator<Item = Cause>>(causes: T) -> Self {
+        Self(causes.into_iter().take(MAX_CAUSES).collect())
+    }
+}
+
 impl Canonical for Cause {
     fn write(&self, out: &mut Writer) {
         match self {

@@ -1,122 +1,101 @@
-//! Risk scores: one for each protocol and block whose entries change the score's inputs.
+//! Risk scores: one for each protocol and block whose entries change the score's inputs; and the anomalies of
+//! the protocol's markets, as blocks show them.
 //!
 //! The fact is a function of the chain lane up to its block. This role decides when to compute it, never
 //! what comes out.
 
-use obsqra_events::{BlockApplied, Draft, Fact, Kind, RiskAbsent, RiskScored};
-use obsqra_protocols::{InputsAt, risk};
-use obsqra_store::{Key, Keyed, LeaseKeeper, Store, StoreError, cursor, lease, log};
-use obsqra_types::{BlockRef, ChainId, Partition, ProtocolId, Seq};
+use obsqra_events::{
+    AnomalyFound, BlockApplied, Cause, Draft, Fact, Phase, RiskAbsent, RiskScored, Severity,
+};
+use obsqra_protocols::{Anomaly, InputsAt, METRICS_VERSION, Violation, risk};
+use obsqra_store::{Key, Keyed, Store};
+use obsqra_types::{BlockRef, ChainId, Partition, ProtocolId};
 
+use super::deriving::{Derivation, Deriver};
 use crate::WorkError;
-use crate::chain_fold::{ChainFold, Folded, FoldedBlock};
-use crate::runtime::{Progress, Role, WakesOn};
-
-/// Entries read at a time.
-const BATCH: u32 = 4_000;
-/// Most facts appended in one transaction.
-const MOST_FACTS: usize = 256;
+use crate::chain_fold::FoldedBlock;
 
 /// Scores one protocol.
+pub type ScoreRisk = Deriver<Scores>;
+
+/// The risk facts of one protocol.
 #[derive(Debug)]
-pub struct ScoreRisk {
-    store: Store,
+pub struct Scores {
     chain: ChainId,
     protocol: ProtocolId,
-    state: State,
-}
-
-#[derive(Debug)]
-struct State {
-    fold: ChainFold,
-    /// Committed up to here.
-    cursor: Seq,
-    /// Read up to here.
-    read: Seq,
 }
 
 impl ScoreRisk {
     /// Prepares the role; nothing is read yet.
     #[must_use]
     pub fn new(store: &Store, chain: &ChainId, protocol: &ProtocolId) -> Self {
-        let partition = Partition::RiskWorker(chain.clone(), protocol.clone());
-        let fold = ChainFold::new(store, chain, &partition);
-        let state = State { fold, cursor: Seq::BEFORE_FIRST, read: Seq::BEFORE_FIRST };
-        Self { store: store.clone(), chain: chain.clone(), protocol: protocol.clone(), state }
-    }
-
-    async fn commit(
-        &mut self,
-        lease: &LeaseKeeper,
-        facts: Vec<Keyed>,
-        to: Seq,
-    ) -> Result<(), WorkError> {
-        let count = facts.len();
-        let mut tx = self.store.begin().await?;
-        lease::check(&mut tx, lease.fence()).await?;
-        cursor::advance(&mut tx, &self.partition(), to).await?;
-        self.state.fold.save(&mut tx).await?;
-        if !facts.is_empty() {
-            let outcome = log::append(&mut tx, lease.fence(), facts).await?;
-            metrics::counter!("obsqra_risk_superseded_total").increment(outcome.superseded as u64);
-        }
-        tx.commit().await.map_err(StoreError::from)?;
-        self.state.cursor = to;
-        metrics::counter!("obsqra_risk_facts_total", "protocol" => self.protocol.to_string())
-            .increment(count as u64);
-        Ok(())
+        let scores = Scores { chain: chain.clone(), protocol: protocol.clone() };
+        Self::of(store, chain, scores)
     }
 }
 
-impl Role for ScoreRisk {
+impl Derivation for Scores {
     fn partition(&self) -> Partition {
         Partition::RiskWorker(self.chain.clone(), self.protocol.clone())
     }
 
-    fn wakes_on(&self) -> WakesOn {
-        WakesOn::Facts(&[Kind::BlockApplied, Kind::BlockReverted])
-    }
-
-    async fn load(&mut self) -> Result<(), WorkError> {
-        let partition = self.partition();
-        let cursor = cursor::load(&self.store, &partition).await?;
-        let fold = ChainFold::resume(&self.store, &self.chain, &partition, cursor).await?;
-        self.state = State { fold, cursor, read: cursor };
-        Ok(())
-    }
-
-    async fn work(&mut self, lease: &LeaseKeeper) -> Result<Progress, WorkError> {
-        let entries = log::read_after(&self.store, self.state.read, BATCH).await?;
-        if entries.is_empty() {
-            return Ok(Progress::Idle);
-        }
-        let mut facts = Vec::new();
-        let mut settled = None;
-        for entry in &entries {
-            if let Some(Folded::Block(block)) = self.state.fold.take(entry).await? {
-                facts.extend(fact(&self.chain, &self.protocol, &block));
-            }
-            self.state.read = entry.seq;
-            if self.state.fold.is_settled() {
-                settled = Some(entry.seq);
-                if facts.len() >= MOST_FACTS {
-                    self.commit(lease, std::mem::take(&mut facts), entry.seq).await?;
-                    settled = None;
-                }
-            }
-        }
-        // A block's fact is there once the block is complete, where the fold is settled: whatever is left
-        // belongs to the last settled position. What is half in is completed by the next batch.
-        if let Some(to) = settled {
-            self.commit(lease, facts, to).await?;
-        }
-        Ok(Progress::Worked)
+    fn due(&self, block: &FoldedBlock) -> Result<Vec<Keyed>, WorkError> {
+        Ok(due(&self.chain, &self.protocol, block))
     }
 }
 
-/// The fact that is due at a block, if one is.
+/// The facts that are due at a block.
 #[must_use]
-pub fn fact(chain: &ChainId, protocol: &ProtocolId, block: &FoldedBlock) -> Option<Keyed> {
+pub fn due(chain: &ChainId, protocol: &ProtocolId, block: &FoldedBlock) -> Vec<Keyed> {
+    let score = score(chain, protocol, block);
+    let output = block.output.iter();
+    let anomalies = output.clone().flat_map(|output| &output.anomalies);
+    let anomalies =
+        anomalies.filter(|one| one.protocol == *protocol).map(|one| anomaly(block, one));
+    let violations = output.flat_map(|output| &output.violations);
+    let violations =
+        violations.filter(|one| one.protocol == *protocol).map(|one| violation(block, one));
+    let found = anomalies.chain(violations).map(|found| {
+        let key = Key::Derived { subject: found.subject() };
+        let fact = Fact::AnomalyFound(found);
+        Keyed { key, drafts: vec![Draft::new(chain, Some(block.block), &fact)] }
+    });
+    score.into_iter().chain(found).collect()
+}
+
+/// The causes of an anomaly: the block, and the event that it came with.
+fn anomaly(block: &FoldedBlock, anomaly: &Anomaly) -> AnomalyFound {
+    let detail = anomaly.detail.iter().map(|(name, value)| format!("{name} {value}"));
+    let event = (anomaly.cause != block.applied_seq).then_some(Cause::Entry(anomaly.cause));
+    AnomalyFound {
+        rule: anomaly.rule.name().to_owned(),
+        protocol: anomaly.protocol.clone(),
+        market: anomaly.market.clone(),
+        block_hash: block.hash,
+        rules: METRICS_VERSION.to_owned(),
+        severity: anomaly.rule.severity(),
+        phase: anomaly.phase,
+        detail: detail.collect::<Vec<_>>().join(", "),
+        causes: std::iter::once(Cause::Entry(block.applied_seq)).chain(event).collect(),
+    }
+}
+
+/// A rule that does not hold is told where that begins.
+fn violation(block: &FoldedBlock, violation: &Violation) -> AnomalyFound {
+    AnomalyFound {
+        rule: violation.rule.name().to_owned(),
+        protocol: violation.protocol.clone(),
+        market: Some(violation.market.clone()),
+        block_hash: block.hash,
+        rules: METRICS_VERSION.to_owned(),
+        severity: Severity::Critical,
+        phase: Phase::Point,
+        detail: violation.detail.clone(),
+        causes: std::iter::once(Cause::Entry(block.applied_seq)).collect(),
+    }
+}
+
+fn score(chain: &ChainId, protocol: &ProtocolId, block: &FoldedBlock) -> Option<Keyed> {
     let output = block.output.as_ref()?;
     if !output.inputs_changed.contains(protocol) {
         return None;

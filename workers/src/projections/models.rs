@@ -3,10 +3,12 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use obsqra_events::{Entry, Fact, Kind};
+use obsqra_events::{Entry, Fact, Kind, Lane};
 use obsqra_protocols::{MarketMetrics, Registry};
 use obsqra_store::key::AppliedBlock;
 use obsqra_store::projection::HistoryRow;
+use obsqra_store::projection::allocation_snapshot::{self, AllocationSnapshotRow};
+use obsqra_store::projection::anomaly::{self, AnomalyRow};
 use obsqra_store::projection::block::{self, BlockRow};
 use obsqra_store::projection::event::{self, EventRow};
 use obsqra_store::projection::market_metrics::{self, MarketMetricsRow};
@@ -36,6 +38,8 @@ pub struct ReadModels {
     events: History<EventRow>,
     markets: History<MarketMetricsRow>,
     scores: History<RiskScoreRow>,
+    anomalies: History<AnomalyRow>,
+    allocations: History<AllocationSnapshotRow>,
     /// Reverts that follow one another, taken in and not yet applied to the rows.
     reverting: Vec<(BlockNumber, Seq)>,
 }
@@ -62,6 +66,8 @@ impl ReadModels {
             events: History::default(),
             markets: History::default(),
             scores: History::default(),
+            anomalies: History::default(),
+            allocations: History::default(),
             reverting: Vec::new(),
         }
     }
@@ -79,6 +85,8 @@ impl ReadModels {
         let hashes = state::load_hashes(store, chain).await?;
         let markets = market_metrics::open(store, chain.as_str()).await?;
         let scores = risk_score::open(store, chain.as_str()).await?;
+        let anomalies = anomaly::open(store, chain.as_str()).await?;
+        let allocations = allocation_snapshot::open(store, chain.as_str()).await?;
         Ok(Self {
             store: store.clone(),
             chain: chain.clone(),
@@ -88,6 +96,8 @@ impl ReadModels {
             events: History::load(Vec::new(), hashes.get(EventRow::READ_MODEL)),
             markets: History::load(markets, hashes.get(MarketMetricsRow::READ_MODEL)),
             scores: History::load(scores, hashes.get(RiskScoreRow::READ_MODEL)),
+            anomalies: History::load(anomalies, hashes.get(AnomalyRow::READ_MODEL)),
+            allocations: History::load(allocations, hashes.get(AllocationSnapshotRow::READ_MODEL)),
             reverting: Vec::new(),
         })
     }
@@ -270,7 +280,7 @@ impl ReadModels {
         let Some(block) = draft.block.filter(|_| draft.chain == self.chain) else {
             return Ok(());
         };
-        if !matches!(draft.kind, Kind::RiskScored | Kind::RiskAbsent | Kind::BlockFinalized) {
+        if draft.kind.lane() != Lane::Derived && draft.kind != Kind::BlockFinalized {
             return Ok(());
         }
         let fact = draft.fact().map_err(|source| WorkError::Entry { seq: entry.seq, source })?;
@@ -280,6 +290,19 @@ impl ReadModels {
             }
             Fact::RiskAbsent(fact) => {
                 self.scores.put(rows::unscored(&self.chain, block, entry.seq, fact)?);
+            }
+            Fact::AnomalyFound(fact) => {
+                self.anomalies.put(rows::anomaly(&self.chain, block, entry.seq, fact)?);
+            }
+            Fact::AllocationProposed(fact) => {
+                let shares = Ok(fact.shares.as_slice());
+                let row = rows::allocation(&self.chain, block, entry.seq, &fact.basis, shares)?;
+                self.allocations.put(row);
+            }
+            Fact::AllocationInfeasible(fact) => {
+                let failure = Err(&fact.failure);
+                let row = rows::allocation(&self.chain, block, entry.seq, &fact.basis, failure)?;
+                self.allocations.put(row);
             }
             Fact::BlockFinalized(_) => self.state.finalized = Some(block.number),
             _ => {}
@@ -324,6 +347,10 @@ impl ReadModels {
         self.markets.revert(touching, &reverted);
         let touching = risk_score::touching(tx, &chain, range).await?;
         self.scores.revert(touching, &reverted);
+        let touching = anomaly::touching(tx, &chain, range).await?;
+        self.anomalies.revert(touching, &reverted);
+        let touching = allocation_snapshot::touching(tx, &chain, range).await?;
+        self.allocations.revert(touching, &reverted);
         Ok(())
     }
 
@@ -362,6 +389,20 @@ impl ReadModels {
         if !inserts.is_empty() {
             risk_score::insert(tx, &inserts).await?;
         }
+        let (closes, inserts) = self.anomalies.take();
+        if !closes.is_empty() {
+            anomaly::close(tx, &closes).await?;
+        }
+        if !inserts.is_empty() {
+            anomaly::insert(tx, &inserts).await?;
+        }
+        let (closes, inserts) = self.allocations.take();
+        if !closes.is_empty() {
+            allocation_snapshot::close(tx, &closes).await?;
+        }
+        if !inserts.is_empty() {
+            allocation_snapshot::insert(tx, &inserts).await?;
+        }
         Ok(())
     }
 
@@ -377,6 +418,8 @@ impl ReadModels {
             (EventRow::READ_MODEL, self.events.hashes()),
             (MarketMetricsRow::READ_MODEL, self.markets.hashes()),
             (RiskScoreRow::READ_MODEL, self.scores.hashes()),
+            (AnomalyRow::READ_MODEL, self.anomalies.hashes()),
+            (AllocationSnapshotRow::READ_MODEL, self.allocations.hashes()),
         ] {
             state::save_hashes(tx, &self.chain, read_model, &hashes).await?;
         }

@@ -47,6 +47,9 @@ impl Role for Projector {
             Kind::BlockFinalized,
             Kind::RiskScored,
             Kind::RiskAbsent,
+            Kind::AnomalyFound,
+            Kind::AllocationProposed,
+            Kind::AllocationInfeasible,
         ])
     }
 

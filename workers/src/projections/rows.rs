@@ -1,7 +1,12 @@
 //! Facts as rows.
 
-use obsqra_events::{AbsentInput, EventData, RiskAbsent, RiskScored};
+use obsqra_events::{
+    AbsentInput, AllocationBasis, AnomalyFound, EventData, Infeasibility, RiskAbsent, RiskScored,
+    Share,
+};
 use obsqra_protocols::{MarketMetrics, Registry, decode};
+use obsqra_store::projection::allocation_snapshot::AllocationSnapshotRow;
+use obsqra_store::projection::anomaly::AnomalyRow;
 use obsqra_store::projection::block::BlockRow;
 use obsqra_store::projection::event::EventRow;
 use obsqra_store::projection::market_metrics::MarketMetricsRow;
@@ -91,6 +96,7 @@ pub(super) fn market(
     metrics: &MarketMetrics,
 ) -> Result<MarketMetricsRow, WorkError> {
     let narrow = |bps: Option<obsqra_types::Bps>| bps.map(|bps| signed32(bps.0, seq)).transpose();
+    let (lending, pool) = (&metrics.lending, &metrics.pool);
     Ok(MarketMetricsRow {
         chain_id: chain.to_string(),
         protocol: metrics.protocol.to_string(),
@@ -104,6 +110,29 @@ pub(super) fn market(
         liquidity_class: metrics.liquidity_class.map(i16::from),
         price_usdc: metrics.price.map(|price| price.0.to_string()),
         tvl_usdc: metrics.tvl.map(|tvl| tvl.0.to_string()),
+        volatility_1d_bps: narrow(metrics.volatility_1d_bps)?,
+        volatility_30d_bps: narrow(metrics.volatility_30d_bps)?,
+        drawdown_bps: narrow(metrics.drawdown_bps)?,
+        supply_apy_bps: narrow(metrics.supply_apy_bps)?,
+        opened_at: metrics
+            .opened_at
+            .map(|at| at.to_datetime().ok_or_else(|| out_of_range(seq)))
+            .transpose()?,
+        borrow_rate: lending.borrow_rate.map(|rate| rate.0.to_string()),
+        supply_rate: lending.supply_rate.map(|rate| rate.0.to_string()),
+        supplied: lending.supplied.map(|amount| amount.0.to_string()),
+        borrowed: lending.borrowed.map(|amount| amount.0.to_string()),
+        withdraw_headroom: lending.withdraw_headroom.map(|amount| amount.0.to_string()),
+        exit_shock_bps: narrow(lending.exit_shock_bps)?,
+        suppliers: lending.suppliers.map(|count| signed(count, seq)).transpose()?,
+        top1_bps: narrow(lending.top1_bps)?,
+        top5_bps: narrow(lending.top5_bps)?,
+        hhi_bps: narrow(lending.hhi_bps)?,
+        accumulator_excess_ppb: lending.accumulator_excess.map(|excess| excess.0),
+        volume_24h_usdc: pool.volume_24h.map(|value| value.0.to_string()),
+        fees_24h_usdc: pool.fees_24h.map(|value| value.0.to_string()),
+        depth_up_usdc: pool.depth_up.map(|value| value.0.to_string()),
+        depth_down_usdc: pool.depth_down.map(|value| value.0.to_string()),
         absent: absent(&metrics.absent),
     })
 }
@@ -159,6 +188,50 @@ pub(super) fn unscored(
         components: None,
         inputs: None,
         absent: absent(&fact.absent),
+    })
+}
+
+pub(super) fn anomaly(
+    chain: &ChainId,
+    block: BlockRef,
+    seq: Seq,
+    fact: &AnomalyFound,
+) -> Result<AnomalyRow, WorkError> {
+    Ok(AnomalyRow {
+        chain_id: chain.to_string(),
+        protocol: fact.protocol.to_string(),
+        market: fact.market.as_ref().map(ToString::to_string).unwrap_or_default(),
+        rule: fact.rule.clone(),
+        ranges: Ranges::open(signed(block.number.0, seq)?, signed(seq.0, seq)?),
+        entry_seq: signed(seq.0, seq)?,
+        block_hash: bytes(&fact.block_hash.0),
+        occurred_at: time(block, seq)?,
+        severity: fact.severity.name().to_owned(),
+        phase: fact.phase.name().to_owned(),
+        detail: fact.detail.clone(),
+    })
+}
+
+pub(super) fn allocation(
+    chain: &ChainId,
+    block: BlockRef,
+    seq: Seq,
+    basis: &AllocationBasis,
+    outcome: Result<&[Share], &Infeasibility>,
+) -> Result<AllocationSnapshotRow, WorkError> {
+    let share = |share: &Share| Ok((share.protocol.to_string(), signed32(share.share.0, seq)?));
+    let shares = outcome.ok().map(|shares| shares.iter().map(share).collect::<Result<_, _>>());
+    Ok(AllocationSnapshotRow {
+        chain_id: chain.to_string(),
+        policy: basis.policy.id.to_string(),
+        ranges: Ranges::open(signed(block.number.0, seq)?, signed(seq.0, seq)?),
+        entry_seq: signed(seq.0, seq)?,
+        block_hash: bytes(&basis.block_hash.0),
+        occurred_at: time(block, seq)?,
+        version: basis.policy.version.clone(),
+        rule: basis.policy.rule.clone(),
+        shares: shares.transpose()?,
+        failure: outcome.err().map(|failure| failure.name().to_owned()),
     })
 }
 

@@ -5,21 +5,21 @@
 //! facts that are due and not stated yet, the facts of blocks that may still be reverted, and retractions
 //! that are due. A fact is let go when its block is final, or its retraction is found.
 //!
-//! What is not in the log is missing only if its writer has been past it. Of a protocol's worker a later
-//! fact tells that; of the retractor a later retraction, or its cursor.
+//! What is not in the log is missing only if its writer has been past it. Of a deriving role a later fact
+//! tells that; of the retractor a later retraction, or its cursor.
 
 use std::collections::BTreeMap;
 
 use obsqra_events::{Draft, Entry, Fact, Kind, Lane, Retracted};
 use obsqra_store::retraction::{Retractable, RetractionPlace, RevertedBlock};
-use obsqra_store::{Store, cursor, log};
+use obsqra_store::{Key, Keyed, Store, cursor, log};
 use obsqra_types::{
     BlockHash, BlockNumber, BlockRef, BranchEpoch, ChainId, Hash32, Partition, Seq,
 };
 
 use crate::WorkError;
 use crate::chain_fold::{ChainFold, Folded, FoldedBlock};
-use crate::jobs::{retract, score_risk};
+use crate::jobs::{propose_allocation, retract, score_risk};
 
 const BATCH: u32 = 4_000;
 
@@ -76,6 +76,8 @@ struct Expected {
     content_hash: Hash32,
     /// Position of its block.
     applied: Seq,
+    /// The partition whose holder states it.
+    writer: String,
 }
 
 /// A retraction that a revert makes due.
@@ -90,8 +92,7 @@ struct Comparison {
     /// Facts due on the canonical chain that the log has not stated yet, by block, kind and subject. On a
     /// branch that was reverted a fact may rightly never have been written.
     expected: BTreeMap<(Place, Kind, String), Expected>,
-    /// Position of the newest block for which each subject has a fact: its worker has been past what is
-    /// before.
+    /// Position of the newest block for which each writer stated a fact: it has been past what is before.
     reach: BTreeMap<String, Seq>,
     /// The canonical blocks that may still be reverted, and the facts stated about them.
     standing: BTreeMap<Place, Vec<Retractable>>,
@@ -163,7 +164,7 @@ impl Comparison {
             return self.note(entry);
         }
         match fold.take(entry).await? {
-            Some(Folded::Block(block)) => self.expect(fold, &block),
+            Some(Folded::Block(block)) => self.expect(fold, &block)?,
             Some(Folded::Reverted(block)) => self.revert(entry, block)?,
             Some(Folded::Reread(_)) => {}
             None => self.finalize(entry),
@@ -174,23 +175,34 @@ impl Comparison {
     }
 
     /// The facts that a block makes due.
-    fn expect(&mut self, fold: &ChainFold, block: &FoldedBlock) {
+    fn expect(&mut self, fold: &ChainFold, block: &FoldedBlock) -> Result<(), WorkError> {
         let (number, applied) = (block.block.number, block.applied_seq);
         let place = (number, block.block.epoch);
         if self.finalized.is_none_or(|finalized| number > finalized) {
             self.standing.insert(place, Vec::new());
         }
         let Some(registry) = fold.registry() else {
-            return;
+            return Ok(());
         };
+        let mut due = Vec::new();
         for protocol in registry.protocols() {
-            let fact = score_risk::fact(&self.chain, &protocol.id, block);
-            if let Some(draft) = fact.and_then(|fact| fact.drafts.into_iter().next()) {
-                let about = (place, draft.kind, protocol.id.to_string());
-                let content_hash = draft.content_hash;
-                self.expected.insert(about, Expected { content_hash, applied });
+            let writer = Partition::RiskWorker(self.chain.clone(), protocol.id.clone());
+            due.push((writer, score_risk::due(&self.chain, &protocol.id, block)));
+        }
+        let writer = Partition::Allocator(self.chain.clone());
+        due.push((writer, propose_allocation::due(&self.chain, block)?));
+        for (writer, facts) in due {
+            let writer = writer.to_string();
+            for Keyed { key, drafts } in facts {
+                let (Key::Derived { subject }, Some(draft)) = (key, drafts.first()) else {
+                    continue;
+                };
+                let (content_hash, writer) = (draft.content_hash, writer.clone());
+                let expected = Expected { content_hash, applied, writer };
+                self.expected.insert((place, draft.kind, subject), expected);
             }
         }
+        Ok(())
     }
 
     /// The retractions that a revert makes due; what was not stated about the block by now never is.
@@ -249,6 +261,13 @@ impl Comparison {
         match fact_of(entry)? {
             Fact::RiskScored(fact) => self.stated(entry, block, fact.protocol.as_str()),
             Fact::RiskAbsent(fact) => self.stated(entry, block, fact.protocol.as_str()),
+            Fact::AnomalyFound(fact) => self.stated(entry, block, &fact.subject()),
+            Fact::AllocationProposed(fact) => {
+                self.stated(entry, block, fact.basis.policy.id.as_str());
+            }
+            Fact::AllocationInfeasible(fact) => {
+                self.stated(entry, block, fact.basis.policy.id.as_str());
+            }
             Fact::Retracted(fact) => self.note_retracted(entry, block, &fact),
             _ => {}
         }
@@ -261,7 +280,7 @@ impl Comparison {
         let place = (block.number, block.epoch);
         let expected = self.expected.remove(&(place, kind, subject.to_owned()));
         if let Some(expected) = &expected {
-            let reach = self.reach.entry(subject.to_owned()).or_insert(expected.applied);
+            let reach = self.reach.entry(expected.writer.clone()).or_insert(expected.applied);
             *reach = expected.applied.max(*reach);
         }
         let (about, number) = (subject.to_owned(), block.number);
@@ -307,8 +326,8 @@ impl Comparison {
     fn finish(mut self, seq: Seq, retractor: Seq) -> DeriveReport {
         self.report.seq = seq;
         for (((block, _), _, subject), expected) in self.expected {
-            // A later fact of the same subject stands: its worker has been past this block.
-            if self.reach.get(&subject).is_some_and(|reach| *reach > expected.applied) {
+            // A later fact of the same writer stands: it has been past this block.
+            if self.reach.get(&expected.writer).is_some_and(|reach| *reach > expected.applied) {
                 self.report.discrepancies.push(Discrepancy::Missing { subject, block });
             } else {
                 self.report.pending += 1;

@@ -57,6 +57,7 @@ async fn roles_of(
         running.start("relay", roles::relay(context.clone(), chain.clone(), stop.clone()));
         running.start("project", roles::project(context.clone(), chain.clone(), stop.clone()));
         running.start("retract", roles::retract(context.clone(), chain.clone(), stop.clone()));
+        running.start("allocate", roles::allocate(context.clone(), chain.clone(), stop.clone()));
         let signed =
             roles::checkpoint(settings.clone(), bus, context.clone(), chain.clone(), stop.clone());
         running.start("checkpoint", signed);
