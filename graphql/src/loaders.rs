@@ -52,7 +52,7 @@ pub(crate) struct ProtocolStates {
 #[derive(Clone)]
 pub(crate) struct Risk {
     pub(crate) state: Arc<RiskState>,
-    pub(crate) causes: Arc<ScoreCauses>,
+    pub(crate) causes: Arc<EntryCauses>,
 }
 
 impl ProtocolStates {
@@ -86,7 +86,7 @@ impl ProtocolStates {
         let load = async {
             let keys = &self.risks.keys;
             let found = risk_score::at(&shared.store, &shared.chain, known_at, keys).await?;
-            let causes = ScoreCauses::new(found.values().filter_map(entry).collect());
+            let causes = EntryCauses::new(found.values().filter_map(entry).collect());
             let risk = |state| Risk { state: Arc::new(state), causes: Arc::clone(&causes) };
             Ok(found.into_iter().map(|(key, state)| (key, risk(state))).collect())
         };
@@ -101,36 +101,44 @@ fn entry(state: &RiskState) -> Option<Seq> {
     }
 }
 
-/// The causes that the `risk.scored` entries of one list name. Entries never change, so no position
-/// is needed.
-pub(crate) struct ScoreCauses(Batch<Seq, Arc<Vec<Cause>>>);
+/// The facts that the entries of one list state. Entries never change, so no position is needed.
+pub(crate) struct EntryFacts(Batch<Seq, Arc<Fact>>);
 
-impl ScoreCauses {
+impl EntryFacts {
     pub(crate) fn new(entries: Vec<Seq>) -> Arc<Self> {
         Arc::new(Self(Batch::new(entries)))
     }
 
-    pub(crate) async fn of(&self, store: &Store, seq: Seq) -> Result<Arc<Vec<Cause>>, ApiError> {
-        let load = read_causes(store, &self.0.keys);
+    pub(crate) async fn of(&self, store: &Store, seq: Seq) -> Result<Arc<Fact>, ApiError> {
+        let load = read_facts(store, &self.0.keys);
         let found = self.0.get(&seq, load).await?;
-        found.ok_or(ApiError::UnexpectedEntry { seq, expected: "risk score" })
+        found.ok_or(ApiError::UnexpectedEntry { seq, expected: "derived fact" })
     }
 }
 
-async fn read_causes(
-    store: &Store,
-    entries: &[Seq],
-) -> Result<BTreeMap<Seq, Arc<Vec<Cause>>>, ApiError> {
+/// The causes that the derived facts of one list name.
+pub(crate) struct EntryCauses(Arc<EntryFacts>);
+
+impl EntryCauses {
+    pub(crate) fn new(entries: Vec<Seq>) -> Arc<Self> {
+        Arc::new(Self(EntryFacts::new(entries)))
+    }
+
+    pub(crate) async fn of(&self, store: &Store, seq: Seq) -> Result<Vec<Cause>, ApiError> {
+        let fact = self.0.of(store, seq).await?;
+        let causes = fact.causes();
+        let causes = causes.ok_or(ApiError::UnexpectedEntry { seq, expected: "derived fact" })?;
+        Ok(causes.as_slice().to_vec())
+    }
+}
+
+async fn read_facts(store: &Store, entries: &[Seq]) -> Result<BTreeMap<Seq, Arc<Fact>>, ApiError> {
     log::entries(store, entries)
         .await?
         .into_iter()
         .map(|entry| {
-            let seq = entry.seq;
-            let fact = entry.draft.fact().map_err(|error| ApiError::entry(seq, error))?;
-            let Fact::RiskScored(scored) = fact else {
-                return Err(ApiError::UnexpectedEntry { seq, expected: "risk score" });
-            };
-            Ok((seq, Arc::new(scored.causes.as_slice().to_vec())))
+            let fact = entry.draft.fact().map_err(|error| ApiError::entry(entry.seq, error))?;
+            Ok((entry.seq, Arc::new(fact)))
         })
         .collect()
 }

@@ -2,23 +2,30 @@
 //! loader or a read, and convert; they hold no SQL.
 
 mod arguments;
+mod findings;
 mod query;
 mod subscription;
 mod types;
 
-use async_graphql::{EmptyMutation, Schema, SchemaBuilder};
+use async_graphql::{EmptyMutation, MergedObject, Schema, SchemaBuilder};
 use chrono::{DateTime, Utc};
 
 use crate::limits::{MAX_COST, MAX_DEPTH, MAX_DIRECTIVES};
 
-pub(crate) use query::Query;
+use findings::Findings;
+use query::Readings;
 pub(crate) use subscription::Subscription;
+
+/// What can be read. Each request is answered as of one position of the log, which the response
+/// names in `extensions.position`.
+#[derive(MergedObject, Default)]
+pub(crate) struct Query(Readings, Findings);
 
 /// The schema as executed.
 pub(crate) type ObsqraSchema = Schema<Query, EmptyMutation, Subscription>;
 
 fn builder() -> SchemaBuilder<Query, EmptyMutation, Subscription> {
-    Schema::build(Query, EmptyMutation, Subscription)
+    Schema::build(Query::default(), EmptyMutation, Subscription)
         .override_output_type_description::<DateTime<Utc>>(
             "An instant in RFC 3339 form. Answers are in UTC.",
         )

@@ -13,16 +13,15 @@ use super::types::{Event, Head, PageCursor, Protocol, RiskScore};
 use crate::context::RequestContext;
 use crate::error::ApiError;
 
-/// The root of queries.
-pub(crate) struct Query;
+/// The part of the root of queries that is about the chain, its protocols and their events.
+#[derive(Default)]
+pub(crate) struct Readings;
 
 type Scores = Connection<PageCursor, RiskScore>;
 type Events = Connection<PageCursor, Event>;
 
-/// What can be read. Each request is answered as of one position of the log, which the response
-/// names in `extensions.position`.
 #[Object]
-impl Query {
+impl Readings {
     /// The newest block that the read models hold. Error `NOT_READY` before the first one.
     async fn head(&self, ctx: &Context<'_>) -> Result<Head, ApiError> {
         let context = RequestContext::of(ctx)?;
@@ -120,7 +119,7 @@ impl Query {
 
 /// A page as a connection. That rows lie on the other side of the page is told by the cursor that
 /// it was asked to begin at, which names such a row.
-fn connection<Node: OutputType>(
+pub(super) fn connection<Node: OutputType>(
     request: &PageRequest,
     page: Page<Node>,
     entry: impl Fn(&Node) -> Seq,

@@ -1,15 +1,21 @@
 //! The types that queries and subscriptions return.
 
+mod allocation;
+mod anomaly;
 mod event;
 mod head;
 mod page;
 mod protocol;
 mod risk;
 
+pub(super) use allocation::Allocation;
+pub(super) use anomaly::{Anomaly, Severity};
 pub(super) use event::Event;
 pub(super) use head::Head;
 pub(super) use page::PageCursor;
+use protocol::Absent;
 pub(super) use protocol::Protocol;
+use risk::Cause;
 pub(super) use risk::RiskScore;
 
 use chrono::{DateTime, Utc};

@@ -11,23 +11,23 @@ use obsqra_types::{Cursor, Seq};
 use super::{height, instant, int};
 use crate::context::RequestContext;
 use crate::error::ApiError;
-use crate::loaders::ScoreCauses;
+use crate::loaders::EntryCauses;
 
 /// The risk score of a protocol as of a block.
 pub(crate) struct RiskScore {
     score: Score,
-    causes: Arc<ScoreCauses>,
+    causes: Arc<EntryCauses>,
 }
 
 impl RiskScore {
     /// A score whose causes are read with those of the scores beside it.
-    pub(crate) fn new(score: Score, causes: Arc<ScoreCauses>) -> Self {
+    pub(crate) fn new(score: Score, causes: Arc<EntryCauses>) -> Self {
         Self { score, causes }
     }
 
     /// The scores of a list.
     pub(crate) fn list(scores: Vec<Score>) -> Vec<Self> {
-        let causes = ScoreCauses::new(scores.iter().map(|score| score.entry).collect());
+        let causes = EntryCauses::new(scores.iter().map(|score| score.entry).collect());
         scores.into_iter().map(|score| Self::new(score, Arc::clone(&causes))).collect()
     }
 
@@ -181,7 +181,7 @@ pub(crate) struct Cause {
 }
 
 impl Cause {
-    fn new(cause: &events::Cause) -> Result<Self, ApiError> {
+    pub(super) fn new(cause: &events::Cause) -> Result<Self, ApiError> {
         Ok(match cause {
             events::Cause::Entry(seq) => Self { seq: Some(seq.to_string()), ..Self::default() },
             events::Cause::Window { from_seq, to_seq, selector, count, digest } => Self {
