@@ -4,7 +4,7 @@
 mod support;
 
 use obsqra_protocols::{Activity, ActivityKind, Decoder, Role, decode_from};
-use support::{address, of_role, raw_event};
+use support::roles::{address, of_role, raw_event};
 
 /// An activity as `kind wallet token amount [for token amount] [with counterparty]`.
 fn text(activity: &Activity) -> String {

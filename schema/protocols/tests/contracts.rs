@@ -11,7 +11,8 @@ use obsqra_protocols::{
     decode, decode_from, mainnet_registry,
 };
 use obsqra_types::Seq;
-use support::{Chain, address, every_role, of_role, raw_event};
+use support::Chain;
+use support::roles::{address, every_role, of_role, raw_event};
 
 const T0: u64 = 100_000_000;
 

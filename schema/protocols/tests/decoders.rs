@@ -13,7 +13,8 @@ use obsqra_protocols::{
 use obsqra_types::{ContractAddress, EventIndex, Felt, TransactionHash, parse_felt};
 use serde_json::{Value, json};
 use sha3::{Digest, Keccak256};
-use support::{CORE, LEND, USDC_ETH, all_layouts, contracts, own_contracts};
+use support::roles::own_contracts;
+use support::{CORE, LEND, USDC_ETH, all_layouts, contracts};
 
 /// The low 250 bits of Keccak-256 of a name.
 fn starknet_keccak(name: &str) -> Felt {

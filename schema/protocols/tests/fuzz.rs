@@ -12,7 +12,8 @@ use obsqra_protocols::{
     ActivityKind, Contracts, Decoder, Layout, MetricFold, Registry, decode, layouts,
 };
 use obsqra_types::{ContractAddress, EventIndex, Felt, Seq, TransactionHash};
-use support::{Chain, all_layouts, every_role};
+use support::roles::every_role;
+use support::{Chain, all_layouts};
 
 const INPUTS: u64 = 10_000;
 const EVENTS_A_BLOCK: u64 = 50;

@@ -10,7 +10,8 @@ use obsqra_protocols::{
 };
 use obsqra_types::parse_felt;
 use serde_json::{Value, json};
-use support::{Chain, address, every_role, of_role, own_contracts, raw_event};
+use support::Chain;
+use support::roles::{address, every_role, of_role, own_contracts, raw_event};
 
 /// The event as `name members`, or `-` when it fits no layout.
 fn read(contract: &WatchedContract, name: &str, keys: &[u128], data: &[u128]) -> Option<Value> {
