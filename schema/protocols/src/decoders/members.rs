@@ -3,22 +3,28 @@
 //! Reading is strict. A felt outside its member's type, such as a `u128` of 2¹²⁸ or a sign that is
 //! neither 0 nor 1, makes the whole event fit no layout: cutting it down would invent a number.
 
-use std::cmp::Ordering;
+mod signed;
 
 use obsqra_types::{ContractAddress, Felt, U256, felt_hex};
 use serde_json::{Value, json};
 
-/// The felts of an event's data, read from the front.
-pub(crate) struct Felts<'a>(&'a [Felt]);
+pub use signed::{I32, I129, I256, I257};
+
+/// The felts of an event's members, read from the front: the keys after the selector, then the data.
+pub(crate) struct Felts<'a> {
+    keys: &'a [Felt],
+    data: &'a [Felt],
+}
 
 impl<'a> Felts<'a> {
-    pub(crate) fn new(data: &'a [Felt]) -> Self {
-        Self(data)
+    pub(crate) fn new(keys: &'a [Felt], data: &'a [Felt]) -> Self {
+        Self { keys, data }
     }
 
     fn next(&mut self) -> Option<&'a Felt> {
-        let (first, rest) = self.0.split_first()?;
-        self.0 = rest;
+        let part = if self.keys.is_empty() { &mut self.data } else { &mut self.keys };
+        let (first, rest) = part.split_first()?;
+        *part = rest;
         Some(first)
     }
 }
@@ -39,47 +45,16 @@ pub(crate) trait Member: Sized {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Opaque(pub Felt);
 
-/// A signed integer of 128 bits of magnitude; zero is never negative.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct I129 {
-    magnitude: u128,
-    negative: bool,
-}
+/// For members so wide that they would make every event of their decoder as large.
+impl<T: Member> Member for Box<T> {
+    const FELTS: usize = T::FELTS;
 
-impl I129 {
-    /// The number of that magnitude and sign.
-    #[must_use]
-    pub fn new(magnitude: u128, negative: bool) -> Self {
-        Self { magnitude, negative: negative && magnitude != 0 }
+    fn read(felts: &mut Felts<'_>) -> Option<Self> {
+        T::read(felts).map(Self::new)
     }
 
-    /// Its distance from zero.
-    #[must_use]
-    pub fn magnitude(self) -> u128 {
-        self.magnitude
-    }
-
-    /// Whether it is below zero.
-    #[must_use]
-    pub fn is_negative(self) -> bool {
-        self.negative
-    }
-}
-
-impl Ord for I129 {
-    fn cmp(&self, other: &Self) -> Ordering {
-        match (self.negative, other.negative) {
-            (false, false) => self.magnitude.cmp(&other.magnitude),
-            (true, true) => other.magnitude.cmp(&self.magnitude),
-            (true, false) => Ordering::Less,
-            (false, true) => Ordering::Greater,
-        }
-    }
-}
-
-impl PartialOrd for I129 {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
+    fn json(&self) -> Value {
+        T::json(self)
     }
 }
 
@@ -125,17 +100,24 @@ pub(crate) fn felt_number(felt: &Felt) -> U256 {
     U256::from_be_bytes(felt.to_bytes_be())
 }
 
-impl Member for u128 {
-    const FELTS: usize = 1;
+/// Declares an unsigned integer of one felt.
+macro_rules! unsigned_member {
+    ($($type:ty),+) => {$(
+        impl Member for $type {
+            const FELTS: usize = 1;
 
-    fn read(felts: &mut Felts<'_>) -> Option<Self> {
-        Self::try_from(felt_number(felts.next()?)).ok()
-    }
+            fn read(felts: &mut Felts<'_>) -> Option<Self> {
+                Self::try_from(felt_number(felts.next()?)).ok()
+            }
 
-    fn json(&self) -> Value {
-        json!(self.to_string())
-    }
+            fn json(&self) -> Value {
+                json!(self.to_string())
+            }
+        }
+    )+};
 }
+
+unsigned_member!(u32, u64, u128);
 
 impl Member for bool {
     const FELTS: usize = 1;
@@ -167,16 +149,45 @@ impl Member for U256 {
     }
 }
 
-impl Member for I129 {
-    const FELTS: usize = 2;
+/// The members of an event or of a group of members, by name.
+pub(crate) fn members_json<const N: usize>(members: [(&str, Value); N]) -> Value {
+    Value::Object(members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+}
 
-    fn read(felts: &mut Felts<'_>) -> Option<Self> {
-        let magnitude = u128::read(felts)?;
-        bool::read(felts).map(|negative| Self::new(magnitude, negative))
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    pub(super) fn read<T: Member>(felts: &[Felt]) -> Option<String> {
+        assert_eq!(felts.len(), T::FELTS);
+        let mut felts = Felts::new(&[], felts);
+        T::read(&mut felts).map(|value| value.json().as_str().unwrap_or("no text").to_owned())
     }
 
-    fn json(&self) -> Value {
-        let sign = if self.negative { "-" } else { "" };
-        json!(format!("{sign}{}", self.magnitude))
+    pub(super) fn power(exponent: u32) -> Felt {
+        Felt::TWO.pow(exponent)
+    }
+
+    pub(super) fn minus_one(felt: Felt) -> Felt {
+        felt - Felt::ONE
+    }
+
+    #[test]
+    fn unsigned_integers_end_at_their_width() {
+        assert_eq!(read::<u32>(&[minus_one(power(32))]).as_deref(), Some("4294967295"));
+        assert_eq!(read::<u32>(&[power(32)]), None);
+        assert_eq!(read::<u64>(&[minus_one(power(64))]), Some(u64::MAX.to_string()));
+        assert_eq!(read::<u64>(&[power(64)]), None);
+        assert_eq!(read::<u128>(&[minus_one(power(128))]), Some(u128::MAX.to_string()));
+        assert_eq!(read::<u128>(&[power(128)]), None);
+        assert_eq!(read::<u128>(&[minus_one(Felt::ZERO)]), None);
+    }
+
+    #[test]
+    fn u256_has_two_limbs_of_128_bits() {
+        let limb = minus_one(power(128));
+        assert_eq!(read::<U256>(&[limb, limb]), Some(U256::MAX.to_string()));
+        assert_eq!(read::<U256>(&[power(128), Felt::ZERO]), None);
+        assert_eq!(read::<U256>(&[Felt::ZERO, power(128)]), None);
     }
 }
