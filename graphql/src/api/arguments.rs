@@ -86,15 +86,23 @@ impl EventFilter {
                 ProtocolId::new(text).map_err(|error| error.to_string())
             })?,
             names: list("names", self.names, |text| Ok(text.to_owned()))?,
-            contracts: list("contracts", self.contracts, |text| {
-                parse_felt(text).map(ContractAddress).ok_or_else(|| {
-                    format!("`{text}` is no felt: expected 0x and at most 64 hex digits")
-                })
-            })?,
+            contracts: contracts("contracts", self.contracts)?,
             from_block: height("fromBlock", self.from_block)?,
             to_block: height("toBlock", self.to_block)?,
         })
     }
+}
+
+/// Reads a list of contracts.
+pub(super) fn contracts(
+    argument: &'static str,
+    values: Option<Vec<String>>,
+) -> Result<Option<Vec<ContractAddress>>, ApiError> {
+    list(argument, values, |text| {
+        parse_felt(text)
+            .map(ContractAddress)
+            .ok_or_else(|| format!("`{text}` is no felt: expected 0x and at most 64 hex digits"))
+    })
 }
 
 fn list<T>(

@@ -3,6 +3,7 @@
 
 mod arguments;
 mod findings;
+mod prices;
 mod query;
 mod subscription;
 mod types;
@@ -13,13 +14,14 @@ use chrono::{DateTime, Utc};
 use crate::limits::{MAX_COST, MAX_DEPTH, MAX_DIRECTIVES};
 
 use findings::Findings;
+use prices::Prices;
 use query::Readings;
 pub(crate) use subscription::Subscription;
 
 /// What can be read. Each request is answered as of one position of the log, which the response
 /// names in `extensions.position`.
 #[derive(MergedObject, Default)]
-pub(crate) struct Query(Readings, Findings);
+pub(crate) struct Query(Readings, Prices, Findings);
 
 /// The schema as executed.
 pub(crate) type ObsqraSchema = Schema<Query, EmptyMutation, Subscription>;

@@ -12,6 +12,7 @@ use obsqra_store::projection::anomaly::{self, AnomalyRow};
 use obsqra_store::projection::block::{self, BlockRow};
 use obsqra_store::projection::event::{self, EventRow};
 use obsqra_store::projection::market_metrics::{self, MarketMetricsRow};
+use obsqra_store::projection::price::{self, PriceRow};
 use obsqra_store::projection::risk_score::{self, RiskScoreRow};
 use obsqra_store::projection::state::{self, ProjectionState};
 use obsqra_store::{Store, Transaction, key, log, watch};
@@ -37,6 +38,7 @@ pub struct ReadModels {
     blocks: History<BlockRow>,
     events: History<EventRow>,
     markets: History<MarketMetricsRow>,
+    prices: History<PriceRow>,
     scores: History<RiskScoreRow>,
     anomalies: History<AnomalyRow>,
     allocations: History<AllocationSnapshotRow>,
@@ -65,6 +67,7 @@ impl ReadModels {
             blocks: History::default(),
             events: History::default(),
             markets: History::default(),
+            prices: History::default(),
             scores: History::default(),
             anomalies: History::default(),
             allocations: History::default(),
@@ -84,6 +87,7 @@ impl ReadModels {
         let state = state::load(store, chain).await?;
         let hashes = state::load_hashes(store, chain).await?;
         let markets = market_metrics::open(store, chain.as_str()).await?;
+        let prices = price::open(store, chain.as_str()).await?;
         let scores = risk_score::open(store, chain.as_str()).await?;
         let anomalies = anomaly::open(store, chain.as_str()).await?;
         let allocations = allocation_snapshot::open(store, chain.as_str()).await?;
@@ -95,6 +99,7 @@ impl ReadModels {
             blocks: History::load(Vec::new(), hashes.get(BlockRow::READ_MODEL)),
             events: History::load(Vec::new(), hashes.get(EventRow::READ_MODEL)),
             markets: History::load(markets, hashes.get(MarketMetricsRow::READ_MODEL)),
+            prices: History::load(prices, hashes.get(PriceRow::READ_MODEL)),
             scores: History::load(scores, hashes.get(RiskScoreRow::READ_MODEL)),
             anomalies: History::load(anomalies, hashes.get(AnomalyRow::READ_MODEL)),
             allocations: History::load(allocations, hashes.get(AllocationSnapshotRow::READ_MODEL)),
@@ -170,6 +175,9 @@ impl ReadModels {
         let number = rows::signed(folded.block.number.0, folded.applied_seq)?;
         for metrics in folded.output.iter().flat_map(|output| &output.changed_markets) {
             self.markets.put(rows::market(&self.chain, number, folded.last_seq, metrics)?);
+        }
+        for price in folded.output.iter().flat_map(|output| &output.changed_prices) {
+            self.prices.put(rows::price(&self.chain, number, folded.last_seq, price)?);
         }
         self.state.block = Some((folded.block, folded.hash));
         Ok(())
@@ -345,6 +353,8 @@ impl ReadModels {
         self.events.closed_there(&closed);
         let touching = market_metrics::touching(tx, &chain, range).await?;
         self.markets.revert(touching, &reverted);
+        let touching = price::touching(tx, &chain, range).await?;
+        self.prices.revert(touching, &reverted);
         let touching = risk_score::touching(tx, &chain, range).await?;
         self.scores.revert(touching, &reverted);
         let touching = anomaly::touching(tx, &chain, range).await?;
@@ -382,6 +392,13 @@ impl ReadModels {
         if !inserts.is_empty() {
             market_metrics::insert(tx, &inserts).await?;
         }
+        let (closes, inserts) = self.prices.take();
+        if !closes.is_empty() {
+            price::close(tx, &closes).await?;
+        }
+        if !inserts.is_empty() {
+            price::insert(tx, &inserts).await?;
+        }
         let (closes, inserts) = self.scores.take();
         if !closes.is_empty() {
             risk_score::close(tx, &closes).await?;
@@ -417,6 +434,7 @@ impl ReadModels {
             (BlockRow::READ_MODEL, self.blocks.hashes()),
             (EventRow::READ_MODEL, self.events.hashes()),
             (MarketMetricsRow::READ_MODEL, self.markets.hashes()),
+            (PriceRow::READ_MODEL, self.prices.hashes()),
             (RiskScoreRow::READ_MODEL, self.scores.hashes()),
             (AnomalyRow::READ_MODEL, self.anomalies.hashes()),
             (AllocationSnapshotRow::READ_MODEL, self.allocations.hashes()),

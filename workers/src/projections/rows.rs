@@ -10,6 +10,7 @@ use obsqra_store::projection::anomaly::AnomalyRow;
 use obsqra_store::projection::block::BlockRow;
 use obsqra_store::projection::event::EventRow;
 use obsqra_store::projection::market_metrics::MarketMetricsRow;
+use obsqra_store::projection::price::PriceRow;
 use obsqra_store::projection::risk_score::RiskScoreRow;
 use obsqra_store::projection::{Absent, OPEN, Ranges};
 use obsqra_types::{BlockHash, BlockRef, ChainId, Felt, Seq};
@@ -134,6 +135,29 @@ pub(super) fn market(
         depth_up_usdc: pool.depth_up.map(|value| value.0.to_string()),
         depth_down_usdc: pool.depth_down.map(|value| value.0.to_string()),
         absent: absent(&metrics.absent),
+    })
+}
+
+pub(super) fn price(
+    chain: &ChainId,
+    number: i64,
+    seq: Seq,
+    price: &TokenPrice,
+) -> Result<PriceRow, WorkError> {
+    let (protocol, market) = match &price.market {
+        Some((protocol, market)) => (Some(protocol.to_string()), Some(market.to_string())),
+        None => (None, None),
+    };
+    Ok(PriceRow {
+        chain_id: chain.to_string(),
+        token: bytes(&price.token.0),
+        source: price.source.to_string(),
+        ranges: Ranges::open(number, signed(seq.0, seq)?),
+        symbol: price.symbol.clone(),
+        price_usdc: price.price.ok().map(|price| price.0.to_string()),
+        protocol,
+        market,
+        reason: price.price.err().map(|reason| reason.to_string()),
     })
 }
 

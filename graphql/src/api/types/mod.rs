@@ -5,6 +5,7 @@ mod anomaly;
 mod event;
 mod head;
 mod page;
+mod price;
 mod protocol;
 mod risk;
 
@@ -13,6 +14,7 @@ pub(super) use anomaly::{Anomaly, Severity};
 pub(super) use event::Event;
 pub(super) use head::Head;
 pub(super) use page::PageCursor;
+pub(super) use price::Price;
 use protocol::Absent;
 pub(super) use protocol::Protocol;
 use risk::Cause;

@@ -9,6 +9,7 @@ pub mod anomaly;
 pub mod block;
 pub mod event;
 pub mod market_metrics;
+pub mod price;
 pub mod risk_score;
 pub mod state;
 

@@ -182,6 +182,7 @@ pub async fn reset(tx: &mut Transaction, chain: &ChainId) -> Result<(), StoreErr
         .execute(&mut **tx)
         .await?;
     sqlx::query!("DELETE FROM risk_score WHERE chain_id = $1", chain).execute(&mut **tx).await?;
+    sqlx::query!("DELETE FROM price WHERE chain_id = $1", chain).execute(&mut **tx).await?;
     sqlx::query!("DELETE FROM anomaly WHERE chain_id = $1", chain).execute(&mut **tx).await?;
     sqlx::query!("DELETE FROM allocation_snapshot WHERE chain_id = $1", chain)
         .execute(&mut **tx)
@@ -217,6 +218,7 @@ pub async fn shadow(tx: &mut Transaction) -> Result<(), StoreError> {
         CREATE TEMPORARY TABLE event (LIKE public.event INCLUDING ALL) ON COMMIT DROP;
         CREATE TEMPORARY TABLE market_metrics (LIKE public.market_metrics INCLUDING ALL) ON COMMIT DROP;
         CREATE TEMPORARY TABLE risk_score (LIKE public.risk_score INCLUDING ALL) ON COMMIT DROP;
+        CREATE TEMPORARY TABLE price (LIKE public.price INCLUDING ALL) ON COMMIT DROP;
         CREATE TEMPORARY TABLE anomaly (LIKE public.anomaly INCLUDING ALL) ON COMMIT DROP;
         CREATE TEMPORARY TABLE allocation_snapshot (LIKE public.allocation_snapshot INCLUDING ALL) ON COMMIT DROP;
         DISCARD PLANS;
@@ -228,8 +230,8 @@ pub async fn shadow(tx: &mut Transaction) -> Result<(), StoreError> {
 }
 
 /// Every table of rows with two ranges.
-const READ_MODELS: [&str; 6] =
-    ["block", "event", "market_metrics", "risk_score", "anomaly", "allocation_snapshot"];
+const READ_MODELS: [&str; 7] =
+    ["block", "event", "market_metrics", "price", "risk_score", "anomaly", "allocation_snapshot"];
 
 /// How far a read model's live rows differ from the shadow's.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -161,7 +161,7 @@ impl TryFrom<MarketRow> for MarketState {
     }
 }
 
-fn amount(digits: &str) -> Result<U256, StoreError> {
+pub(super) fn amount(digits: &str) -> Result<U256, StoreError> {
     U256::from_str_radix(digits, 10).map_err(|_| StoreError::Range("amount"))
 }
 

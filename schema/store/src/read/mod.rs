@@ -11,6 +11,7 @@ pub mod anomaly;
 pub mod event;
 pub mod market_metrics;
 pub mod position;
+pub mod price;
 pub mod registry;
 pub mod risk_score;
 
