@@ -111,6 +111,8 @@ pub(crate) enum BenchName {
     Log,
     /// Taking blocks into the log, against a bare COPY of the same rows.
     Ingest,
+    /// Folding the log into read models, against a bare COPY of the same rows; deriving it all again.
+    Project,
 }
 
 #[derive(Debug, Subcommand)]

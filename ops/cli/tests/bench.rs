@@ -45,6 +45,16 @@ async fn the_bench_of_ingestion_reports_every_bar() {
     check_bars("ingest", &expected).await;
 }
 
+#[tokio::test]
+async fn the_bench_of_projection_reports_every_bar() {
+    let expected = [
+        ("project_vs_copy", 0.5, "higher"),
+        ("derive_vs_decode", 5.0, "lower"),
+        ("growth_5m_vs_100k", 1.2, "lower"),
+    ];
+    check_bars("project", &expected).await;
+}
+
 async fn check_bars(bench: &str, expected: &[(&str, f64, &str)]) {
     let mut command = obsqra();
     command.args(["bench", bench, "--json", "--smoke"]);
@@ -94,11 +104,13 @@ async fn what_is_not_known_is_refused_with_what_is() {
     command.args(["bench", "nothing"]);
     let ended = run(command).await;
     assert_eq!(ended.code(), 2, "{}", ended.output());
-    assert!(ended.stderr.contains("possible values: log, ingest"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("possible values: log, ingest, project"), "{}", ended.stderr);
 
-    for (bench, lanes) in
-        [("log", "verify, reorg, backfill"), ("ingest", "inprocess, check, rpc, latency, growth")]
-    {
+    for (bench, lanes) in [
+        ("log", "verify, reorg, backfill"),
+        ("ingest", "inprocess, check, rpc, latency, growth"),
+        ("project", "rebuild, derive, growth"),
+    ] {
         let mut command = obsqra();
         command.args(["bench", bench, "--lane", "nothing"]);
         let ended = run(command).await;

@@ -35,6 +35,14 @@ impl Projector {
     }
 }
 
+impl Projector {
+    /// The position that the read models stand for.
+    #[must_use]
+    pub fn position(&self) -> Seq {
+        self.models.state().seq
+    }
+}
+
 impl Role for Projector {
     fn partition(&self) -> Partition {
         Partition::Projector(self.chain.clone())

@@ -8,6 +8,7 @@ mod child;
 mod frame;
 mod ingest;
 mod log;
+mod project;
 mod stand;
 
 use std::time::Duration;
@@ -36,6 +37,7 @@ pub(super) async fn run(args: BenchArgs) -> Result<()> {
         match args.name {
             BenchName::Ingest => ingest::measure(size, args.lane.as_deref()).await,
             BenchName::Log => log::measure(size, args.lane.as_deref()).await,
+            BenchName::Project => project::measure(size, args.lane.as_deref()).await,
         }
     };
     // Whatever ends it, the servers go with the future that holds them.

@@ -7,6 +7,7 @@
 pub mod allocation_snapshot;
 pub mod anomaly;
 pub mod block;
+pub mod copy;
 pub mod event;
 pub mod market_metrics;
 pub mod price;

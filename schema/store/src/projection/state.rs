@@ -230,7 +230,7 @@ pub async fn shadow(tx: &mut Transaction) -> Result<(), StoreError> {
 }
 
 /// Every table of rows with two ranges.
-const READ_MODELS: [&str; 7] =
+pub(super) const READ_MODELS: [&str; 7] =
     ["block", "event", "market_metrics", "price", "risk_score", "anomaly", "allocation_snapshot"];
 
 /// How far a read model's live rows differ from the shadow's.
