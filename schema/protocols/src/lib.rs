@@ -19,8 +19,9 @@ pub use decoders::{
     ZkLendEvent, decode, layouts,
 };
 pub use metrics::{
-    BlockInput, BlockOutput, FoldError, FoldTip, InputsAt, MarketMetrics, MetricFold, Reason,
-    SnapshotError,
+    Anomaly, AnomalyRule, BlockInput, BlockOutput, ConservationRule, FoldError, FoldTip, InputsAt,
+    LendingMetrics, MarketMetrics, MetricFold, Phase, PoolMetrics, Reason, Severity, SnapshotError,
+    Violation,
 };
 pub use registry::{
     AuditReport, AuditState, CalendarDate, Decoder, Deployment, ProtocolEntry, ProtocolKind,
@@ -28,7 +29,7 @@ pub use registry::{
 };
 
 /// The version of the metric definitions that [`MetricFold`] implements.
-pub const METRICS_VERSION: &str = "metrics-v1";
+pub const METRICS_VERSION: &str = "metrics-v2";
 
 /// The registry of Starknet mainnet, as its file stands. It also fits the recorded chain.
 pub const MAINNET_REGISTRY: &[u8] = include_bytes!("../registry/mainnet.json");

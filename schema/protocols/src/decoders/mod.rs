@@ -142,7 +142,7 @@ impl ProtocolEvent {
         emitter: &WatchedContract,
     ) -> Vec<MarketChange> {
         match self {
-            Self::ZkLend(event) => zklend::changes(event),
+            Self::ZkLend(event) => zklend::changes(emitter, event),
             Self::Ekubo(event) => ekubo::changes(event),
             Self::JediSwapV1(event) => jediswap_v1::changes(registry, emitter, event),
         }

@@ -3,12 +3,12 @@
 //! Amounts are single felts in the token's smallest unit; rates, accumulators and factors have 27
 //! decimals. Layouts and selectors: `zkLend/zklend-v1-core` `src/market.cairo` @e229e36.
 
-use obsqra_types::{ContractAddress, Felt};
+use obsqra_types::{ContractAddress, Felt, U256};
 
 use super::change::{Change, MarketChange, MarketRef};
 use super::layout::{Layout, event_table};
 use super::members::{Felts, Member, Opaque, felt_number};
-use crate::Role;
+use crate::{Role, WatchedContract};
 
 event_table! {
     /// An event of zkLend's market, or of a zToken.
@@ -91,40 +91,70 @@ pub(super) fn emits(role: Role, name: &str) -> bool {
 }
 
 /// What the event changes.
-pub(super) fn changes(event: &ZkLendEvent) -> Vec<MarketChange> {
-    let one = |token: &ContractAddress, change| vec![(MarketRef::Reserve(*token), change)];
+pub(super) fn changes(emitter: &WatchedContract, event: &ZkLendEvent) -> Vec<MarketChange> {
+    let of = |token: &ContractAddress, change| (MarketRef::Reserve(*token), change);
     match event {
-        ZkLendEvent::NewReserve { token, .. } => one(token, Change::Opened),
-        ZkLendEvent::AccumulatorsSync { token, lending_accumulator, .. } => {
-            one(token, Change::Accumulator { lending: felt_number(lending_accumulator) })
+        ZkLendEvent::NewReserve { token, z_token, reserve_factor, .. } => vec![
+            of(token, Change::Opened),
+            of(token, Change::ShareToken { token: *z_token }),
+            of(token, Change::ReserveFactor { factor: felt_number(reserve_factor) }),
+        ],
+        ZkLendEvent::ReserveFactorUpdate { token, reserve_factor } => {
+            vec![of(token, Change::ReserveFactor { factor: felt_number(reserve_factor) })]
+        }
+        ZkLendEvent::AccumulatorsSync { token, lending_accumulator, debt_accumulator } => {
+            let lending = felt_number(lending_accumulator);
+            let debt = felt_number(debt_accumulator);
+            vec![of(token, Change::Accumulators { lending, debt })]
         }
         ZkLendEvent::InterestRatesSync { token, lending_rate, borrowing_rate } => {
             let (lending, borrowing) = (felt_number(lending_rate), felt_number(borrowing_rate));
-            one(token, Change::Rates { lending, borrowing })
+            vec![of(token, Change::Rates { lending, borrowing })]
         }
-        ZkLendEvent::Deposit { token, face_amount, .. } => {
-            one(token, Change::Supplied { face_amount: felt_number(face_amount) })
+        ZkLendEvent::Deposit { user, token, face_amount } => {
+            let face_amount = felt_number(face_amount);
+            vec![of(token, Change::Supplied { account: *user, face_amount })]
         }
-        ZkLendEvent::Withdrawal { token, face_amount, .. } => {
-            one(token, Change::Withdrawn { face_amount: felt_number(face_amount) })
+        ZkLendEvent::Withdrawal { user, token, face_amount } => {
+            let face_amount = felt_number(face_amount);
+            vec![of(token, Change::Withdrawn { account: *user, face_amount })]
         }
-        ZkLendEvent::Liquidation { debt_token, collateral_token, .. } => vec![
-            (MarketRef::Reserve(*debt_token), Change::Named),
-            (MarketRef::Reserve(*collateral_token), Change::Named),
+        ZkLendEvent::Borrowing { token, raw_amount, .. } => {
+            vec![of(token, Change::Borrowed { raw: felt_number(raw_amount) })]
+        }
+        ZkLendEvent::Repayment { token, raw_amount, .. } => {
+            vec![of(token, Change::Repaid { raw: felt_number(raw_amount) })]
+        }
+        ZkLendEvent::Liquidation { debt_token, debt_raw_amount, collateral_token, .. } => vec![
+            of(debt_token, Change::Repaid { raw: felt_number(debt_raw_amount) }),
+            of(collateral_token, Change::Named),
         ],
-        ZkLendEvent::Borrowing { token, .. }
-        | ZkLendEvent::Repayment { token, .. }
-        | ZkLendEvent::FlashLoan { token, .. }
-        | ZkLendEvent::CollateralEnabled { token, .. }
+        ZkLendEvent::FlashLoan { token, fee, .. } => {
+            vec![of(token, Change::FlashLoaned { fee: felt_number(fee) })]
+        }
+        ZkLendEvent::RawTransfer { from, to, raw_value, .. } => {
+            shares_moved(emitter, *from, *to, felt_number(raw_value))
+        }
+        ZkLendEvent::CollateralEnabled { token, .. }
         | ZkLendEvent::CollateralDisabled { token, .. }
-        | ZkLendEvent::ReserveFactorUpdate { token, .. }
         | ZkLendEvent::InterestRateModelUpdate { token, .. }
         | ZkLendEvent::CollateralFactorUpdate { token, .. }
         | ZkLendEvent::BorrowFactorUpdate { token, .. }
         | ZkLendEvent::DebtLimitUpdate { token, .. }
-        | ZkLendEvent::DepositLimitUpdate { token, .. } => one(token, Change::Named),
-        ZkLendEvent::TreasuryUpdate { .. }
-        | ZkLendEvent::ContractUpgraded { .. }
-        | ZkLendEvent::RawTransfer { .. } => Vec::new(),
+        | ZkLendEvent::DepositLimitUpdate { token, .. } => vec![of(token, Change::Named)],
+        ZkLendEvent::TreasuryUpdate { .. } | ZkLendEvent::ContractUpgraded { .. } => Vec::new(),
     }
+}
+
+/// Mints and burns, from and to address 0, are told by `Deposit` and `Withdrawal` already.
+fn shares_moved(
+    emitter: &WatchedContract,
+    from: ContractAddress,
+    to: ContractAddress,
+    raw: U256,
+) -> Vec<MarketChange> {
+    if [from, to].contains(&ContractAddress(Felt::ZERO)) {
+        return Vec::new();
+    }
+    vec![(MarketRef::ShareToken(emitter.address), Change::SharesMoved { from, to, raw })]
 }

@@ -33,11 +33,15 @@ pub enum Reason {
     NotDeployed,
     /// An amount outside 256 bits.
     Overflow,
+    /// Nobody holds shares of the reserve.
+    NoSuppliers,
+    /// A conservation check failed; the detail is its rule.
+    Quarantined,
 }
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::NoState,
         Self::HistoryStartsAt,
         Self::NoUsdcPool,
@@ -51,6 +55,8 @@ impl Reason {
         Self::DeploymentUnknown,
         Self::NotDeployed,
         Self::Overflow,
+        Self::NoSuppliers,
+        Self::Quarantined,
     ];
 
     /// The name, as stored and published.
@@ -70,6 +76,8 @@ impl Reason {
             Self::DeploymentUnknown => "deployment_unknown",
             Self::NotDeployed => "not_deployed",
             Self::Overflow => "overflow",
+            Self::NoSuppliers => "no_suppliers",
+            Self::Quarantined => "quarantined",
         }
     }
 }

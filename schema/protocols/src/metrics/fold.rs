@@ -9,14 +9,19 @@ use obsqra_types::{
 };
 
 use super::absence::{Absence, Reason};
+use super::anomalies::Anomaly;
 use super::audit;
 use super::causes::{CauseSources, EventTally, causes};
-use super::figures::{Figures, MarketMetrics, Surroundings};
+use super::conservation::Violation;
+use super::figures::{Figures, Surroundings};
 use super::inputs::{Inputs, InputsAt, MarketSums, TrackedMarket};
 use super::market::{Body, Identity, Market, MarketIndex};
 use super::quotes::{Markets, Quotes};
+use super::reserve::{Book, Reserve};
+use super::review::{BlockNotes, DueSignals, Findings};
+use super::row::MarketMetrics;
 use super::trades::DAY;
-use crate::decoders::{MarketChange, decode_from};
+use crate::decoders::{Change, MarketChange, MarketRef, decode_from};
 use crate::{ProtocolEntry, Registry, WatchedContract};
 
 /// One canonical block and its watched events.
@@ -42,6 +47,10 @@ pub struct BlockOutput {
     pub inputs: BTreeMap<ProtocolId, InputsAt>,
     /// The protocols for which a score is due. After the first block those are all.
     pub inputs_changed: BTreeSet<ProtocolId>,
+    /// Conservation rules that markets break from this block on, by protocol, market and rule.
+    pub violations: Vec<Violation>,
+    /// What calls for attention, by protocol, market and rule; what is about no market comes first.
+    pub anomalies: Vec<Anomaly>,
 }
 
 /// The newest block of a fold.
@@ -111,6 +120,7 @@ pub struct MetricFold {
     pub(crate) tallies: BTreeMap<ProtocolId, EventTally>,
     pub(crate) markets: Vec<Arc<Market>>,
     index: Arc<MarketIndex>,
+    due: DueSignals,
     quotes: Quotes,
     figures: Vec<Option<Arc<Figures>>>,
     inputs: BTreeMap<ProtocolId, Inputs>,
@@ -122,6 +132,7 @@ struct Touched {
     markets: BTreeSet<usize>,
     /// Tokens whose price or volatility may have changed with a pool.
     tokens: BTreeSet<ContractAddress>,
+    notes: BlockNotes,
 }
 
 impl Touched {
@@ -143,6 +154,7 @@ impl MetricFold {
             tallies: BTreeMap::new(),
             markets: Vec::new(),
             index: Arc::default(),
+            due: DueSignals::default(),
             quotes: Quotes::default(),
             figures: Vec::new(),
             inputs: BTreeMap::new(),
@@ -178,6 +190,7 @@ impl MetricFold {
         for (seq, content_hash, event) in input.events {
             self.fold_event(*seq, content_hash, event, &mut touched);
         }
+        let findings = self.review(&mut touched, input.applied_seq);
         self.expire_windows(&mut touched);
         if self.covers_day() != covered_day {
             touched.markets.extend(0..self.markets.len());
@@ -191,7 +204,8 @@ impl MetricFold {
             .collect();
         let inputs_changed = self.update_inputs(&differing.protocols);
         let inputs = self.inputs_at(&span)?;
-        Ok(BlockOutput { changed_markets, inputs, inputs_changed })
+        let Findings { violations, anomalies } = findings;
+        Ok(BlockOutput { changed_markets, inputs, inputs_changed, violations, anomalies })
     }
 
     fn next_span(&self, input: &BlockInput<'_>) -> Result<Span, FoldError> {
@@ -268,6 +282,7 @@ impl MetricFold {
         let Some(decoded) = decode_from(contract, event) else {
             return;
         };
+        touched.notes.event(contract, decoded.name(), seq);
         for change in decoded.changes(&registry, contract) {
             self.fold_change(contract, &change, seq, touched);
         }
@@ -281,19 +296,66 @@ impl MetricFold {
         touched: &mut Touched,
     ) {
         let now = self.now();
-        let place = self.index.find(&contract.protocol, reference).unwrap_or_else(|| {
-            self.open(Identity::new(&self.registry, &contract.protocol, *reference))
-        });
+        let place = match (self.index.find(&contract.protocol, reference), reference) {
+            (Some(place), _) => place,
+            // Shares of a reserve that was opened before the log begins.
+            (None, MarketRef::ShareToken(_)) => return,
+            (None, _) => self.open(Identity::new(&self.registry, &contract.protocol, *reference)),
+        };
+        if let Change::ShareToken { token } = change {
+            self.keep_shares(&contract.protocol, *token, place);
+        }
         let market = Arc::make_mut(&mut self.markets[place]);
+        touched.notes.before(place, market, change, seq);
         market.apply(change, seq, now);
+        touched.notes.after(place, market, change, (seq, now));
         touched.add(place, market);
     }
 
+    /// Looks at the markets that the block's events touched, and at what the clock makes due.
+    fn review(&mut self, touched: &mut Touched, applied_seq: Seq) -> Findings {
+        let (now, history) = (self.now(), self.history());
+        let notes = std::mem::take(&mut touched.notes);
+        let mut findings = notes.review(&mut self.markets, &history, now);
+        for place in &touched.markets {
+            self.due.note(*place, &self.markets[*place]);
+        }
+        findings.anomalies.extend(self.due.tell(&mut self.markets, now, applied_seq));
+        findings.violations.sort_unstable();
+        findings.anomalies.sort_unstable();
+        findings
+    }
+
+    /// A contract keeps the shares of one reserve: the one that named it last.
+    fn keep_shares(&mut self, protocol: &ProtocolId, token: ContractAddress, place: usize) {
+        let index = Arc::make_mut(&mut self.index);
+        let Some(before) = index.keep_shares(protocol, token, place).filter(|old| *old != place)
+        else {
+            return;
+        };
+        if let Body::Reserve(Reserve { book: Some(book), .. }) =
+            &mut Arc::make_mut(&mut self.markets[before]).body
+        {
+            book.share_token = None;
+        }
+    }
+
+    fn open(&mut self, identity: Identity) -> usize {
+        self.insert(Market::new(identity))
+    }
+
     /// Adds a market and returns its place.
-    pub(crate) fn open(&mut self, identity: Identity) -> usize {
+    pub(crate) fn insert(&mut self, market: Market) -> usize {
         let place = self.markets.len();
-        Arc::make_mut(&mut self.index).insert(place, &identity);
-        self.markets.push(Arc::new(Market::new(identity)));
+        let (index, identity) = (Arc::make_mut(&mut self.index), &market.identity);
+        index.insert(place, identity);
+        if let Body::Reserve(Reserve {
+            book: Some(Book { share_token: Some(token), .. }), ..
+        }) = &market.body
+        {
+            index.keep_shares(&identity.protocol, *token, place);
+        }
+        self.markets.push(Arc::new(market));
         self.figures.push(None);
         place
     }
@@ -333,13 +395,13 @@ impl MetricFold {
         for place in touched.markets {
             let market = &self.markets[place];
             let new = Figures::of(market, around);
-            let old = self.figures[place].as_deref();
-            if old == Some(&new) {
+            if self.figures[place].as_deref() == Some(&new) {
                 continue;
             }
             differing.protocols.insert(market.identity.protocol.clone());
-            if !old.is_some_and(|old| old.same_row(&new)) {
-                differing.rows.insert(place);
+            differing.rows.insert(place);
+            if let Some(tvl) = new.tvl.as_ref().ok().filter(|tvl| **tvl > market.peak_tvl) {
+                Arc::make_mut(&mut self.markets[place]).peak_tvl = *tvl;
             }
             self.figures[place] = Some(Arc::new(new));
         }
@@ -430,7 +492,11 @@ impl MetricFold {
         }
         let markets = 0..self.markets.len();
         let tokens = self.index.tokens_with_usdc_pools().collect();
-        self.update_figures(Touched { markets: markets.collect(), tokens });
+        for (place, market) in self.markets.iter().enumerate() {
+            self.due.note(place, market);
+        }
+        let notes = BlockNotes::default();
+        self.update_figures(Touched { markets: markets.collect(), tokens, notes });
         let all = self.registry.protocols().map(|protocol| protocol.id.clone()).collect();
         self.update_inputs(&all);
     }

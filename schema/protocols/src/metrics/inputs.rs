@@ -163,8 +163,8 @@ fn summed(markets: &[TrackedMarket<'_>], part: impl Fn(&Figures) -> Figure<Wide>
 
 fn lending_utilization(markets: &[TrackedMarket<'_>]) -> Figure<u32> {
     let sums = summed(markets, |figures| match &figures.activity {
-        Activity::Utilization(utilization) => weighted(utilization.clone()?.0, figures),
-        Activity::Turnover { .. } => Err(Absence::bare(Reason::NoState)),
+        Activity::Lending(lending) => weighted(lending.utilization.clone()?.0, figures),
+        Activity::Pool(_) => Err(Absence::bare(Reason::NoState)),
     })?;
     let mean: Option<U256> = floor_div(sums.part, sums.tvl);
     or_overflow(mean.and_then(|mean| u32::try_from(mean).ok()))
@@ -172,14 +172,15 @@ fn lending_utilization(markets: &[TrackedMarket<'_>]) -> Figure<u32> {
 
 fn amm_turnover(markets: &[TrackedMarket<'_>]) -> Figure<u32> {
     let sums = summed(markets, |figures| match &figures.activity {
-        Activity::Turnover { volume, .. } => volume.clone().map(Wide::from),
-        Activity::Utilization(_) => Err(Absence::bare(Reason::NoState)),
+        Activity::Pool(pool) => pool.volume.clone().map(Wide::from),
+        Activity::Lending(_) => Err(Absence::bare(Reason::NoState)),
     })?;
     Ok(capped_ratio(sums.part, sums.tvl).0)
 }
 
 fn volatility(markets: &[TrackedMarket<'_>]) -> Figure<u32> {
-    let sums = summed(markets, |figures| weighted(figures.volatility.clone()?.0, figures))?;
+    let sums =
+        summed(markets, |figures| weighted(figures.volatility.one_week.clone()?.0, figures))?;
     let mean: Option<U256> = floor_div(sums.part, sums.tvl);
     or_overflow(mean.and_then(|mean| u32::try_from(mean).ok()).map(|mean| mean.min(10_000)))
 }
