@@ -17,7 +17,6 @@ use super::figures::{Figures, Surroundings};
 use super::inputs::{Inputs, InputsAt, MarketSums, TrackedMarket};
 use super::market::{Body, Identity, Market, MarketIndex};
 use super::quotes::{Markets, Quotes};
-use super::reserve::{Book, Reserve};
 use super::review::{BlockNotes, DueSignals, Findings};
 use super::row::MarketMetrics;
 use super::trades::DAY;
@@ -333,10 +332,8 @@ impl MetricFold {
         else {
             return;
         };
-        if let Body::Reserve(Reserve { book: Some(book), .. }) =
-            &mut Arc::make_mut(&mut self.markets[before]).body
-        {
-            book.share_token = None;
+        if let Body::Reserve(reserve) = &mut Arc::make_mut(&mut self.markets[before]).body {
+            reserve.book.iter_mut().for_each(|book| book.share_token = None);
         }
     }
 
@@ -349,11 +346,10 @@ impl MetricFold {
         let place = self.markets.len();
         let (index, identity) = (Arc::make_mut(&mut self.index), &market.identity);
         index.insert(place, identity);
-        if let Body::Reserve(Reserve {
-            book: Some(Book { share_token: Some(token), .. }), ..
-        }) = &market.body
+        if let Body::Reserve(reserve) = &market.body
+            && let Some(token) = reserve.book.as_ref().and_then(|book| book.share_token)
         {
-            index.keep_shares(&identity.protocol, *token, place);
+            index.keep_shares(&identity.protocol, token, place);
         }
         self.markets.push(Arc::new(market));
         self.figures.push(None);

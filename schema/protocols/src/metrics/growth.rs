@@ -107,7 +107,7 @@ impl Jump {
         let Some(grown) = ln_ratio(self.after, self.before) else {
             return false;
         };
-        let interest = Wide::from(self.rate) * Wide::from(self.seconds) << LN_BITS;
+        let interest = (Wide::from(self.rate) * Wide::from(self.seconds)) << LN_BITS;
         let year = Wide::from(ray()) * Wide::from(YEAR_SECONDS);
         // A bound outside 256 bits is one that no logarithm exceeds.
         let bound = ceil_div(interest, year).zip(tolerance());

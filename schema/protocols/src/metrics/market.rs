@@ -53,7 +53,7 @@ pub(crate) struct Market {
 /// A market's state.
 #[derive(Clone, Debug)]
 pub(crate) enum Body {
-    Reserve(Reserve),
+    Reserve(Box<Reserve>),
     Pool(Box<Pool>),
     /// A pool with an unlisted token: nothing is computed from it, so nothing is kept. Anyone can open
     /// such pools.
@@ -102,7 +102,7 @@ fn usdc_pool(registry: &Registry, tokens: MarketTokens) -> Option<UsdcPool> {
 impl Market {
     pub(crate) fn new(identity: Identity) -> Self {
         let body = match identity.tokens {
-            MarketTokens::Single(_) => Body::Reserve(Reserve::unseen()),
+            MarketTokens::Single(_) => Body::Reserve(Box::new(Reserve::unseen())),
             MarketTokens::Pair(_) if identity.unlisted.is_some() => Body::Unlisted,
             MarketTokens::Pair(_) => Body::Pool(Box::new(Pool::unseen())),
         };

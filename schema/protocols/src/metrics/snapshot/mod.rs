@@ -150,7 +150,7 @@ fn take_body(side: Option<&UsdcSide>, input: &mut In<'_>) -> Taken<Body> {
             let (indices, growth, index_fell, signals) = Item::take(input)?;
             let reserve =
                 Reserve { book, rates, reserve_factor, indices, growth, index_fell, signals };
-            Ok(Body::Reserve(reserve))
+            Ok(Body::Reserve(Box::new(reserve)))
         }
         2 => {
             let (opened_at, state, unsettled) = Item::take(input)?;
