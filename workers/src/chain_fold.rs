@@ -10,7 +10,7 @@ use std::sync::Arc;
 use obsqra_events::{AdoptedWhat, BlockApplied, Entry, EventData, Fact, Kind};
 use obsqra_policy::Policies;
 use obsqra_protocols::{
-    BlockInput, BlockOutput, METRICS_VERSION, MarketMetrics, MetricFold, Registry,
+    BlockInput, BlockOutput, METRICS_VERSION, MarketMetrics, MetricFold, Registry, TokenPrice,
 };
 use obsqra_store::key::AppliedBlock;
 use obsqra_store::snapshot::{self, Snapshot};
@@ -38,8 +38,8 @@ pub enum Folded {
     Block(Box<FoldedBlock>),
     /// A block is out again.
     Reverted(BlockRef),
-    /// Another registry counts from here on; all markets as they are under it.
-    Reread(Vec<MarketMetrics>),
+    /// Another registry counts from here on; all markets and prices as they are under it.
+    Reread(Vec<MarketMetrics>, Vec<TokenPrice>),
 }
 
 /// A block and what it changed.
@@ -195,7 +195,7 @@ impl ChainFold {
             return Ok(None);
         };
         self.restore(tip.block.number, seq).await?;
-        Ok(self.fold.as_ref().map(|fold| Folded::Reread(fold.markets().collect())))
+        Ok(self.fold.as_ref().map(|fold| Folded::Reread(fold.markets().collect(), fold.prices().collect())))
     }
 
     fn start(&mut self) {

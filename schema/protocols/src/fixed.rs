@@ -36,6 +36,28 @@ pub(crate) fn floor_div(numerator: Wide, denominator: Wide) -> Option<U256> {
     numerator.checked_div(denominator).and_then(narrow)
 }
 
+/// `ceil(numerator / denominator)`; `None` as of [`floor_div`].
+pub(crate) fn ceil_div(numerator: Wide, denominator: Wide) -> Option<U256> {
+    let quotient = numerator.checked_div(denominator)?;
+    let rest = Wide::from(u8::from(!(numerator % denominator).is_zero()));
+    narrow(quotient + rest)
+}
+
+/// `floor(sqrt(value))`, by Newton's method from above: the first step that does not fall is the root.
+pub(crate) fn isqrt(value: Wide) -> Wide {
+    if value.is_zero() {
+        return value;
+    }
+    let mut root = Wide::from(1u8) << value.bit_len().div_ceil(2);
+    loop {
+        let next = (root + value / root) >> 1;
+        if next >= root {
+            return root;
+        }
+        root = next;
+    }
+}
+
 /// The value in 256 bits, where it fits.
 pub(crate) fn narrow(value: Wide) -> Option<U256> {
     (value.bit_len() <= 256).then(|| value.wrapping_to())
@@ -117,7 +139,20 @@ mod tests {
     }
 
     #[test]
+    fn roots_are_floors() {
+        for value in (0u32..2_000).chain([u32::MAX - 1, u32::MAX]) {
+            assert_eq!(isqrt(Wide::from(value)), Wide::from(value.isqrt()), "{value}");
+        }
+        let root = Wide::from(U256::MAX);
+        assert_eq!(isqrt(root * root), root);
+        assert_eq!(isqrt(root * root - Wide::from(1u8)), root - Wide::from(1u8));
+    }
+
+    #[test]
     fn quotients_fit_or_are_none() {
+        assert_eq!(ceil_div(Wide::from(7u8), Wide::from(2u8)), Some(U256::from(4u8)));
+        assert_eq!(ceil_div(Wide::from(8u8), Wide::from(2u8)), Some(U256::from(4u8)));
+        assert_eq!(ceil_div(Wide::from(8u8), Wide::ZERO), None);
         let one = Wide::from(1u8);
         assert_eq!(floor_div(Wide::from(7u8), Wide::from(2u8)), Some(U256::from(3u8)));
         assert_eq!(floor_div(one, Wide::ZERO), None);

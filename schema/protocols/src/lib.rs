@@ -23,8 +23,9 @@ pub use decoders::{
     UpdatePositionParameters, VesuV1Event, VesuV2Event, ZkLendEvent, decode, decode_from, layouts,
 };
 pub use metrics::{
-    BlockInput, BlockOutput, FoldError, FoldTip, InputsAt, MarketMetrics, MetricFold, Reason,
-    SnapshotError,
+    Anomaly, AnomalyRule, BlockInput, BlockOutput, ConservationRule, FoldError, FoldTip, InputsAt,
+    LendingMetrics, MarketMetrics, MetricFold, PoolMetrics, PriceSource, Reason, SnapshotError,
+    TokenPrice, Violation,
 };
 pub use registry::{
     AuditReport, AuditState, CalendarDate, Deployment, ProtocolEntry, ProtocolKind, Registry,
@@ -32,4 +33,4 @@ pub use registry::{
 };
 
 /// The version of the metric definitions that [`MetricFold`] implements.
-pub const METRICS_VERSION: &str = "metrics-v1";
+pub const METRICS_VERSION: &str = "metrics-v2";

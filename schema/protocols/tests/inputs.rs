@@ -63,10 +63,19 @@ fn full_inputs_make_a_score_and_name_their_causes() {
         &[pair::created(USDC_ETH, USDC, ETH), lend::new_reserve(ETH), lend::deposit(ETH, KILO_ETH)],
     );
     let mut later = Scene { fold: scene.fold.clone(), chain: scene.chain.clone() };
+    // One ETH goes out for 2,010 USDC and comes back for 2,000.
+    let mut reserve = 2 * MEGA_USDC;
     for hour in 1..=130 {
-        let usdc = if hour % 2 == 0 { 2_000_000_000 } else { 2_010_000_000 };
-        let swap = pair::swap(USDC_ETH, usdc, 0, 0, WHOLE_ETH);
-        later.block(T0 + hour * HOUR, &[eth_at_2000(), swap]);
+        let (sync, swap) = if hour % 2 == 0 {
+            reserve -= 2_000_000_000;
+            let swap = pair::swap(USDC_ETH, 0, WHOLE_ETH, 2_000_000_000, 0);
+            (pair::sync(USDC_ETH, reserve, KILO_ETH), swap)
+        } else {
+            reserve += 2_010_000_000;
+            let swap = pair::swap(USDC_ETH, 2_010_000_000, 0, 0, WHOLE_ETH);
+            (pair::sync(USDC_ETH, reserve, KILO_ETH - WHOLE_ETH), swap)
+        };
+        later.block(T0 + hour * HOUR, &[sync, swap]);
     }
     let output = later.block(T0 + 131 * HOUR, &[lend::rates(ETH, 50, 100)]);
     let lend_inputs = &output.inputs[&protocol("lend")];
@@ -77,7 +86,7 @@ fn full_inputs_make_a_score_and_name_their_causes() {
     );
     assert!(complete.volatility_bps > 0);
     assert!(output.inputs_changed.contains(&protocol("lend")));
-    // Hours 108 to 130 are inside the 24, 12 · 2,000 and 11 · 2,010 USDC over 4 M: 115 bps. A dated source
+    // Hours 108 to 130 are inside the 24, 12 · 2,000 and 11 · 2,010 USDC over 4.0013 M: 115 bps. A dated source
     // says unaudited.
     let days = (T0 + 131 * HOUR - 99_000_000) / DAY;
     let expected = format!("115 {} 1 0 {days}", complete.volatility_bps);

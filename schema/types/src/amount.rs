@@ -65,6 +65,35 @@ impl fmt::Display for UsdcValue {
     }
 }
 
+/// A rate: a share of the principal per year, not compounded, scale 10⁻¹⁸.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct RateE18(pub U256);
+
+impl RateE18 {
+    /// Decimal places of the scale.
+    pub const DECIMALS: usize = 18;
+}
+
+impl fmt::Display for RateE18 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_scaled(f, &self.0, Self::DECIMALS)
+    }
+}
+
+/// An amount of a token in its smallest unit; the token's decimals stand in the registry.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct RawAmount(pub U256);
+
+impl fmt::Display for RawAmount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A signed ratio in parts per billion, scale 10⁻⁹.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct SignedPpb(pub i64);
+
 /// Writes an integer of the given scale as a decimal number with all its places.
 fn write_scaled(f: &mut fmt::Formatter<'_>, value: &U256, decimals: usize) -> fmt::Result {
     let digits = format!("{value:0>width$}", width = decimals + 1);
@@ -91,6 +120,10 @@ mod tests {
         assert_eq!(PriceUsdc::ONE.to_string(), "1.000000000000000000");
         assert_eq!(UsdcValue(U256::from(7u8)).to_string(), "0.000007");
         assert_eq!(UsdcValue(U256::from(12_345_678u32)).to_string(), "12.345678");
+        assert_eq!(
+            RateE18(U256::from(25_000_000_000_000_000u64)).to_string(),
+            "0.025000000000000000"
+        );
         assert_eq!(UsdcValue::ZERO.to_string(), "0.000000");
     }
 }

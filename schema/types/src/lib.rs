@@ -13,7 +13,7 @@ mod policy;
 mod position;
 mod protocol;
 
-pub use amount::{Bps, InvalidBps, MarketId, PriceUsdc, UsdcValue};
+pub use amount::{Bps, InvalidBps, MarketId, PriceUsdc, RateE18, RawAmount, SignedPpb, UsdcValue};
 pub use block::{
     BlockHash, BlockNumber, BlockRef, BranchEpoch, ContractAddress, EventIndex, TransactionHash,
     UnixSeconds,

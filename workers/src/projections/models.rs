@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use obsqra_events::{Entry, Fact, Kind, Lane};
-use obsqra_protocols::{MarketMetrics, Registry};
+use obsqra_protocols::{MarketMetrics, Registry, TokenPrice};
 use obsqra_store::key::AppliedBlock;
 use obsqra_store::projection::HistoryRow;
 use obsqra_store::projection::allocation_snapshot::{self, AllocationSnapshotRow};
@@ -151,8 +151,8 @@ impl ReadModels {
         match folded {
             Some(Folded::Block(folded)) => self.block(folded, registry.as_deref())?,
             Some(Folded::Reverted(block)) => self.reverting.push((block.number, seq)),
-            Some(Folded::Reread(markets)) => {
-                self.reread(markets, seq)?;
+            Some(Folded::Reread(markets, prices)) => {
+                self.reread(markets, prices, seq)?;
                 if let Some(registry) = registry {
                     self.added(tx, registry, seq).await?;
                 }
@@ -265,7 +265,12 @@ impl ReadModels {
     }
 
     /// Another registry changes what the newest block's markets are; rows that say the same stay.
-    fn reread(&mut self, markets: &[MarketMetrics], seq: Seq) -> Result<(), WorkError> {
+    fn reread(
+        &mut self,
+        markets: &[MarketMetrics],
+        prices: &[TokenPrice],
+        seq: Seq,
+    ) -> Result<(), WorkError> {
         let Some((block, _)) = self.state.block else {
             return Ok(());
         };
@@ -278,6 +283,16 @@ impl ReadModels {
                 .is_some_and(|standing| standing.with_ranges(row.ranges) == row);
             if !same {
                 self.markets.put(row);
+            }
+        }
+        for price in prices {
+            let row = rows::price(&self.chain, number, seq, price)?;
+            let same = self
+                .prices
+                .standing(&row.key())
+                .is_some_and(|standing| standing.with_ranges(row.ranges) == row);
+            if !same {
+                self.prices.put(row);
             }
         }
         Ok(())

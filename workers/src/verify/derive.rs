@@ -166,7 +166,7 @@ impl Comparison {
         match fold.take(entry).await? {
             Some(Folded::Block(block)) => self.expect(fold, &block)?,
             Some(Folded::Reverted(block)) => self.revert(entry, block)?,
-            Some(Folded::Reread(_)) => {}
+            Some(Folded::Reread(..)) => {}
             None => self.finalize(entry),
         }
         let held = self.expected.len() + self.due.len();

@@ -16,6 +16,9 @@ pub(crate) enum MarketRef {
     Pair(ContractAddress, TokenPair),
     /// A pool inside a core contract.
     Pool(PoolKey),
+    /// The reserve whose shares that contract keeps, as an earlier [`Change::ShareToken`] says. No
+    /// market is opened under such a reference.
+    ShareToken(ContractAddress),
 }
 
 /// A market's tokens.
@@ -31,14 +34,16 @@ impl MarketRef {
     /// The id under which the market is published.
     pub(crate) fn id(&self) -> MarketId {
         MarketId(match self {
-            Self::Reserve(address) | Self::Pair(address, _) => address.to_string(),
+            Self::Reserve(address) | Self::Pair(address, _) | Self::ShareToken(address) => {
+                address.to_string()
+            }
             Self::Pool(key) => key.to_string(),
         })
     }
 
     pub(crate) fn tokens(&self) -> MarketTokens {
         match self {
-            Self::Reserve(token) => MarketTokens::Single(*token),
+            Self::Reserve(token) | Self::ShareToken(token) => MarketTokens::Single(*token),
             Self::Pair(_, tokens) => MarketTokens::Pair(*tokens),
             Self::Pool(key) => MarketTokens::Pair(key.tokens()),
         }
@@ -56,21 +61,34 @@ impl MarketTokens {
     }
 }
 
-/// One step of a market's state.
+/// One step of a market's state. Accumulators, rates and factors of reserves have 27 decimals, whatever
+/// the protocol's own are; amounts count a token's smallest unit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Change {
     /// The event names the market and changes nothing that is kept.
     Named,
     /// The market's beginning.
     Opened,
-    /// A reserve's lending accumulator.
-    Accumulator { lending: U256 },
-    /// A reserve's rates.
+    /// The contract that keeps a reserve's shares.
+    ShareToken { token: ContractAddress },
+    /// The share of a reserve's interest that its protocol keeps.
+    ReserveFactor { factor: U256 },
+    /// A reserve's accumulators.
+    Accumulators { lending: U256, debt: U256 },
+    /// A reserve's rates, the lending rate before the reserve factor.
     Rates { lending: U256, borrowing: U256 },
     /// A face amount was supplied to a reserve.
-    Supplied { face_amount: U256 },
+    Supplied { account: ContractAddress, face_amount: U256 },
     /// A face amount was withdrawn from a reserve.
-    Withdrawn { face_amount: U256 },
+    Withdrawn { account: ContractAddress, face_amount: U256 },
+    /// Raw shares of a reserve went from one account to another.
+    SharesMoved { from: ContractAddress, to: ContractAddress, raw: U256 },
+    /// Raw debt was taken on.
+    Borrowed { raw: U256 },
+    /// Raw debt was paid back, by whomever.
+    Repaid { raw: U256 },
+    /// A flash loan came back with that fee due.
+    FlashLoaned { fee: U256 },
     /// A constant-product pool's reserves.
     Reserves { reserve0: U256, reserve1: U256 },
     /// A concentrated pool's beginning, with its price.
@@ -81,8 +99,10 @@ pub(crate) enum Change {
     Ranged { lower: I129, upper: I129, liquidity: I129 },
     /// Tokens that a concentrated pool gained or lost.
     Balances { delta0: I129, delta1: I129 },
-    /// What a swap moved on each side.
-    Traded { amount0: U256, amount1: U256 },
+    /// What a swap moved on each side, and the fees on what was paid in, where they are known.
+    Traded { amount0: U256, amount1: U256, fees: Option<(U256, U256)> },
+    /// What a constant-product pool's event says went in and out.
+    Flowed { in0: U256, in1: U256, out0: U256, out1: U256 },
 }
 
 impl Change {

@@ -139,6 +139,15 @@ impl EventMeaning for EkuboEvent {
     }
 }
 
+/// `ceil(amount · fee / 2¹²⁸)` of what was paid in; nothing of what was paid out. Both factors are below
+/// 2¹²⁸, so that nothing wraps.
+fn fee_on(delta: I129, fee: u128) -> U256 {
+    if delta.is_negative() {
+        return U256::ZERO;
+    }
+    (U256::from(delta.magnitude()) * U256::from(fee) + U256::from(u128::MAX)) >> 128
+}
+
 /// What the event changes.
 fn changes(event: &EkuboEvent) -> Vec<MarketChange> {
     let of = |key: &PoolKey, changes: &[Change]| -> Vec<MarketChange> {
@@ -161,6 +170,10 @@ fn changes(event: &EkuboEvent) -> Vec<MarketChange> {
             let traded = Change::Traded {
                 amount0: U256::from(delta.amount0.magnitude()),
                 amount1: U256::from(delta.amount1.magnitude()),
+                fees: Some((
+                    fee_on(delta.amount0, pool_key.fee),
+                    fee_on(delta.amount1, pool_key.fee),
+                )),
             };
             of(pool_key, &[moved, delta.balances(), traded])
         }

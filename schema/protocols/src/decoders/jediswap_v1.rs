@@ -100,23 +100,50 @@ fn changes(
     emitter: &WatchedContract,
     event: &JediSwapV1Event,
 ) -> Vec<MarketChange> {
-    let (address, change) = match event {
-        JediSwapV1Event::PairCreated { pair, .. } => (pair, Change::Opened),
+    let (address, changed) = match event {
+        JediSwapV1Event::PairCreated { pair, .. } => (pair, vec![Change::Opened]),
         JediSwapV1Event::Sync { reserve0, reserve1 } => {
-            (&emitter.address, Change::Reserves { reserve0: *reserve0, reserve1: *reserve1 })
+            let (reserve0, reserve1) = (*reserve0, *reserve1);
+            (&emitter.address, vec![Change::Reserves { reserve0, reserve1 }])
         }
         JediSwapV1Event::Swap { amount0In, amount1In, amount0Out, amount1Out, .. } => {
-            let amount0 = amount0In.abs_diff(*amount0Out);
-            let amount1 = amount1In.abs_diff(*amount1Out);
-            (&emitter.address, Change::Traded { amount0, amount1 })
+            let changes = swapped(*amount0In, *amount1In, *amount0Out, *amount1Out);
+            (&emitter.address, changes)
         }
-        JediSwapV1Event::Mint { .. }
-        | JediSwapV1Event::Burn { .. }
-        | JediSwapV1Event::Transfer { .. } => (&emitter.address, Change::Named),
+        JediSwapV1Event::Mint { amount0, amount1, .. } => {
+            let (in0, in1) = (*amount0, *amount1);
+            let minted = Change::Flowed { in0, in1, out0: U256::ZERO, out1: U256::ZERO };
+            (&emitter.address, vec![minted])
+        }
+        JediSwapV1Event::Burn { amount0, amount1, .. } => {
+            let (out0, out1) = (*amount0, *amount1);
+            let burnt = Change::Flowed { in0: U256::ZERO, in1: U256::ZERO, out0, out1 };
+            (&emitter.address, vec![burnt])
+        }
+        JediSwapV1Event::Transfer { .. } => (&emitter.address, vec![Change::Named]),
     };
     let known = contracts.get(address).filter(|pair| pair.protocol == emitter.protocol);
     match known.and_then(|pair| pair.pair) {
-        Some(tokens) => vec![(MarketRef::Pair(*address, tokens), change)],
+        Some(tokens) => {
+            let pair = MarketRef::Pair(*address, tokens);
+            changed.into_iter().map(|change| (pair, change)).collect()
+        }
         None => Vec::new(),
     }
+}
+
+fn swapped(in0: U256, in1: U256, out0: U256, out1: U256) -> Vec<Change> {
+    let traded = Change::Traded {
+        amount0: in0.abs_diff(out0),
+        amount1: in1.abs_diff(out1),
+        fees: Some((fee_on(in0), fee_on(in1))),
+    };
+    vec![traded, Change::Flowed { in0, in1, out0, out1 }]
+}
+
+/// `ceil(amount · 3 / 1000)`, in two parts so that nothing wraps.
+fn fee_on(amount: U256) -> U256 {
+    let (per_mille, whole) = (U256::from(3u8), U256::from(1_000u16));
+    let rest = (amount % whole) * per_mille;
+    amount / whole * per_mille + (rest + whole - U256::from(1u8)) / whole
 }

@@ -52,6 +52,8 @@ impl EventMeaning for NostraPoolsEvent {
             Self::Swap { amount0In, amount1In, amount0Out, amount1Out, .. } => Change::Traded {
                 amount0: amount0In.abs_diff(amount0Out),
                 amount1: amount1In.abs_diff(amount1Out),
+                // No source states the fee of these pools.
+                fees: None,
             },
             Self::PairMint { .. } | Self::PairBurn { .. } | Self::Transfer { .. } => Change::Named,
             Self::Approval { .. } => return Vec::new(),

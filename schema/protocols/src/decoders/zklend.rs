@@ -7,7 +7,7 @@
 //! The wallet of an activity is the member `user`, or `repayer`, whose counterparty is the beneficiary. Of
 //! a liquidation it is the `user` whose loan was paid back; the liquidator is the counterparty.
 
-use obsqra_types::{ContractAddress, Felt};
+use obsqra_types::{ContractAddress, Felt, U256};
 
 use super::activity::{Activity, ActivityKind, liquidation, single};
 use super::change::{Change, MarketChange, MarketRef};
@@ -109,8 +109,8 @@ impl EventMeaning for ZkLendEvent {
         Announced { address: z_token, decoder, role, pair: None, asset: Some(token) }.by(emitter)
     }
 
-    fn changes(&self, _contracts: &Contracts, _emitter: &WatchedContract) -> Vec<MarketChange> {
-        changes(self)
+    fn changes(&self, _contracts: &Contracts, emitter: &WatchedContract) -> Vec<MarketChange> {
+        changes(emitter, self)
     }
 
     fn activities(&self, _emitter: &WatchedContract) -> Vec<Activity> {
@@ -119,42 +119,72 @@ impl EventMeaning for ZkLendEvent {
 }
 
 /// What the event changes.
-fn changes(event: &ZkLendEvent) -> Vec<MarketChange> {
-    let one = |token: &ContractAddress, change| vec![(MarketRef::Reserve(*token), change)];
+fn changes(emitter: &WatchedContract, event: &ZkLendEvent) -> Vec<MarketChange> {
+    let of = |token: &ContractAddress, change| (MarketRef::Reserve(*token), change);
     match event {
-        ZkLendEvent::NewReserve { token, .. } => one(token, Change::Opened),
-        ZkLendEvent::AccumulatorsSync { token, lending_accumulator, .. } => {
-            one(token, Change::Accumulator { lending: felt_number(lending_accumulator) })
+        ZkLendEvent::NewReserve { token, z_token, reserve_factor, .. } => vec![
+            of(token, Change::Opened),
+            of(token, Change::ShareToken { token: *z_token }),
+            of(token, Change::ReserveFactor { factor: felt_number(reserve_factor) }),
+        ],
+        ZkLendEvent::ReserveFactorUpdate { token, reserve_factor } => {
+            vec![of(token, Change::ReserveFactor { factor: felt_number(reserve_factor) })]
+        }
+        ZkLendEvent::AccumulatorsSync { token, lending_accumulator, debt_accumulator } => {
+            let lending = felt_number(lending_accumulator);
+            let debt = felt_number(debt_accumulator);
+            vec![of(token, Change::Accumulators { lending, debt })]
         }
         ZkLendEvent::InterestRatesSync { token, lending_rate, borrowing_rate } => {
             let (lending, borrowing) = (felt_number(lending_rate), felt_number(borrowing_rate));
-            one(token, Change::Rates { lending, borrowing })
+            vec![of(token, Change::Rates { lending, borrowing })]
         }
-        ZkLendEvent::Deposit { token, face_amount, .. } => {
-            one(token, Change::Supplied { face_amount: felt_number(face_amount) })
+        ZkLendEvent::Deposit { user, token, face_amount } => {
+            let face_amount = felt_number(face_amount);
+            vec![of(token, Change::Supplied { account: *user, face_amount })]
         }
-        ZkLendEvent::Withdrawal { token, face_amount, .. } => {
-            one(token, Change::Withdrawn { face_amount: felt_number(face_amount) })
+        ZkLendEvent::Withdrawal { user, token, face_amount } => {
+            let face_amount = felt_number(face_amount);
+            vec![of(token, Change::Withdrawn { account: *user, face_amount })]
         }
-        ZkLendEvent::Liquidation { debt_token, collateral_token, .. } => vec![
-            (MarketRef::Reserve(*debt_token), Change::Named),
-            (MarketRef::Reserve(*collateral_token), Change::Named),
+        ZkLendEvent::Borrowing { token, raw_amount, .. } => {
+            vec![of(token, Change::Borrowed { raw: felt_number(raw_amount) })]
+        }
+        ZkLendEvent::Repayment { token, raw_amount, .. } => {
+            vec![of(token, Change::Repaid { raw: felt_number(raw_amount) })]
+        }
+        ZkLendEvent::Liquidation { debt_token, debt_raw_amount, collateral_token, .. } => vec![
+            of(debt_token, Change::Repaid { raw: felt_number(debt_raw_amount) }),
+            of(collateral_token, Change::Named),
         ],
-        ZkLendEvent::Borrowing { token, .. }
-        | ZkLendEvent::Repayment { token, .. }
-        | ZkLendEvent::FlashLoan { token, .. }
-        | ZkLendEvent::CollateralEnabled { token, .. }
+        ZkLendEvent::FlashLoan { token, fee, .. } => {
+            vec![of(token, Change::FlashLoaned { fee: felt_number(fee) })]
+        }
+        ZkLendEvent::RawTransfer { from, to, raw_value, .. } => {
+            shares_moved(emitter, *from, *to, felt_number(raw_value))
+        }
+        ZkLendEvent::CollateralEnabled { token, .. }
         | ZkLendEvent::CollateralDisabled { token, .. }
-        | ZkLendEvent::ReserveFactorUpdate { token, .. }
         | ZkLendEvent::InterestRateModelUpdate { token, .. }
         | ZkLendEvent::CollateralFactorUpdate { token, .. }
         | ZkLendEvent::BorrowFactorUpdate { token, .. }
         | ZkLendEvent::DebtLimitUpdate { token, .. }
-        | ZkLendEvent::DepositLimitUpdate { token, .. } => one(token, Change::Named),
-        ZkLendEvent::TreasuryUpdate { .. }
-        | ZkLendEvent::ContractUpgraded { .. }
-        | ZkLendEvent::RawTransfer { .. } => Vec::new(),
+        | ZkLendEvent::DepositLimitUpdate { token, .. } => vec![of(token, Change::Named)],
+        ZkLendEvent::TreasuryUpdate { .. } | ZkLendEvent::ContractUpgraded { .. } => Vec::new(),
     }
+}
+
+/// Mints and burns, from and to address 0, are told by `Deposit` and `Withdrawal` already.
+fn shares_moved(
+    emitter: &WatchedContract,
+    from: ContractAddress,
+    to: ContractAddress,
+    raw: U256,
+) -> Vec<MarketChange> {
+    if [from, to].contains(&ContractAddress(Felt::ZERO)) {
+        return Vec::new();
+    }
+    vec![(MarketRef::ShareToken(emitter.address), Change::SharesMoved { from, to, raw })]
 }
 
 fn activities(event: &ZkLendEvent) -> Option<Activity> {

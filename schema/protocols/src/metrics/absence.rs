@@ -33,11 +33,17 @@ pub enum Reason {
     NotDeployed,
     /// An amount outside 256 bits.
     Overflow,
+    /// Nobody holds shares of the reserve.
+    NoSuppliers,
+    /// A conservation check failed; the detail is its rule.
+    Quarantined,
+    /// No source states what a swap of the pool costs.
+    FeeUnknown,
 }
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 16] = [
         Self::NoState,
         Self::HistoryStartsAt,
         Self::NoUsdcPool,
@@ -51,6 +57,9 @@ impl Reason {
         Self::DeploymentUnknown,
         Self::NotDeployed,
         Self::Overflow,
+        Self::NoSuppliers,
+        Self::Quarantined,
+        Self::FeeUnknown,
     ];
 
     /// The name, as stored and published.
@@ -70,6 +79,9 @@ impl Reason {
             Self::DeploymentUnknown => "deployment_unknown",
             Self::NotDeployed => "not_deployed",
             Self::Overflow => "overflow",
+            Self::NoSuppliers => "no_suppliers",
+            Self::Quarantined => "quarantined",
+            Self::FeeUnknown => "fee_unknown",
         }
     }
 }

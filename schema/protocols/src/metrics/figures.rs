@@ -1,12 +1,13 @@
 //! A market's figures at the end of a block.
 
-use obsqra_events::AbsentInput;
-use obsqra_types::{Bps, ContractAddress, MarketId, PriceUsdc, ProtocolId, U256, UsdcValue};
+use obsqra_types::{Bps, ContractAddress, U256, UnixSeconds};
 
 use super::absence::{Absence, Figure, Reason, or_overflow};
+use super::conservation::{ConservationRule, Faults};
+use super::lending::LendingFigures;
 use super::market::{Body, Identity, Market};
 use super::pool::{Pool, PoolState};
-use super::quotes::Quotes;
+use super::quotes::{Quotes, Volatilities};
 use super::signed::SignedAmount;
 use crate::decoders::{MarketRef, MarketTokens};
 use crate::fixed::{Wide, floor_div, narrow, pow10};
@@ -15,51 +16,33 @@ use crate::{Registry, TokenPair};
 /// USDC, in whole units, from which on a value is of class 1, 2 and 3.
 const CLASS_BOUNDS: [u64; 3] = [1_000_000, 10_000_000, 50_000_000];
 
-/// One market's metrics as of a block.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct MarketMetrics {
-    /// Whose market it is.
-    pub protocol: ProtocolId,
-    /// Which one.
-    pub market: MarketId,
-    /// The token it is about.
-    pub asset_address: ContractAddress,
-    /// That token's symbol, or its address where the registry does not list it.
-    pub asset: String,
-    /// Lending: the share of what is supplied that is lent out.
-    pub utilization_bps: Option<Bps>,
-    /// AMM: volume of 24 hours by value locked.
-    pub turnover_bps: Option<Bps>,
-    /// Realised volatility of the asset.
-    pub volatility_bps: Option<Bps>,
-    /// Class of the value locked, 0 to 3.
-    pub liquidity_class: Option<u8>,
-    /// Price of the asset.
-    pub price: Option<PriceUsdc>,
-    /// Value locked.
-    pub tvl: Option<UsdcValue>,
-    /// Why each absent figure is absent, but for one that the protocol's kind does not have.
-    pub absent: Vec<AbsentInput>,
-}
-
 /// A market's figures.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Figures {
     pub(crate) price: Figure<U256>,
     pub(crate) tvl: Figure<U256>,
-    pub(crate) volatility: Figure<Bps>,
+    pub(crate) drawdown: Figure<Bps>,
+    pub(crate) volatility: Volatilities,
+    pub(crate) supply_apy: Figure<Bps>,
+    pub(crate) opened_at: Figure<UnixSeconds>,
     pub(crate) activity: Activity,
 }
 
-/// How busy a market is, by its kind.
+/// What a market's kind alone has.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Activity {
-    Utilization(Figure<Bps>),
-    /// `volume` is of 24 hours, in USDC's smallest unit.
-    Turnover {
-        volume: Figure<U256>,
-        turnover: Figure<Bps>,
-    },
+    Lending(Box<LendingFigures>),
+    Pool(Box<PoolFigures>),
+}
+
+/// What pools alone have; values in USDC's smallest unit.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct PoolFigures {
+    pub(crate) volume: Figure<U256>,
+    pub(crate) fees: Figure<U256>,
+    pub(crate) turnover: Figure<Bps>,
+    pub(crate) depth_up: Figure<U256>,
+    pub(crate) depth_down: Figure<U256>,
 }
 
 /// What figures are made from, beside the market.
@@ -81,98 +64,97 @@ pub(crate) fn liquidity_class(value: &U256) -> u8 {
 
 impl Figures {
     pub(crate) fn of(market: &Market, around: Surroundings<'_>) -> Self {
-        let identity = &market.identity;
-        if let Some(token) = &identity.unlisted {
-            return Self::unlisted(market, token);
-        }
-        let tvl = tvl(market, around);
-        let activity = match &market.body {
-            Body::Reserve(reserve) => Activity::Utilization(reserve.utilization()),
-            Body::Pool(pool) => {
-                let volume = volume(identity, pool, around);
-                let turnover = turnover(&tvl, &volume);
-                Activity::Turnover { volume, turnover }
+        let unlisted = market.identity.unlisted.map(|token| token_unlisted(&token));
+        match (&market.body, unlisted) {
+            (Body::Reserve(reserve), unlisted) => {
+                let lending = LendingFigures::of(reserve, market.faults, around.history);
+                let tvl = match &unlisted {
+                    Some(absence) => Err(absence.clone()),
+                    None => lending
+                        .supplied
+                        .clone()
+                        .and_then(|sum| value(around, &market.identity.asset, Wide::from(sum))),
+                };
+                Self {
+                    supply_apy: reserve.supply_apy(around.history),
+                    opened_at: reserve.opened_at(around.history),
+                    ..Self::valued(market, around, tvl, Activity::Lending(Box::new(lending)))
+                }
             }
-            Body::Unlisted => Activity::unlisted(&identity.asset),
-        };
-        Self {
-            price: around.quotes.price(around.registry, &identity.asset),
-            tvl,
-            volatility: around.quotes.volatility(around.registry, &identity.asset),
-            activity,
+            (Body::Pool(pool), None) => pool_figures(market, pool, around),
+            (Body::Pool(_) | Body::Unlisted, unlisted) => {
+                let absence = unlisted.unwrap_or_else(|| token_unlisted(&market.identity.asset));
+                Self::absent_pool(&absence)
+            }
         }
     }
 
-    fn unlisted(market: &Market, token: &ContractAddress) -> Self {
-        Self {
-            price: Err(token_unlisted(token)),
-            tvl: Err(token_unlisted(token)),
-            volatility: Err(token_unlisted(token)),
-            activity: match &market.body {
-                Body::Reserve(reserve) => Activity::Utilization(reserve.utilization()),
-                Body::Pool(_) | Body::Unlisted => Activity::unlisted(token),
-            },
-        }
-    }
-
-    /// Whether the published rows of both would be the same.
-    pub(crate) fn same_row(&self, other: &Self) -> bool {
-        let same_activity = match (&self.activity, &other.activity) {
-            (
-                Activity::Turnover { turnover: mine, .. },
-                Activity::Turnover { turnover: theirs, .. },
-            ) => mine == theirs,
-            (mine, theirs) => mine == theirs,
-        };
-        same_activity
-            && self.price == other.price
-            && self.tvl == other.tvl
-            && self.volatility == other.volatility
-    }
-
-    pub(crate) fn row(&self, identity: &Identity) -> MarketMetrics {
-        let mut absent = Vec::new();
-        let (utilization_bps, turnover_bps) = match &self.activity {
-            Activity::Utilization(figure) => (present(figure, "utilizationBps", &mut absent), None),
-            Activity::Turnover { turnover, .. } => {
-                (None, present(turnover, "turnoverBps", &mut absent))
+    /// With price, drawdown and volatility; what depends on the kind is absent still.
+    fn valued(
+        market: &Market,
+        around: Surroundings<'_>,
+        tvl: Figure<U256>,
+        activity: Activity,
+    ) -> Self {
+        let (registry, asset) = (around.registry, &market.identity.asset);
+        let (price, volatility) = match &market.identity.unlisted {
+            Some(token) => {
+                let absence = token_unlisted(token);
+                (Err(absence.clone()), Volatilities::same(Err(absence)))
+            }
+            None => {
+                (around.quotes.price(registry, asset), around.quotes.volatility(registry, asset))
             }
         };
-        let class = self.tvl.as_ref().map(liquidity_class).map_err(Absence::clone);
-        MarketMetrics {
-            protocol: identity.protocol.clone(),
-            market: identity.id.clone(),
-            asset_address: identity.asset,
-            asset: identity.asset_name.clone(),
-            utilization_bps,
-            turnover_bps,
-            volatility_bps: present(&self.volatility, "volatilityBps", &mut absent),
-            liquidity_class: present(&class, "liquidityClass", &mut absent),
-            price: present(&self.price, "priceUsdc", &mut absent).map(PriceUsdc),
-            tvl: present(&self.tvl, "tvlUsdc", &mut absent).map(UsdcValue),
-            absent,
+        let drawdown = drawdown(&tvl, market.peak_tvl);
+        let (supply_apy, opened_at) = (Err(around.history.clone()), Err(around.history.clone()));
+        Self { price, tvl, drawdown, volatility, supply_apy, opened_at, activity }
+    }
+
+    fn absent_pool(absence: &Absence) -> Self {
+        let pool = PoolFigures {
+            volume: Err(absence.clone()),
+            fees: Err(absence.clone()),
+            turnover: Err(absence.clone()),
+            depth_up: Err(absence.clone()),
+            depth_down: Err(absence.clone()),
+        };
+        Self {
+            price: Err(absence.clone()),
+            tvl: Err(absence.clone()),
+            drawdown: Err(absence.clone()),
+            volatility: Volatilities::same(Err(absence.clone())),
+            supply_apy: Err(absence.clone()),
+            opened_at: Err(absence.clone()),
+            activity: Activity::Pool(Box::new(pool)),
         }
     }
 }
 
-impl Activity {
-    fn unlisted(token: &ContractAddress) -> Self {
-        Self::Turnover { volume: Err(token_unlisted(token)), turnover: Err(token_unlisted(token)) }
+fn pool_figures(market: &Market, pool: &Pool, around: Surroundings<'_>) -> Figures {
+    let tvl = pool_tvl(&market.identity, pool, around);
+    let stated = |figure| {
+        let rule = ConservationRule::ReservesBelowFlows;
+        Faults::unless(market.faults.flows, rule, figure)
+    };
+    let volume = stated(volume(&market.identity, pool, around));
+    let fees = stated(fees(&market.identity, pool, around));
+    let turnover = turnover(&tvl, &volume);
+    let supply_apy = fee_yield(&tvl, &fees);
+    let (depth_up, depth_down) = match depth(&market.identity, pool, around) {
+        Ok((up, down)) => (up, down),
+        Err(absence) => (Err(absence.clone()), Err(absence)),
+    };
+    let figures = PoolFigures { volume, fees, turnover, depth_up, depth_down };
+    Figures {
+        supply_apy,
+        opened_at: pool.opened_at.ok_or_else(|| around.history.clone()),
+        ..Figures::valued(market, around, tvl, Activity::Pool(Box::new(figures)))
     }
 }
 
 fn token_unlisted(token: &ContractAddress) -> Absence {
     Absence::new(Reason::TokenUnlisted, token.to_string())
-}
-
-fn present<T: Copy>(figure: &Figure<T>, field: &str, absent: &mut Vec<AbsentInput>) -> Option<T> {
-    match figure {
-        Ok(value) => Some(*value),
-        Err(absence) => {
-            absent.push(absence.of_field(field));
-            None
-        }
-    }
 }
 
 /// `floor(amount · price / 10^(18 + dec(X) − dec(U)))`.
@@ -187,23 +169,26 @@ fn value(around: Surroundings<'_>, token: &ContractAddress, amount: Wide) -> Fig
     or_overflow(floor_div(Wide::from(amount) * Wide::from(price), pow10(exponent)))
 }
 
-fn tvl(market: &Market, around: Surroundings<'_>) -> Figure<U256> {
-    let identity = &market.identity;
-    match (&market.body, identity.reference, identity.tokens) {
-        (Body::Reserve(reserve), _, _) => {
-            let supplied = reserve.supplied(around.history)?;
-            value(around, &identity.asset, Wide::from(supplied))
-        }
-        (Body::Pool(pool), MarketRef::Pool(_), MarketTokens::Pair(tokens)) => {
-            concentrated_tvl(pool, tokens, around)
-        }
-        (Body::Pool(pool), _, MarketTokens::Pair(tokens)) => reserves_tvl(pool, tokens, around),
-        _ => Err(token_unlisted(&identity.asset)),
+fn pool_tvl(identity: &Identity, pool: &Pool, around: Surroundings<'_>) -> Figure<U256> {
+    match (identity.reference, identity.tokens) {
+        (MarketRef::Pool(_), MarketTokens::Pair(tokens)) => concentrated_tvl(pool, tokens, around),
+        (_, MarketTokens::Pair(tokens)) => reserves_tvl(pool, tokens, around),
+        (_, MarketTokens::Single(token)) => Err(token_unlisted(&token)),
     }
 }
 
+/// How far the value locked is below the greatest so far.
+fn drawdown(tvl: &Figure<U256>, peak: U256) -> Figure<Bps> {
+    let tvl = tvl.clone()?;
+    let peak = peak.max(tvl);
+    if peak.is_zero() {
+        return Err(Absence::bare(Reason::ZeroTvl));
+    }
+    Ok(capped_ratio(Wide::from(peak - tvl), Wide::from(peak)))
+}
+
 fn concentrated_tvl(pool: &Pool, tokens: TokenPair, around: Surroundings<'_>) -> Figure<U256> {
-    if !pool.opened {
+    if pool.opened_at.is_none() {
         return Err(around.history.clone());
     }
     let balance0 = held(around, pool.balance0, &tokens.token0)?;
@@ -251,14 +236,14 @@ fn reference_side(around: Surroundings<'_>, tokens: TokenPair) -> Figure<Contrac
 }
 
 fn volume(identity: &Identity, pool: &Pool, around: Surroundings<'_>) -> Figure<U256> {
-    if !around.covers_day && !pool.opened {
+    if !around.covers_day && pool.opened_at.is_none() {
         return Err(around.history.clone());
     }
     let MarketTokens::Pair(tokens) = identity.tokens else {
         return Err(Absence::bare(Reason::NoState));
     };
     let reference = reference_side(around, tokens)?;
-    let total = pool.day.total();
+    let total = pool.day.total().moved;
     let moved = if reference == tokens.token0 { total.side0 } else { total.side1 };
     value(around, &reference, Wide::from(moved))
 }
@@ -270,6 +255,50 @@ fn turnover(tvl: &Figure<U256>, volume: &Figure<U256>) -> Figure<Bps> {
         return Err(Absence::bare(Reason::ZeroTvl));
     }
     Ok(capped_ratio(Wide::from(volume), Wide::from(tvl)))
+}
+
+fn fees(identity: &Identity, pool: &Pool, around: Surroundings<'_>) -> Figure<U256> {
+    if !around.covers_day && pool.opened_at.is_none() {
+        return Err(around.history.clone());
+    }
+    let MarketTokens::Pair(TokenPair { token0, token1 }) = identity.tokens else {
+        return Err(Absence::bare(Reason::NoState));
+    };
+    if pool.fee_unknown {
+        return Err(Absence::bare(Reason::FeeUnknown));
+    }
+    let total = pool.day.total().fees;
+    let value0 = value(around, &token0, Wide::from(total.side0))?;
+    let value1 = value(around, &token1, Wide::from(total.side1))?;
+    or_overflow(value0.checked_add(value1))
+}
+
+/// A day's fees over a year, by value locked.
+fn fee_yield(tvl: &Figure<U256>, fees: &Figure<U256>) -> Figure<Bps> {
+    let tvl = tvl.clone()?;
+    let fees = fees.clone()?;
+    if tvl.is_zero() {
+        return Err(Absence::bare(Reason::ZeroTvl));
+    }
+    let year = Wide::from(fees) * Wide::from(365u16) * Wide::from(Bps::ONE.0);
+    let ratio = floor_div(year, Wide::from(tvl));
+    or_overflow(ratio.and_then(|ratio| Bps::try_from(ratio).ok()))
+}
+
+/// The values that move the asset's price up and down by 2 %.
+fn depth(
+    identity: &Identity,
+    pool: &Pool,
+    around: Surroundings<'_>,
+) -> Figure<(Figure<U256>, Figure<U256>)> {
+    let MarketTokens::Pair(TokenPair { token0, token1 }) = identity.tokens else {
+        return Err(Absence::bare(Reason::NoState));
+    };
+    let by_token0 = identity.asset == token1;
+    let other = if by_token0 { token0 } else { token1 };
+    let depth = pool.depth(by_token0)?;
+    let worth = |amount: U256| value(around, &other, Wide::from(amount));
+    Ok((worth(depth.up), worth(depth.down)))
 }
 
 /// `min(10000, floor(part · 10000 / whole))`, of a whole above 0.

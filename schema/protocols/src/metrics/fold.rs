@@ -5,18 +5,23 @@ use std::sync::Arc;
 
 use obsqra_events::{EventData, TooManyCauses};
 use obsqra_types::{
-    BlockHash, BlockNumber, BlockRef, ContractAddress, Hash32, ProtocolId, Seq, UnixSeconds,
+    BlockHash, BlockNumber, BlockRef, ContractAddress, Hash32, PriceUsdc, ProtocolId, Seq,
+    UnixSeconds,
 };
 
 use super::absence::{Absence, Reason};
+use super::anomalies::Anomaly;
 use super::audit;
 use super::causes::{CauseSources, EventTally, causes};
-use super::figures::{Figures, MarketMetrics, Surroundings};
+use super::conservation::Violation;
+use super::figures::{Figures, Surroundings};
 use super::inputs::{Inputs, InputsAt, MarketSums, TrackedMarket};
 use super::market::{Body, Identity, Market, MarketIndex};
-use super::quotes::{Markets, Quotes};
+use super::quotes::{Markets, PriceSource, Quotes, TokenPrice};
+use super::review::{BlockNotes, DueSignals, Findings};
+use super::row::MarketMetrics;
 use super::trades::DAY;
-use crate::decoders::{MarketChange, decode_from};
+use crate::decoders::{Change, MarketChange, MarketRef, decode_from};
 use crate::{Contracts, ProtocolEntry, Registry, WatchedContract};
 
 /// One canonical block and its watched events.
@@ -42,6 +47,14 @@ pub struct BlockOutput {
     pub inputs: BTreeMap<ProtocolId, InputsAt>,
     /// The protocols for which a score is due. After the first block those are all.
     pub inputs_changed: BTreeSet<ProtocolId>,
+    /// The protocols whose yield differs. After the first block those are all.
+    pub yields_changed: BTreeSet<ProtocolId>,
+    /// Prices that differ, or come from another market, by token.
+    pub changed_prices: Vec<TokenPrice>,
+    /// Conservation rules that markets break from this block on, by protocol, market and rule.
+    pub violations: Vec<Violation>,
+    /// What calls for attention, by protocol, market and rule; what is about no market comes first.
+    pub anomalies: Vec<Anomaly>,
 }
 
 /// The newest block of a fold.
@@ -111,6 +124,7 @@ pub struct MetricFold {
     pub(crate) tallies: BTreeMap<ProtocolId, EventTally>,
     pub(crate) markets: Vec<Arc<Market>>,
     index: Arc<MarketIndex>,
+    due: DueSignals,
     quotes: Quotes,
     figures: Vec<Option<Arc<Figures>>>,
     inputs: BTreeMap<ProtocolId, Inputs>,
@@ -122,6 +136,7 @@ struct Touched {
     markets: BTreeSet<usize>,
     /// Tokens whose price or volatility may have changed with a pool.
     tokens: BTreeSet<ContractAddress>,
+    notes: BlockNotes,
 }
 
 impl Touched {
@@ -143,6 +158,7 @@ impl MetricFold {
             tallies: BTreeMap::new(),
             markets: Vec::new(),
             index: Arc::default(),
+            due: DueSignals::default(),
             quotes: Quotes::default(),
             figures: Vec::new(),
             inputs: BTreeMap::new(),
@@ -184,6 +200,7 @@ impl MetricFold {
         for (seq, content_hash, event) in input.events {
             self.fold_event(*seq, content_hash, event, &mut touched);
         }
+        let findings = self.review(&mut touched, input.applied_seq);
         self.expire_windows(&mut touched);
         if self.covers_day() != covered_day {
             touched.markets.extend(0..self.markets.len());
@@ -195,9 +212,20 @@ impl MetricFold {
             .filter(|place| differing.rows.contains(place))
             .filter_map(|place| self.row(place))
             .collect();
-        let inputs_changed = self.update_inputs(&differing.protocols);
-        let inputs = self.inputs_at(&span)?;
-        Ok(BlockOutput { changed_markets, inputs, inputs_changed })
+        let changed_prices =
+            differing.prices.iter().filter_map(|token| self.token_price(token)).collect();
+        let InputsDiffering { scores: inputs_changed, yields: yields_changed } =
+            self.update_inputs(&differing.protocols);
+        let Findings { violations, anomalies } = findings;
+        Ok(BlockOutput {
+            changed_markets,
+            inputs: self.inputs_at(&span)?,
+            inputs_changed,
+            yields_changed,
+            changed_prices,
+            violations,
+            anomalies,
+        })
     }
 
     fn next_span(&self, input: &BlockInput<'_>) -> Result<Span, FoldError> {
@@ -275,6 +303,7 @@ impl MetricFold {
             return;
         };
         self.contracts.learn(contract, &decoded);
+        touched.notes.event(contract, decoded.name(), seq);
         for change in decoded.changes(&self.contracts, contract) {
             self.fold_change(contract, &change, seq, touched);
         }
@@ -288,19 +317,63 @@ impl MetricFold {
         touched: &mut Touched,
     ) {
         let now = self.now();
-        let place = self.index.find(&contract.protocol, reference).unwrap_or_else(|| {
-            self.open(Identity::new(self.registry(), &contract.protocol, *reference))
-        });
+        let place = match (self.index.find(&contract.protocol, reference), reference) {
+            (Some(place), _) => place,
+            // Shares of a reserve that was opened before the log begins.
+            (None, MarketRef::ShareToken(_)) => return,
+            (None, _) => self.open(Identity::new(self.registry(), &contract.protocol, *reference)),
+        };
+        if let Change::ShareToken { token } = change {
+            self.keep_shares(&contract.protocol, *token, place);
+        }
         let market = Arc::make_mut(&mut self.markets[place]);
+        touched.notes.before(place, market, change, seq);
         market.apply(change, seq, now);
+        touched.notes.after(place, market, change, (seq, now));
         touched.add(place, market);
     }
 
+    /// Looks at the markets that the block's events touched, and at what the clock makes due.
+    fn review(&mut self, touched: &mut Touched, applied_seq: Seq) -> Findings {
+        let (now, history) = (self.now(), self.history());
+        let notes = std::mem::take(&mut touched.notes);
+        let mut findings = notes.review(&mut self.markets, &history, now);
+        for place in &touched.markets {
+            self.due.note(*place, &self.markets[*place]);
+        }
+        findings.anomalies.extend(self.due.tell(&mut self.markets, now, applied_seq));
+        findings.violations.sort_unstable();
+        findings.anomalies.sort_unstable();
+        findings
+    }
+
+    /// A contract keeps the shares of one reserve: the one that named it last.
+    fn keep_shares(&mut self, protocol: &ProtocolId, token: ContractAddress, place: usize) {
+        let index = Arc::make_mut(&mut self.index);
+        let Some(before) = index.keep_shares(protocol, token, place).filter(|old| *old != place)
+        else {
+            return;
+        };
+        if let Body::Reserve(reserve) = &mut Arc::make_mut(&mut self.markets[before]).body {
+            reserve.book.iter_mut().for_each(|book| book.share_token = None);
+        }
+    }
+
+    fn open(&mut self, identity: Identity) -> usize {
+        self.insert(Market::new(identity))
+    }
+
     /// Adds a market and returns its place.
-    pub(crate) fn open(&mut self, identity: Identity) -> usize {
+    pub(crate) fn insert(&mut self, market: Market) -> usize {
         let place = self.markets.len();
-        Arc::make_mut(&mut self.index).insert(place, &identity);
-        self.markets.push(Arc::new(Market::new(identity)));
+        let (index, identity) = (Arc::make_mut(&mut self.index), &market.identity);
+        index.insert(place, identity);
+        if let Body::Reserve(reserve) = &market.body
+            && let Some(token) = reserve.book.as_ref().and_then(|book| book.share_token)
+        {
+            index.keep_shares(&identity.protocol, token, place);
+        }
+        self.markets.push(Arc::new(market));
         self.figures.push(None);
         place
     }
@@ -326,8 +399,9 @@ impl MetricFold {
     fn update_figures(&mut self, mut touched: Touched) -> Differing {
         let now = self.now();
         let markets = Markets { list: &self.markets, index: &self.index };
-        for token in self.quotes.update(markets, &touched.tokens, now) {
-            touched.markets.extend(self.index.of_token(&token));
+        let quoted = self.quotes.update(markets, &touched.tokens, now);
+        for token in &quoted.differing {
+            touched.markets.extend(self.index.of_token(token));
         }
         let history = self.history();
         let around = Surroundings {
@@ -336,17 +410,17 @@ impl MetricFold {
             history: &history,
             covers_day: self.covers_day(),
         };
-        let mut differing = Differing::default();
+        let mut differing = Differing { prices: quoted.prices, ..Differing::default() };
         for place in touched.markets {
             let market = &self.markets[place];
             let new = Figures::of(market, around);
-            let old = self.figures[place].as_deref();
-            if old == Some(&new) {
+            if self.figures[place].as_deref() == Some(&new) {
                 continue;
             }
             differing.protocols.insert(market.identity.protocol.clone());
-            if !old.is_some_and(|old| old.same_row(&new)) {
-                differing.rows.insert(place);
+            differing.rows.insert(place);
+            if let Some(tvl) = new.tvl.as_ref().ok().filter(|tvl| **tvl > market.peak_tvl) {
+                Arc::make_mut(&mut self.markets[place]).peak_tvl = *tvl;
             }
             self.figures[place] = Some(Arc::new(new));
         }
@@ -358,11 +432,33 @@ impl MetricFold {
         Absence::new(Reason::HistoryStartsAt, format!("the log starts at block {first}"))
     }
 
+    /// The price of a listed token at the end of the newest block.
+    fn token_price(&self, token: &ContractAddress) -> Option<TokenPrice> {
+        let listed = self.registry().token(token)?;
+        let pool = self.quotes.pool(token).map(|place| &self.markets[place].identity);
+        Some(TokenPrice {
+            token: *token,
+            symbol: listed.symbol.clone(),
+            source: PriceSource::Pools,
+            price: self
+                .quotes
+                .price(self.registry(), token)
+                .map(PriceUsdc)
+                .map_err(|absence| absence.reason),
+            market: pool.map(|identity| (identity.protocol.clone(), identity.id.clone())),
+        })
+    }
+
+    /// The prices of all listed tokens that a pool could give, at the end of the newest block.
+    pub fn prices(&self) -> impl Iterator<Item = TokenPrice> {
+        self.index.tokens_with_usdc_pools().filter_map(|token| self.token_price(&token))
+    }
+
     /// Brings the inputs up to date and returns the protocols whose inputs differ.
-    fn update_inputs(&mut self, differing: &BTreeSet<ProtocolId>) -> BTreeSet<ProtocolId> {
+    fn update_inputs(&mut self, differing: &BTreeSet<ProtocolId>) -> InputsDiffering {
         let registry = Arc::clone(self.registry());
         let now = UnixSeconds(self.now());
-        let mut changed = BTreeSet::new();
+        let mut changed = InputsDiffering::default();
         for protocol in registry.protocols().filter(|protocol| protocol.kind.has_markets()) {
             let old = self.inputs.get(&protocol.id);
             let sums = match old {
@@ -371,7 +467,10 @@ impl MetricFold {
             };
             let new = Inputs { sums, audit: audit::score(&protocol.audits, now) };
             if old.is_none_or(|old| old.differ(&new)) {
-                changed.insert(protocol.id.clone());
+                changed.scores.insert(protocol.id.clone());
+            }
+            if old.is_none_or(|old| old.yields_differ(&new)) {
+                changed.yields.insert(protocol.id.clone());
             }
             self.inputs.insert(protocol.id.clone(), new);
         }
@@ -437,7 +536,11 @@ impl MetricFold {
         }
         let markets = 0..self.markets.len();
         let tokens = self.index.tokens_with_usdc_pools().collect();
-        self.update_figures(Touched { markets: markets.collect(), tokens });
+        for (place, market) in self.markets.iter().enumerate() {
+            self.due.note(place, market);
+        }
+        let notes = BlockNotes::default();
+        self.update_figures(Touched { markets: markets.collect(), tokens, notes });
         let all = self.registry().protocols().map(|protocol| protocol.id.clone()).collect();
         self.update_inputs(&all);
     }
@@ -448,4 +551,13 @@ impl MetricFold {
 struct Differing {
     rows: BTreeSet<usize>,
     protocols: BTreeSet<ProtocolId>,
+    /// Tokens whose price differs, or the pool that gives it.
+    prices: BTreeSet<ContractAddress>,
+}
+
+/// Protocols for which something is due.
+#[derive(Default)]
+struct InputsDiffering {
+    scores: BTreeSet<ProtocolId>,
+    yields: BTreeSet<ProtocolId>,
 }

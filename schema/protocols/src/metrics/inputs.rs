@@ -23,6 +23,8 @@ pub struct InputsAt {
     pub audit_score: Result<u8, AbsentInput>,
     /// Age in days.
     pub age_days: Result<u32, AbsentInput>,
+    /// Yield a year of what is supplied, bps: no input of the score, but of allocations.
+    pub apy_bps: Result<u32, AbsentInput>,
     /// What they were computed from.
     pub causes: Causes,
 }
@@ -77,6 +79,7 @@ pub(crate) struct MarketSums {
     utilization: Figure<u32>,
     volatility: Figure<u32>,
     liquidity: Figure<u8>,
+    apy: Figure<u32>,
 }
 
 impl Inputs {
@@ -86,6 +89,11 @@ impl Inputs {
             || differ(&self.sums.volatility, &other.sums.volatility)
             || differ(&self.sums.liquidity, &other.sums.liquidity)
             || differ(&self.audit, &other.audit)
+    }
+
+    /// Whether the yield differs, as [`Self::differ`] compares.
+    pub(crate) fn yields_differ(&self, other: &Self) -> bool {
+        differ(&self.sums.apy, &other.sums.apy)
     }
 
     pub(crate) fn at(
@@ -100,6 +108,7 @@ impl Inputs {
             liquidity_class: field(&self.sums.liquidity, "liquidityClass"),
             audit_score: field(&self.audit, "auditScore"),
             age_days: field(&audit::age_days(protocol, now), "ageDays"),
+            apy_bps: field(&self.sums.apy, "apyBps"),
             causes,
         }
     }
@@ -133,6 +142,7 @@ impl MarketSums {
         Self {
             utilization,
             volatility: volatility(markets),
+            apy: apy(markets),
             liquidity: summed(markets, |_| Ok(Wide::ZERO))
                 .and_then(|sums| or_overflow(narrow(sums.tvl)).map(|tvl| liquidity_class(&tvl))),
         }
@@ -166,8 +176,8 @@ fn summed(markets: &[TrackedMarket<'_>], part: impl Fn(&Figures) -> Figure<Wide>
 
 fn lending_utilization(markets: &[TrackedMarket<'_>]) -> Figure<u32> {
     let sums = summed(markets, |figures| match &figures.activity {
-        Activity::Utilization(utilization) => weighted(utilization.clone()?.0, figures),
-        Activity::Turnover { .. } => Err(Absence::bare(Reason::NoState)),
+        Activity::Lending(lending) => weighted(lending.utilization.clone()?.0, figures),
+        Activity::Pool(_) => Err(Absence::bare(Reason::NoState)),
     })?;
     let mean: Option<U256> = floor_div(sums.part, sums.tvl);
     or_overflow(mean.and_then(|mean| u32::try_from(mean).ok()))
@@ -175,16 +185,23 @@ fn lending_utilization(markets: &[TrackedMarket<'_>]) -> Figure<u32> {
 
 fn amm_turnover(markets: &[TrackedMarket<'_>]) -> Figure<u32> {
     let sums = summed(markets, |figures| match &figures.activity {
-        Activity::Turnover { volume, .. } => volume.clone().map(Wide::from),
-        Activity::Utilization(_) => Err(Absence::bare(Reason::NoState)),
+        Activity::Pool(pool) => pool.volume.clone().map(Wide::from),
+        Activity::Lending(_) => Err(Absence::bare(Reason::NoState)),
     })?;
     Ok(capped_ratio(sums.part, sums.tvl).0)
 }
 
 fn volatility(markets: &[TrackedMarket<'_>]) -> Figure<u32> {
-    let sums = summed(markets, |figures| weighted(figures.volatility.clone()?.0, figures))?;
+    let sums =
+        summed(markets, |figures| weighted(figures.volatility.one_week.clone()?.0, figures))?;
     let mean: Option<U256> = floor_div(sums.part, sums.tvl);
     or_overflow(mean.and_then(|mean| u32::try_from(mean).ok()).map(|mean| mean.min(10_000)))
+}
+
+fn apy(markets: &[TrackedMarket<'_>]) -> Figure<u32> {
+    let sums = summed(markets, |figures| weighted(figures.supply_apy.clone()?.0, figures))?;
+    let mean: Option<U256> = floor_div(sums.part, sums.tvl);
+    or_overflow(mean.and_then(|mean| u32::try_from(mean).ok()))
 }
 
 fn weighted(bps: u32, figures: &Figures) -> Figure<Wide> {

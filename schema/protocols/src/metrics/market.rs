@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use obsqra_types::{ContractAddress, MarketId, ProtocolId, Seq};
+use obsqra_types::{ContractAddress, MarketId, ProtocolId, Seq, U256};
 
+use super::conservation::Faults;
 use super::pool::Pool;
 use super::reserve::Reserve;
 use super::trades::UsdcSide;
@@ -42,13 +43,17 @@ pub(crate) struct Market {
     pub(crate) identity: Arc<Identity>,
     /// Position of its newest state-setting event.
     pub(crate) state_seq: Option<Seq>,
+    /// The greatest value locked at the end of a block so far.
+    pub(crate) peak_tvl: U256,
+    /// The conservation rules that do not hold.
+    pub(crate) faults: Faults,
     pub(crate) body: Body,
 }
 
 /// A market's state.
 #[derive(Clone, Debug)]
 pub(crate) enum Body {
-    Reserve(Reserve),
+    Reserve(Box<Reserve>),
     Pool(Box<Pool>),
     /// A pool with an unlisted token: nothing is computed from it, so nothing is kept. Anyone can open
     /// such pools.
@@ -97,11 +102,17 @@ fn usdc_pool(registry: &Registry, tokens: MarketTokens) -> Option<UsdcPool> {
 impl Market {
     pub(crate) fn new(identity: Identity) -> Self {
         let body = match identity.tokens {
-            MarketTokens::Single(_) => Body::Reserve(Reserve::unseen()),
+            MarketTokens::Single(_) => Body::Reserve(Box::new(Reserve::unseen())),
             MarketTokens::Pair(_) if identity.unlisted.is_some() => Body::Unlisted,
             MarketTokens::Pair(_) => Body::Pool(Box::new(Pool::unseen())),
         };
-        Self { identity: Arc::new(identity), state_seq: None, body }
+        Self {
+            identity: Arc::new(identity),
+            state_seq: None,
+            peak_tvl: U256::ZERO,
+            faults: Faults::default(),
+            body,
+        }
     }
 
     pub(crate) fn is_tracked(&self) -> bool {
@@ -113,7 +124,7 @@ impl Market {
             self.state_seq = Some(seq);
         }
         match &mut self.body {
-            Body::Reserve(reserve) => reserve.apply(change),
+            Body::Reserve(reserve) => reserve.apply(change, now),
             Body::Pool(pool) => {
                 let side = self.identity.usdc.as_ref().map(|usdc| &usdc.side);
                 pool.apply(change, now, side);
@@ -132,6 +143,8 @@ pub(crate) struct MarketIndex {
     by_token: BTreeMap<ContractAddress, Vec<usize>>,
     /// Pools of USDC and a token, by that token.
     usdc_pools: BTreeMap<ContractAddress, Vec<usize>>,
+    /// Reserves, by the contract that keeps their shares.
+    by_share_token: BTreeMap<ProtocolId, BTreeMap<ContractAddress, usize>>,
 }
 
 impl MarketIndex {
@@ -150,7 +163,22 @@ impl MarketIndex {
         }
     }
 
+    /// Remembers whose shares a contract keeps, and whose it kept before.
+    pub(crate) fn keep_shares(
+        &mut self,
+        protocol: &ProtocolId,
+        token: ContractAddress,
+        place: usize,
+    ) -> Option<usize> {
+        let tokens = self.by_share_token.entry(protocol.clone()).or_default();
+        tokens.retain(|_, other| *other != place);
+        tokens.insert(token, place)
+    }
+
     pub(crate) fn find(&self, protocol: &ProtocolId, reference: &MarketRef) -> Option<usize> {
+        if let MarketRef::ShareToken(token) = reference {
+            return self.by_share_token.get(protocol)?.get(token).copied();
+        }
         self.by_reference.get(protocol)?.get(reference).copied()
     }
 

@@ -1,5 +1,5 @@
 //! The fold of watched events into market metrics and risk inputs, as `ops/docs/metrics.md` defines
-//! them (version `metrics-v1`).
+//! them (version `metrics-v2`).
 //!
 //! [`MetricFold`] holds the state after a block; [`MetricFold::apply`] takes the next block and says
 //! which figures changed. A state is cheap to clone, so that a caller keeps the last ones to step back
@@ -7,21 +7,32 @@
 //! another pool's price, or the clock can have changed.
 
 mod absence;
+mod anomalies;
 mod audit;
 mod causes;
+mod chunks;
+mod conservation;
 mod figures;
 mod fold;
+mod growth;
 mod inputs;
+mod lending;
 mod market;
 mod pool;
 mod quotes;
 mod reserve;
+mod review;
+mod row;
 mod signed;
 mod snapshot;
+mod suppliers;
 mod trades;
 
 pub use absence::Reason;
-pub use figures::MarketMetrics;
+pub use anomalies::{Anomaly, AnomalyRule};
+pub use conservation::{ConservationRule, Violation};
 pub use fold::{BlockInput, BlockOutput, FoldError, FoldTip, MetricFold};
 pub use inputs::InputsAt;
+pub use quotes::{PriceSource, TokenPrice};
+pub use row::{LendingMetrics, MarketMetrics, PoolMetrics};
 pub use snapshot::SnapshotError;

@@ -1,18 +1,19 @@
 //! A pool of two tokens: its reserves or its price and active liquidity, its balances, its trades.
 
-use obsqra_types::{U256, U512};
+use obsqra_types::{U256, U512, UnixSeconds};
 
+use super::absence::{Absence, Figure, Reason, or_overflow};
 use super::signed::SignedAmount;
-use super::trades::{DayWindow, Hours, UsdcSide, Volumes, hour_of};
+use super::trades::{DayWindow, Flows, Hours, UsdcSide, Volumes, hour_of};
 use crate::I129;
 use crate::decoders::Change;
-use crate::fixed::{Wide, floor_div, narrow};
+use crate::fixed::{Wide, floor_div, isqrt, narrow};
 
 /// A pool's state at the end of a block.
 #[derive(Clone, Debug)]
 pub(crate) struct Pool {
-    /// Whether the pool's beginning is in the log.
-    pub(crate) opened: bool,
+    /// When the pool began, where that is in the log.
+    pub(crate) opened_at: Option<UnixSeconds>,
     pub(crate) state: Option<PoolState>,
     /// What a concentrated pool holds, from its beginning on; `None` after a sum left 256 bits.
     pub(crate) balance0: Option<SignedAmount>,
@@ -20,6 +21,17 @@ pub(crate) struct Pool {
     pub(crate) day: DayWindow,
     /// Kept for pools with USDC alone.
     pub(crate) hours: Hours,
+    /// Whether events since the last `Sync` say that a constant-product pool's reserves are others.
+    pub(crate) unsettled: bool,
+    /// Whether a swap's fee is not known; the sum of fees says nothing then.
+    pub(crate) fee_unknown: bool,
+}
+
+/// Amounts of one token that move a price by 2 %.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Depth {
+    pub(crate) up: U256,
+    pub(crate) down: U256,
 }
 
 /// What the last state-setting event says.
@@ -34,19 +46,21 @@ pub(crate) enum PoolState {
 impl Pool {
     pub(crate) fn unseen() -> Self {
         Self {
-            opened: false,
+            opened_at: None,
             state: None,
             balance0: Some(SignedAmount::default()),
             balance1: Some(SignedAmount::default()),
             day: DayWindow::default(),
             hours: Hours::default(),
+            unsettled: false,
+            fee_unknown: false,
         }
     }
 
     pub(crate) fn apply(&mut self, change: &Change, now: u64, side: Option<&UsdcSide>) {
         match *change {
             Change::Opened => {
-                self.opened = true;
+                self.opened_at = Some(UnixSeconds(now));
                 self.balance0 = Some(SignedAmount::default());
                 self.balance1 = Some(SignedAmount::default());
             }
@@ -66,36 +80,35 @@ impl Pool {
                 self.balance0 = self.balance0.and_then(|balance| balance.plus_delta(delta0));
                 self.balance1 = self.balance1.and_then(|balance| balance.plus_delta(delta1));
             }
-            Change::Traded { amount0, amount1 } => {
-                let volumes = Volumes { side0: U512::from(amount0), side1: U512::from(amount1) };
-                self.day.add(now, &volumes);
+            Change::Traded { amount0, amount1, fees } => {
+                self.fee_unknown |= fees.is_none();
+                let (fee0, fee1) = fees.unwrap_or((U256::ZERO, U256::ZERO));
+                let moved = Volumes { side0: U512::from(amount0), side1: U512::from(amount1) };
+                let fees = Volumes { side0: U512::from(fee0), side1: U512::from(fee1) };
+                self.day.add(now, &Flows { moved, fees });
                 if let Some(side) = side {
-                    self.hours.add(hour_of(now), &volumes, side);
+                    self.hours.add(hour_of(now), &moved, side);
                 }
             }
-            Change::Named
-            | Change::Accumulator { .. }
-            | Change::Rates { .. }
-            | Change::Supplied { .. }
-            | Change::Withdrawn { .. } => {}
+            _ => {}
         }
     }
 
     /// USDC that the pool holds at its price, really or virtually; `None` before its first state.
     pub(crate) fn usdc_depth(&self, side: &UsdcSide) -> Option<U256> {
-        match self.state? {
-            PoolState::Reserves { reserve0, reserve1 } => {
-                Some(if side.usdc_is_token0 { reserve0 } else { reserve1 })
-            }
-            PoolState::Concentrated { sqrt_ratio, liquidity, .. } => {
-                let (liquidity, ratio) = (Wide::from(liquidity), Wide::from(sqrt_ratio));
-                if side.usdc_is_token0 {
-                    floor_div(liquidity << 128, ratio)
-                } else {
-                    narrow((liquidity * ratio) >> 128)
-                }
-            }
-        }
+        self.state?.reserve(side.usdc_is_token0)
+    }
+
+    /// How much of one of its tokens moves the other's price by 2 %: a price goes with the square of this
+    /// token's reserve, so that the reserve goes by the root of 1.02 or 0.98.
+    pub(crate) fn depth(&self, by_token0: bool) -> Figure<Depth> {
+        let state = self.state.ok_or(Absence::bare(Reason::NoState))?;
+        let reserve = or_overflow(state.reserve(by_token0))?;
+        let square = Wide::from(reserve) * Wide::from(reserve);
+        let hundred = Wide::from(100u8);
+        let higher = or_overflow(narrow(isqrt(square * Wide::from(102u8) / hundred)))?;
+        let lower = or_overflow(root_above(square * Wide::from(98u8), hundred))?;
+        Ok(Depth { up: higher - reserve, down: reserve - lower })
     }
 
     /// USDC for a whole token of the other side, 18 decimals. The outer `None` is a pool without such a
@@ -127,7 +140,32 @@ impl Pool {
     }
 }
 
+/// The smallest integer with a square of at least `numerator / denominator`.
+fn root_above(numerator: Wide, denominator: Wide) -> Option<U256> {
+    let floor = isqrt(numerator / denominator);
+    let short = floor * floor * denominator < numerator;
+    narrow(floor + Wide::from(u8::from(short)))
+}
+
 impl PoolState {
+    /// What the pool holds of one token, or acts as if it held at its active liquidity; `None` outside
+    /// 256 bits.
+    fn reserve(self, of_token0: bool) -> Option<U256> {
+        match self {
+            Self::Reserves { reserve0, reserve1 } => {
+                Some(if of_token0 { reserve0 } else { reserve1 })
+            }
+            Self::Concentrated { sqrt_ratio, liquidity, .. } => {
+                let (liquidity, ratio) = (Wide::from(liquidity), Wide::from(sqrt_ratio));
+                if of_token0 {
+                    floor_div(liquidity << 128, ratio)
+                } else {
+                    narrow((liquidity * ratio) >> 128)
+                }
+            }
+        }
+    }
+
     /// After liquidity was added to a range. A sum outside 128 bits shows that events are missing; the
     /// state is unknown then until the next swap tells it.
     fn ranged(self, lower: I129, upper: I129, delta: I129) -> Option<Self> {

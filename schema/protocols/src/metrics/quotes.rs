@@ -2,28 +2,114 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::sync::Arc;
 
-use obsqra_types::{Bps, ContractAddress, PriceUsdc, U256};
+use obsqra_types::{Bps, ContractAddress, MarketId, PriceUsdc, ProtocolId, U256};
 
 use super::absence::{Absence, Figure, Reason, or_overflow};
 use super::market::{Body, Market, MarketIndex, UsdcPool};
 use super::pool::Pool;
-use super::trades::{HourlySteps, WINDOW_HOURS, hour_of};
+use super::trades::{HourlySteps, hour_of};
 use crate::Registry;
 use crate::fixed::{LN_BITS, Wide, floor_div};
 
-/// Hours with trades that a volatility takes.
-const NEEDED_HOURS: u64 = 120;
+/// A window that a volatility looks over, and the hours with trades that it takes.
+#[derive(Clone, Copy)]
+struct Window {
+    days: u64,
+    needed_hours: u64,
+}
+
+const ONE_DAY: Window = Window { days: 1, needed_hours: 18 };
+const ONE_WEEK: Window = Window { days: 7, needed_hours: 120 };
+const THIRTY_DAYS: Window = Window { days: 30, needed_hours: 514 };
+
+/// Realised volatility over the hours before the current one.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Volatilities {
+    pub(crate) one_day: Figure<Bps>,
+    pub(crate) one_week: Figure<Bps>,
+    pub(crate) thirty_days: Figure<Bps>,
+}
 
 /// A token's price and volatility, and the pool that gives both.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Quote {
     pub(crate) price: Figure<U256>,
-    pub(crate) volatility: Figure<Bps>,
+    pub(crate) volatility: Volatilities,
     pub(crate) pool: Option<usize>,
     /// The hour up to which the volatility looks.
     hour: u64,
+}
+
+impl Volatilities {
+    /// One figure for every window.
+    pub(crate) fn same(figure: Figure<Bps>) -> Self {
+        Self { one_day: figure.clone(), one_week: figure.clone(), thirty_days: figure }
+    }
+
+    fn of(markets: Markets<'_>, pool: Option<usize>, hour: u64) -> Self {
+        Self {
+            one_day: volatility(markets, pool, hour, ONE_DAY),
+            one_week: volatility(markets, pool, hour, ONE_WEEK),
+            thirty_days: volatility(markets, pool, hour, THIRTY_DAYS),
+        }
+    }
+
+    fn named(&self, registry: &Registry, token: &ContractAddress) -> Self {
+        let name = |figure: &Figure<Bps>| {
+            figure.clone().map_err(|absence| named(registry, token, absence))
+        };
+        Self {
+            one_day: name(&self.one_day),
+            one_week: name(&self.one_week),
+            thirty_days: name(&self.thirty_days),
+        }
+    }
+}
+
+/// Where a price comes from.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum PriceSource {
+    /// The deepest pool of the token and USDC.
+    Pools,
+    /// What a protocol's events carry of its oracle.
+    Oracle(ProtocolId),
+}
+
+/// As stored and published.
+impl fmt::Display for PriceSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Pools => f.write_str("pools"),
+            Self::Oracle(protocol) => write!(f, "oracle/{protocol}"),
+        }
+    }
+}
+
+/// A token's price at the end of a block.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TokenPrice {
+    /// The token.
+    pub token: ContractAddress,
+    /// Its symbol.
+    pub symbol: String,
+    /// Where the price comes from.
+    pub source: PriceSource,
+    /// The price, or why there is none.
+    pub price: Result<PriceUsdc, Reason>,
+    /// The market that gives it.
+    pub market: Option<(ProtocolId, MarketId)>,
+}
+
+/// Tokens of which something is another after a block.
+#[derive(Default)]
+pub(crate) struct Requoted {
+    /// Price or volatility.
+    pub(crate) differing: BTreeSet<ContractAddress>,
+    /// Price, or the pool that gives it.
+    pub(crate) prices: BTreeSet<ContractAddress>,
 }
 
 /// The quotes of all tokens that stand in a pool with USDC.
@@ -39,21 +125,21 @@ pub(crate) struct Markets<'a> {
 
 impl Quotes {
     /// Brings the quotes up to date after a block: prices of tokens whose pools changed, volatilities of
-    /// those and, in a new hour, of all. Returns the tokens whose price or volatility differs.
+    /// those and, in a new hour, of all. Returns the tokens of which something differs.
     pub(crate) fn update(
         &mut self,
         markets: Markets<'_>,
         pools_changed: &BTreeSet<ContractAddress>,
         now: u64,
-    ) -> BTreeSet<ContractAddress> {
+    ) -> Requoted {
         let hour = hour_of(now);
-        let mut differing = BTreeSet::new();
+        let mut requoted = Requoted::default();
         for token in markets.index.tokens_with_usdc_pools() {
             let old = self.0.get(&token);
             let new = match old {
                 Some(old) if !pools_changed.contains(&token) && old.hour == hour => continue,
                 Some(old) if !pools_changed.contains(&token) => {
-                    let volatility = volatility(markets, old.pool, hour);
+                    let volatility = Volatilities::of(markets, old.pool, hour);
                     Quote { volatility, hour, ..Quote::clone(old) }
                 }
                 _ => quote(markets, &token, hour, old.map(Arc::as_ref)),
@@ -61,11 +147,14 @@ impl Quotes {
             let same =
                 |old: &Arc<Quote>| old.price == new.price && old.volatility == new.volatility;
             if !old.is_some_and(same) {
-                differing.insert(token);
+                requoted.differing.insert(token);
+            }
+            if !old.is_some_and(|old| old.price == new.price && old.pool == new.pool) {
+                requoted.prices.insert(token);
             }
             self.0.insert(token, Arc::new(new));
         }
-        differing
+        requoted
     }
 
     pub(crate) fn price(&self, registry: &Registry, token: &ContractAddress) -> Figure<U256> {
@@ -78,13 +167,13 @@ impl Quotes {
         )
     }
 
-    pub(crate) fn volatility(&self, registry: &Registry, token: &ContractAddress) -> Figure<Bps> {
+    pub(crate) fn volatility(&self, registry: &Registry, token: &ContractAddress) -> Volatilities {
         if *token == registry.quote_token().address {
-            return Ok(Bps(0));
+            return Volatilities::same(Ok(Bps(0)));
         }
         self.0.get(token).map_or_else(
-            || Err(no_pool(registry, token)),
-            |quote| quote.volatility.clone().map_err(|absence| named(registry, token, absence)),
+            || Volatilities::same(Err(no_pool(registry, token))),
+            |quote| quote.volatility.named(registry, token),
         )
     }
 
@@ -111,7 +200,7 @@ fn quote(markets: Markets<'_>, token: &ContractAddress, hour: u64, old: Option<&
     };
     let volatility = match old {
         Some(old) if old.hour == hour && old.pool == pool => old.volatility.clone(),
-        _ => volatility(markets, pool, hour),
+        _ => Volatilities::of(markets, pool, hour),
     };
     Quote { price, volatility, pool, hour }
 }
@@ -150,26 +239,33 @@ fn usdc_pool(markets: Markets<'_>, place: usize) -> Option<(&Pool, &UsdcPool)> {
     }
 }
 
-/// `min(10000, floor(10000 · sqrt(Σ r² · 365 / 7)))` over the 168 hours before `hour`.
-fn volatility(markets: Markets<'_>, pool: Option<usize>, hour: u64) -> Figure<Bps> {
+/// `min(10000, floor(10000 · sqrt(Σ r² · 365 / days)))` over the window's hours before `hour`.
+fn volatility(
+    markets: Markets<'_>,
+    pool: Option<usize>,
+    hour: u64,
+    Window { days, needed_hours }: Window,
+) -> Figure<Bps> {
     let Some((pool, usdc)) = pool.and_then(|place| usdc_pool(markets, place)) else {
         return Err(Absence::bare(Reason::NoUsdcPool));
     };
-    match pool.hours.steps_before(hour, &usdc.side) {
+    let window = days * 24;
+    match pool.hours.steps_before(hour, window, &usdc.side) {
         HourlySteps::Overflow => Err(Absence::bare(Reason::Overflow)),
-        HourlySteps::Known { hours, .. } if hours < NEEDED_HOURS => {
+        HourlySteps::Known { hours, .. } if hours < needed_hours => {
             let detail =
-                format!("{hours} of {WINDOW_HOURS} hours have trades, {NEEDED_HOURS} are needed");
+                format!("{hours} of {window} hours have trades, {needed_hours} are needed");
             Err(Absence::new(Reason::InsufficientHistory, detail))
         }
-        HourlySteps::Known { squares, .. } => Ok(annualized(Wide::from(squares))),
+        HourlySteps::Known { squares, .. } => Ok(annualized(Wide::from(squares), days)),
     }
 }
 
-/// The square of the result is `10⁸ · Σ r² · 365 / 7`, and the floor of a root is the root of a floor.
-fn annualized(squares: Wide) -> Bps {
+/// The square of the result is `10⁸ · Σ r² · 365 / days`, and the floor of a root is the root of a
+/// floor.
+fn annualized(squares: Wide, days: u64) -> Bps {
     let square = Wide::from(100_000_000u64) * squares * Wide::from(365u16);
-    let square = floor_div(square, Wide::from(7u8) << (2 * LN_BITS));
+    let square = floor_div(square, Wide::from(days) << (2 * LN_BITS));
     match square.and_then(|square| u32::try_from(square).ok()) {
         Some(square) if square < 100_000_000 => Bps(square.isqrt()),
         _ => Bps::ONE,

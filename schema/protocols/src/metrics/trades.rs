@@ -1,21 +1,18 @@
 //! What a pool's swaps moved: the last 24 hours exactly, and sums by the hour.
 //!
-//! Memory is bounded: one item for each instant of the last day with a swap, and 169 hours. Items are
-//! kept in chunks behind `Arc`, so that a copy of the fold shares all but the chunk being written.
-
-use std::collections::VecDeque;
-use std::sync::Arc;
+//! Memory is bounded: one item for each instant of the last day with a swap, and 721 hours. Items are
+//! kept in [`Chunks`], so that a copy of the fold shares all but the chunk being written.
 
 use obsqra_types::{U256, U512};
 
+use super::chunks::Chunks;
 use crate::fixed::{Wide, floor_div, ln_ratio};
 
 /// The window of volumes, seconds.
 pub(crate) const DAY: u64 = 86_400;
 const HOUR: u64 = 3_600;
-/// Hours that volatility looks back.
-pub(crate) const WINDOW_HOURS: u64 = 168;
-const CHUNK_ITEMS: usize = 64;
+/// Hours that the longest volatility looks back.
+pub(crate) const LONGEST_WINDOW: u64 = 720;
 
 /// The hour that an instant lies in.
 pub(crate) fn hour_of(now: u64) -> u64 {
@@ -41,63 +38,64 @@ impl Volumes {
     }
 }
 
+/// What swaps moved, and the fees on what was paid in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Flows {
+    pub(crate) moved: Volumes,
+    pub(crate) fees: Volumes,
+}
+
+impl Flows {
+    fn add(&mut self, other: &Self) {
+        self.moved.add(&other.moved);
+        self.fees.add(&other.fees);
+    }
+
+    fn subtract(&mut self, other: &Self) {
+        self.moved.subtract(&other.moved);
+        self.fees.subtract(&other.fees);
+    }
+}
+
 /// The swaps of the last 24 hours, summed by instant.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct DayWindow {
-    chunks: VecDeque<Arc<Vec<(u64, Volumes)>>>,
-    /// Items at the front of the first chunk that have left the window.
-    expired: usize,
-    total: Volumes,
+    instants: Chunks<(u64, Flows)>,
+    total: Flows,
 }
 
 impl DayWindow {
-    pub(crate) fn total(&self) -> &Volumes {
+    pub(crate) fn total(&self) -> &Flows {
         &self.total
     }
 
-    pub(crate) fn items(&self) -> impl Iterator<Item = &(u64, Volumes)> {
-        self.chunks.iter().flat_map(|chunk| chunk.iter()).skip(self.expired)
-    }
-
-    fn oldest(&self) -> Option<(u64, Volumes)> {
-        self.chunks.front()?.get(self.expired).copied()
+    pub(crate) fn items(&self) -> impl Iterator<Item = &(u64, Flows)> {
+        self.instants.iter()
     }
 
     /// Adds what moved at `now`, which is not before any item.
-    pub(crate) fn add(&mut self, now: u64, volumes: &Volumes) {
-        self.total.add(volumes);
-        let has_room = |chunk: &Arc<Vec<(u64, Volumes)>>| {
-            chunk.len() < CHUNK_ITEMS || chunk.last().is_some_and(|(instant, _)| *instant == now)
-        };
-        if !self.chunks.back().is_some_and(has_room) {
-            self.chunks.push_back(Arc::default());
-        }
-        let Some(chunk) = self.chunks.back_mut().map(Arc::make_mut) else {
-            return;
-        };
-        match chunk.last_mut() {
-            Some((instant, sum)) if *instant == now => sum.add(volumes),
-            _ => chunk.push((now, *volumes)),
+    pub(crate) fn add(&mut self, now: u64, flows: &Flows) {
+        self.total.add(flows);
+        if self.instants.back().is_some_and(|(instant, _)| *instant == now) {
+            self.instants.back_mut().into_iter().for_each(|(_, sum)| sum.add(flows));
+        } else {
+            self.instants.push_back((now, *flows));
         }
     }
 
     /// Whether [`Self::expire`] would drop an item.
     pub(crate) fn has_expired(&self, now: u64) -> bool {
-        self.oldest().is_some_and(|(instant, _)| left_window(instant, now))
+        self.instants.front().is_some_and(|(instant, _)| left_window(*instant, now))
     }
 
     /// Drops what is a day old or older.
     pub(crate) fn expire(&mut self, now: u64) {
-        while let Some((instant, volumes)) = self.oldest() {
+        while let Some((instant, flows)) = self.instants.front().copied() {
             if !left_window(instant, now) {
                 return;
             }
-            self.total.subtract(&volumes);
-            self.expired += 1;
-            if self.chunks.front().is_some_and(|chunk| chunk.len() == self.expired) {
-                self.chunks.pop_front();
-                self.expired = 0;
-            }
+            self.total.subtract(&flows);
+            self.instants.pop_front();
         }
     }
 }
@@ -138,7 +136,7 @@ pub(crate) struct UsdcSide {
 
 /// The last hours with swaps, oldest first.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Hours(VecDeque<Hour>);
+pub(crate) struct Hours(Chunks<Hour>);
 
 /// What the hours of a window amount to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -154,24 +152,18 @@ impl Hours {
         self.0.iter()
     }
 
-    /// Adds what moved at `now`, which is not before any hour held.
+    /// Adds what moved in an hour, which is not before any hour held.
     pub(crate) fn add(&mut self, hour: u64, volumes: &Volumes, side: &UsdcSide) {
-        match self.0.back_mut() {
-            Some(last) if last.hour == hour => last.volumes.add(volumes),
-            _ => {
-                let closed = self.close_last(side);
-                if let Some(last) = self.0.back_mut() {
-                    last.closed = closed;
-                }
-                self.0.push_back(Hour { hour, volumes: *volumes, closed: None });
-                while self
-                    .0
-                    .front()
-                    .is_some_and(|first| first.hour.saturating_add(WINDOW_HOURS) < hour)
-                {
-                    self.0.pop_front();
-                }
-            }
+        if self.0.back().is_some_and(|last| last.hour == hour) {
+            self.0.back_mut().into_iter().for_each(|last| last.volumes.add(volumes));
+            return;
+        }
+        let closed = self.close_last(side);
+        self.0.back_mut().into_iter().for_each(|last| last.closed = closed);
+        self.0.push_back(Hour { hour, volumes: *volumes, closed: None });
+        let left = |first: &Hour| first.hour.saturating_add(LONGEST_WINDOW) < hour;
+        while self.0.front().is_some_and(left) {
+            self.0.pop_front();
         }
     }
 
@@ -189,14 +181,11 @@ impl Hours {
         Some(ClosedHour { vwap, squared_step })
     }
 
-    /// The steps of the 168 hours before `hour`.
-    pub(crate) fn steps_before(&self, hour: u64, side: &UsdcSide) -> HourlySteps {
+    /// The steps of the `window` hours before `hour`; hours without trades are among those.
+    pub(crate) fn steps_before(&self, hour: u64, window: u64, side: &UsdcSide) -> HourlySteps {
         let mut known = (0u64, U512::ZERO);
-        let window = self
-            .0
-            .iter()
-            .filter(|item| item.hour < hour && item.hour.saturating_add(WINDOW_HOURS) >= hour);
-        for item in window {
+        let inside = |item: &&Hour| item.hour < hour && item.hour.saturating_add(window) >= hour;
+        for item in self.0.iter().filter(inside) {
             // Only the newest hour can be open still, and nothing comes between it and the end.
             let Some(closed) = item.closed.or_else(|| self.close_last(side)) else {
                 continue;

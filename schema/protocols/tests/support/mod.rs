@@ -51,6 +51,7 @@ pub(crate) const ETH: u128 = 0x11;
 pub(crate) const BTC: u128 = 0x12;
 pub(crate) const DAI: u128 = 0x13;
 pub(crate) const LEND: u128 = 0xa1;
+pub(crate) const Z_TOKEN: u128 = 0xa2;
 pub(crate) const CORE: u128 = 0xb1;
 pub(crate) const FACTORY: u128 = 0xf0;
 pub(crate) const USDC_ETH: u128 = 0xf1;
@@ -102,14 +103,23 @@ pub(crate) fn event_data(event: &Event, index: u32) -> EventData {
 
 /// zkLend events.
 pub(crate) mod lend {
-    use super::{Event, LEND, event};
+    use super::{Event, LEND, Z_TOKEN, event};
 
     pub(crate) fn new_reserve(token: u128) -> Event {
-        event(LEND, "NewReserve", [token, 1, 18, 2, 3, 4, 5, 6, 7])
+        event(LEND, "NewReserve", [token, Z_TOKEN, 18, 2, 3, 4, 5, 6, 7])
+    }
+
+    /// A new reserve whose protocol keeps that share of the interest, 27 decimals.
+    pub(crate) fn new_reserve_keeping(token: u128, reserve_factor: u128) -> Event {
+        event(LEND, "NewReserve", [token, Z_TOKEN, 18, 2, 3, 4, reserve_factor, 6, 7])
     }
 
     pub(crate) fn accumulators(token: u128, lending: u128) -> Event {
-        event(LEND, "AccumulatorsSync", [token, lending, lending])
+        both_accumulators(token, lending, lending)
+    }
+
+    pub(crate) fn both_accumulators(token: u128, lending: u128, debt: u128) -> Event {
+        event(LEND, "AccumulatorsSync", [token, lending, debt])
     }
 
     pub(crate) fn rates(token: u128, lending: u128, borrowing: u128) -> Event {
@@ -117,11 +127,48 @@ pub(crate) mod lend {
     }
 
     pub(crate) fn deposit(token: u128, amount: u128) -> Event {
-        event(LEND, "Deposit", [0x77, token, amount])
+        deposit_of(0x77, token, amount)
+    }
+
+    pub(crate) fn deposit_of(user: u128, token: u128, amount: u128) -> Event {
+        event(LEND, "Deposit", [user, token, amount])
     }
 
     pub(crate) fn withdrawal(token: u128, amount: u128) -> Event {
-        event(LEND, "Withdrawal", [0x77, token, amount])
+        withdrawal_of(0x77, token, amount)
+    }
+
+    pub(crate) fn withdrawal_of(user: u128, token: u128, amount: u128) -> Event {
+        event(LEND, "Withdrawal", [user, token, amount])
+    }
+
+    pub(crate) fn borrowing(token: u128, raw: u128) -> Event {
+        event(LEND, "Borrowing", [0x77, token, raw, raw])
+    }
+
+    pub(crate) fn repayment(token: u128, raw: u128) -> Event {
+        event(LEND, "Repayment", [0x78, 0x77, token, raw, raw])
+    }
+
+    pub(crate) fn liquidation(debt: u128, raw: u128, collateral: u128) -> Event {
+        event(LEND, "Liquidation", [0x78, 0x77, debt, raw, raw, collateral, 1])
+    }
+
+    pub(crate) fn flash_loan(token: u128, amount: u128, fee: u128) -> Event {
+        event(LEND, "FlashLoan", [0x77, 0x78, token, amount, fee])
+    }
+
+    pub(crate) fn reserve_factor(token: u128, factor: u128) -> Event {
+        event(LEND, "ReserveFactorUpdate", [token, factor])
+    }
+
+    pub(crate) fn upgraded() -> Event {
+        event(LEND, "ContractUpgraded", [0x1234])
+    }
+
+    /// On the share token of the reserve that was opened last.
+    pub(crate) fn shares_moved(from: u128, to: u128, raw: u128) -> Event {
+        event(Z_TOKEN, "RawTransfer", [from, to, raw, 0, raw])
     }
 }
 
@@ -139,6 +186,14 @@ pub(crate) mod pair {
 
     pub(crate) fn swap(pair: u128, in0: u128, in1: u128, out0: u128, out1: u128) -> Event {
         event(pair, "Swap", [0x77, in0, 0, in1, 0, out0, 0, out1, 0, 0x78])
+    }
+
+    pub(crate) fn mint(pair: u128, amount0: u128, amount1: u128) -> Event {
+        event(pair, "Mint", [0x77, amount0, 0, amount1, 0])
+    }
+
+    pub(crate) fn burn(pair: u128, amount0: u128, amount1: u128) -> Event {
+        event(pair, "Burn", [0x77, amount0, 0, amount1, 0, 0x78])
     }
 }
 

@@ -9,11 +9,16 @@ use obsqra_types::{
     U256, U512, UnixSeconds, felt_from_bytes,
 };
 
+use super::super::anomalies::Signals;
 use super::super::causes::EventTally;
+use super::super::conservation::Faults;
 use super::super::fold::{FoldTip, Span};
+use super::super::growth::{Growth, Indices};
 use super::super::pool::PoolState;
+use super::super::reserve::{Book, Rates};
 use super::super::signed::SignedAmount;
-use super::super::trades::Volumes;
+use super::super::suppliers::Suppliers;
+use super::super::trades::{Flows, Volumes};
 use super::{Taken, malformed};
 use crate::decoders::MarketRef;
 use crate::{I129, PoolKey, TokenPair, WatchedContract};
@@ -254,6 +259,64 @@ item_as!(Volumes as (U512, U512), |v| (v.side0, v.side1), |(side0, side1)| Ok(Se
     side0,
     side1
 }));
+item_as!(Flows as (Volumes, Volumes), |v| (v.moved, v.fees), |(moved, fees)| Ok(Self {
+    moved,
+    fees
+}));
+item_as!(Indices as (U256, U256, u64), |v| (v.lending, v.debt, v.at), |(lending, debt, at)| Ok(
+    Self { lending, debt, at }
+));
+item_as!(Rates as (U256, U256), |v| (v.lending, v.borrowing), |(lending, borrowing)| Ok(Self {
+    lending,
+    borrowing
+}));
+item_as!(
+    Growth as (Indices, Option<Rates>, Option<U256>, U512),
+    |v| (v.base, v.rates, v.reserve_factor, v.flash_fees),
+    |(base, rates, reserve_factor, flash_fees)| {
+        Ok(Self { base, rates, reserve_factor, flash_fees })
+    }
+);
+item_as!(Signals as (bool, Option<u64>, bool), |v| (v.near_zero, v.high_since, v.high_told), |(
+    near_zero,
+    high_since,
+    high_told,
+)| Ok(
+    Self { near_zero, high_since, high_told }
+));
+item_as!(
+    Faults as (bool, bool, bool, bool),
+    |v| (v.index_fell, v.negative, v.overdrawn, v.flows),
+    |(index_fell, negative, overdrawn, flows)| {
+        Ok(Self { index_fell, negative, overdrawn, flows })
+    }
+);
+item_as!(
+    Suppliers as Vec<(ContractAddress, SignedAmount)>,
+    |v| v.holdings().map(|(account, raw)| (*account, *raw)).collect::<Vec<_>>(),
+    |holdings| {
+        let mut all = Self::default();
+        for (account, SignedAmount { magnitude, negative }) in holdings {
+            if all.add(account, magnitude, negative).is_none() {
+                return malformed("a holding outside its range");
+            }
+        }
+        Ok(all)
+    }
+);
+item_as!(
+    Book as (
+        UnixSeconds,
+        Option<ContractAddress>,
+        Option<SignedAmount>,
+        Option<SignedAmount>,
+        Option<Suppliers>
+    ),
+    |v| (v.opened_at, v.share_token, v.raw_supply, v.raw_debt, v.suppliers.clone()),
+    |(opened_at, share_token, raw_supply, raw_debt, suppliers)| {
+        Ok(Self { opened_at, share_token, raw_supply, raw_debt, suppliers })
+    }
+);
 item_as!(TokenPair as (ContractAddress, ContractAddress), |v| (v.token0, v.token1), |(
     token0,
     token1,
@@ -301,6 +364,8 @@ impl Item for MarketRef {
             Self::Reserve(token) => (0u64, *token).put(out),
             Self::Pair(address, tokens) => (1u64, *address, *tokens).put(out),
             Self::Pool(key) => (2u64, *key).put(out),
+            // Names a reserve that stands under its own reference: never of a market, never read.
+            Self::ShareToken(token) => (3u64, *token).put(out),
         }
     }
 

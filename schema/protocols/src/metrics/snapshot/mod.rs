@@ -8,14 +8,14 @@ mod item;
 
 use std::sync::Arc;
 
-use obsqra_types::{Hash32, ProtocolId, Seq, U256};
+use obsqra_types::{Hash32, ProtocolId, Seq};
 
 use super::causes::EventTally;
 use super::fold::MetricFold;
-use super::market::{Body, Identity};
+use super::market::{Body, Identity, Market};
 use super::pool::Pool;
-use super::reserve::{Rates, Reserve, Supply};
-use super::trades::{DayWindow, Hours, UsdcSide, Volumes};
+use super::reserve::Reserve;
+use super::trades::{DayWindow, Flows, Hours, UsdcSide, Volumes};
 use crate::decoders::MarketRef;
 use crate::{Contracts, METRICS_VERSION, Registry, WatchedContract};
 use item::{In, Item, Out};
@@ -73,6 +73,7 @@ impl MetricFold {
         for market in markets {
             let identity = &market.identity;
             (identity.protocol.clone(), identity.reference, market.state_seq).put(&mut out);
+            (market.peak_tvl, market.faults).put(&mut out);
             put_body(&market.body, &mut out);
         }
         out.into_bytes()
@@ -115,18 +116,16 @@ fn version() -> String {
 fn take_market(fold: &mut MetricFold, input: &mut In<'_>) -> Taken<()> {
     let (protocol, reference): (ProtocolId, MarketRef) = Item::take(input)?;
     let state_seq = Item::take(input)?;
+    let (peak_tvl, faults) = Item::take(input)?;
     let identity = Identity::new(fold.registry(), &protocol, reference);
     let side = identity.usdc.map(|usdc| usdc.side);
     let body = take_body(side.as_ref(), input)?;
-    let place = fold.open(identity);
-    let Some(market) = fold.markets.get_mut(place).map(Arc::make_mut) else {
-        return malformed("market without a place");
-    };
-    if std::mem::discriminant(&market.body) != std::mem::discriminant(&body) {
+    let expected = Market::new(identity.clone()).body;
+    if std::mem::discriminant(&expected) != std::mem::discriminant(&body) {
         return malformed("market of another kind");
     }
-    market.state_seq = state_seq;
-    market.body = body;
+    let identity = Arc::new(identity);
+    fold.insert(Market { identity, state_seq, peak_tvl, faults, body });
     Ok(())
 }
 
@@ -134,15 +133,12 @@ fn put_body(body: &Body, out: &mut Out) {
     match body {
         Body::Unlisted => 0u64.put(out),
         Body::Reserve(reserve) => {
-            let supply = match &reserve.supply {
-                Supply::HistoryMissing => None,
-                Supply::Known { accumulator, raw } => Some((*accumulator, *raw)),
-            };
-            let rates = reserve.rates.map(|rates| (rates.lending, rates.borrowing));
-            (1u64, supply, rates).put(out);
+            (1u64, reserve.book.clone(), reserve.rates, reserve.reserve_factor).put(out);
+            (reserve.indices, reserve.growth, reserve.index_fell, reserve.signals).put(out);
         }
         Body::Pool(pool) => {
-            (2u64, pool.opened, pool.state).put(out);
+            (2u64, pool.opened_at, pool.state, pool.unsettled).put(out);
+            pool.fee_unknown.put(out);
             (pool.balance0, pool.balance1).put(out);
             pool.day.items().copied().collect::<Vec<_>>().put(out);
             pool.hours.items().map(|hour| (hour.hour, hour.volumes)).collect::<Vec<_>>().put(out);
@@ -154,20 +150,19 @@ fn take_body(side: Option<&UsdcSide>, input: &mut In<'_>) -> Taken<Body> {
     match u64::take(input)? {
         0 => Ok(Body::Unlisted),
         1 => {
-            let supply = match Item::take(input)? {
-                None => Supply::HistoryMissing,
-                Some((accumulator, raw)) => Supply::Known { accumulator, raw },
-            };
-            let rates: Option<(U256, U256)> = Item::take(input)?;
-            let rates = rates.map(|(lending, borrowing)| Rates { lending, borrowing });
-            Ok(Body::Reserve(Reserve { supply, rates }))
+            let (book, rates, reserve_factor) = Item::take(input)?;
+            let (indices, growth, index_fell, signals) = Item::take(input)?;
+            let reserve =
+                Reserve { book, rates, reserve_factor, indices, growth, index_fell, signals };
+            Ok(Body::Reserve(Box::new(reserve)))
         }
         2 => {
-            let (opened, state) = Item::take(input)?;
+            let (opened_at, state, unsettled) = Item::take(input)?;
+            let fee_unknown = Item::take(input)?;
             let (balance0, balance1) = Item::take(input)?;
             let mut day = DayWindow::default();
-            for (instant, volumes) in Vec::<(u64, Volumes)>::take(input)? {
-                day.add(instant, &volumes);
+            for (instant, flows) in Vec::<(u64, Flows)>::take(input)? {
+                day.add(instant, &flows);
             }
             let mut hours = Hours::default();
             for (hour, volumes) in Vec::<(u64, Volumes)>::take(input)? {
@@ -175,7 +170,9 @@ fn take_body(side: Option<&UsdcSide>, input: &mut In<'_>) -> Taken<Body> {
                     hours.add(hour, &volumes, side);
                 }
             }
-            Ok(Body::Pool(Box::new(Pool { opened, state, balance0, balance1, day, hours })))
+            let pool =
+                Pool { opened_at, state, balance0, balance1, day, hours, unsettled, fee_unknown };
+            Ok(Body::Pool(Box::new(pool)))
         }
         _ => malformed("unknown kind of market"),
     }

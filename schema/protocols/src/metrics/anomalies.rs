@@ -1,0 +1,185 @@
+//! Facts about markets that call for a person's attention, told when they happen or begin.
+//!
+//! A lasting anomaly is told when it opens and when it closes, and not in between; a point is told once a
+//! block at most. Each is a function of the events up to its block, like any figure.
+
+use obsqra_events::{Phase, Severity};
+use obsqra_types::{Bps, ContractAddress, MarketId, ProtocolId, Seq, U256};
+
+use super::growth::{FlashSurplus, Jump};
+use super::market::Identity;
+use super::reserve::Reserve;
+
+/// Raw shares up to which a supply is near zero.
+const NEAR_ZERO: u64 = 10_000;
+/// Utilization from which on it is high.
+const HIGH_UTILIZATION: Bps = Bps(9_900);
+/// Seconds for which utilization is high before it is told.
+const HIGH_SECONDS: u64 = 21_600;
+
+/// What is told.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum AnomalyRule {
+    /// An accumulator grew beyond its rate.
+    AccumulatorJump,
+    /// More came back with a flash loan than was owed, and was credited to the suppliers.
+    FlashLoanSurplus,
+    /// A reserve's supply is so small that its accumulator can be moved at little cost.
+    NearZeroSupply,
+    /// Nearly all of what is supplied has been lent out for hours.
+    UtilizationHigh,
+    /// A watched contract's code was replaced.
+    ContractUpgraded,
+}
+
+/// An anomaly, or its end.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Anomaly {
+    /// Whose it is.
+    pub protocol: ProtocolId,
+    /// The market; `None` where it is about a contract.
+    pub market: Option<MarketId>,
+    /// What is told.
+    pub rule: AnomalyRule,
+    /// Where in its life this is.
+    pub phase: Phase,
+    /// Position of the event that it came with; of the block's entry where the clock opened it.
+    pub cause: Seq,
+    /// The numbers behind it, by name: decimal digits, addresses as hex.
+    pub detail: Vec<(&'static str, String)>,
+}
+
+impl AnomalyRule {
+    /// The name, as stored and published.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::AccumulatorJump => "accumulator_jump",
+            Self::FlashLoanSurplus => "flash_loan_surplus",
+            Self::NearZeroSupply => "near_zero_supply",
+            Self::UtilizationHigh => "utilization_high",
+            Self::ContractUpgraded => "contract_upgraded",
+        }
+    }
+
+    /// How bad it can be.
+    #[must_use]
+    pub fn severity(self) -> Severity {
+        match self {
+            Self::AccumulatorJump | Self::FlashLoanSurplus => Severity::Critical,
+            Self::NearZeroSupply | Self::UtilizationHigh | Self::ContractUpgraded => {
+                Severity::Warning
+            }
+        }
+    }
+}
+
+/// What of a reserve lasts, at the end of a block.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Signals {
+    pub(crate) near_zero: bool,
+    /// Since when utilization is high.
+    pub(crate) high_since: Option<u64>,
+    /// Whether that has been told.
+    pub(crate) high_told: bool,
+}
+
+impl Signals {
+    /// When high utilization is to be told, if it has not been.
+    pub(crate) fn high_due(&self) -> Option<u64> {
+        let since = self.high_since.filter(|_| !self.high_told)?;
+        Some(since.saturating_add(HIGH_SECONDS))
+    }
+}
+
+/// Whether an event of that name replaces its contract's code.
+pub(crate) fn is_upgrade(event: &str) -> bool {
+    ["ContractUpgraded", "Upgraded"].contains(&event)
+}
+
+/// A watched contract's code was replaced.
+pub(crate) fn upgraded(protocol: &ProtocolId, contract: &ContractAddress, cause: Seq) -> Anomaly {
+    Anomaly {
+        protocol: protocol.clone(),
+        market: None,
+        rule: AnomalyRule::ContractUpgraded,
+        phase: Phase::Point,
+        cause,
+        detail: vec![("contract", contract.to_string())],
+    }
+}
+
+/// Of one market.
+fn of(
+    identity: &Identity,
+    rule: AnomalyRule,
+    phase: Phase,
+    cause: Seq,
+    detail: Vec<(&'static str, String)>,
+) -> Anomaly {
+    let (protocol, market) = (identity.protocol.clone(), Some(identity.id.clone()));
+    Anomaly { protocol, market, rule, phase, cause, detail }
+}
+
+pub(crate) fn jumped(identity: &Identity, jump: &Jump, cause: Seq) -> Anomaly {
+    let detail = vec![
+        ("accumulator", jump.accumulator.to_owned()),
+        ("before", jump.before.to_string()),
+        ("after", jump.after.to_string()),
+        ("seconds", jump.seconds.to_string()),
+        ("rate", jump.rate.to_string()),
+    ];
+    of(identity, AnomalyRule::AccumulatorJump, Phase::Point, cause, detail)
+}
+
+pub(crate) fn surplus(identity: &Identity, surplus: &FlashSurplus, cause: Seq) -> Anomaly {
+    let detail = vec![("gained", surplus.gained.to_string()), ("fees", surplus.fees.to_string())];
+    of(identity, AnomalyRule::FlashLoanSurplus, Phase::Point, cause, detail)
+}
+
+/// What begins or ends with a block's events of a reserve, the last one at `cause`. High utilization is
+/// told later, by [`high_utilization`].
+pub(crate) fn review(
+    identity: &Identity,
+    reserve: &mut Reserve,
+    now: u64,
+    cause: Seq,
+) -> Vec<Anomaly> {
+    let old = reserve.signals;
+    let mut found = Vec::new();
+    let raw = reserve.raw_supply();
+    let near_zero = raw.is_some_and(|raw| !raw.is_zero() && raw <= U256::from(NEAR_ZERO));
+    if near_zero != old.near_zero {
+        let phase = if near_zero { Phase::Opened } else { Phase::Closed };
+        let detail = raw.map(|raw| ("rawSupply", raw.to_string())).into_iter().collect();
+        found.push(of(identity, AnomalyRule::NearZeroSupply, phase, cause, detail));
+    }
+    let utilization = reserve.utilization().ok();
+    let high = utilization.is_some_and(|utilization| utilization >= HIGH_UTILIZATION);
+    if !high && old.high_told {
+        let detail = utilization.map(|bps| ("utilizationBps", bps.0.to_string()));
+        let detail = detail.into_iter().collect();
+        found.push(of(identity, AnomalyRule::UtilizationHigh, Phase::Closed, cause, detail));
+    }
+    reserve.signals = Signals {
+        near_zero,
+        high_since: high.then(|| old.high_since.unwrap_or(now)),
+        high_told: high && old.high_told,
+    };
+    found
+}
+
+/// High utilization that has lasted long enough to be told, if this is the block for it.
+pub(crate) fn high_utilization(
+    identity: &Identity,
+    reserve: &mut Reserve,
+    now: u64,
+    cause: Seq,
+) -> Option<Anomaly> {
+    reserve.signals.high_due().filter(|due| *due <= now)?;
+    reserve.signals.high_told = true;
+    let mut detail: Vec<_> =
+        reserve.signals.high_since.map(|since| ("since", since.to_string())).into_iter().collect();
+    detail.extend(reserve.utilization().ok().map(|bps| ("utilizationBps", bps.0.to_string())));
+    Some(of(identity, AnomalyRule::UtilizationHigh, Phase::Opened, cause, detail))
+}

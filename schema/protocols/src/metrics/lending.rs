@@ -1,0 +1,83 @@
+//! The figures that lending reserves alone have.
+
+use obsqra_types::{Bps, RateE18, SignedPpb, U256};
+
+use super::absence::{Absence, Figure};
+use super::conservation::{ConservationRule, Faults};
+use super::figures::capped_ratio;
+use super::reserve::Reserve;
+use super::suppliers::Suppliers;
+use crate::fixed::Wide;
+
+/// Holders that count among the greatest.
+const TOP_HOLDERS: usize = 5;
+
+/// A reserve's figures beside its value; amounts count the token's smallest unit.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct LendingFigures {
+    pub(crate) utilization: Figure<Bps>,
+    pub(crate) borrow_rate: Figure<RateE18>,
+    pub(crate) supply_rate: Figure<RateE18>,
+    pub(crate) supplied: Figure<U256>,
+    pub(crate) borrowed: Figure<U256>,
+    pub(crate) headroom: Figure<U256>,
+    pub(crate) exit_shock: Figure<Bps>,
+    pub(crate) suppliers: Figure<u64>,
+    pub(crate) top1: Figure<Bps>,
+    pub(crate) top5: Figure<Bps>,
+    pub(crate) hhi: Figure<Bps>,
+    pub(crate) accumulator_excess: Figure<SignedPpb>,
+}
+
+impl LendingFigures {
+    pub(crate) fn of(reserve: &Reserve, faults: Faults, history: &Absence) -> Self {
+        let supplied = sound(faults, reserve.supplied(history));
+        let borrowed = sound(faults, reserve.borrowed(history));
+        let largest = sound(faults, reserve.largest_supply(history));
+        let held = reserve.suppliers(history);
+        let shares =
+            |figure: fn(&Suppliers) -> Figure<Bps>| sound(faults, held.clone().and_then(figure));
+        let exceeds = ConservationRule::BorrowedExceedsSupplied;
+        Self {
+            utilization: reserve.utilization(),
+            borrow_rate: reserve.borrow_rate(),
+            supply_rate: reserve.supply_rate(history),
+            headroom: Faults::unless(faults.overdrawn, exceeds, headroom(&supplied, &borrowed)),
+            exit_shock: Faults::unless(
+                faults.overdrawn,
+                exceeds,
+                exit_shock(&supplied, &borrowed, &largest),
+            ),
+            supplied,
+            borrowed,
+            suppliers: sound(faults, held.clone().and_then(Suppliers::count)),
+            top1: shares(|all| all.top(1)),
+            top5: shares(|all| all.top(TOP_HOLDERS)),
+            hhi: shares(Suppliers::hhi),
+            accumulator_excess: sound(faults, reserve.accumulator_excess(history)),
+        }
+    }
+}
+
+/// What is made from accumulators, unless one of them fell.
+fn sound<T>(faults: Faults, figure: Figure<T>) -> Figure<T> {
+    Faults::unless(faults.index_fell, ConservationRule::IndexFell, figure)
+}
+
+fn headroom(supplied: &Figure<U256>, borrowed: &Figure<U256>) -> Figure<U256> {
+    Ok(supplied.clone()?.saturating_sub(borrowed.clone()?))
+}
+
+/// Utilization after the largest supplier leaves; all of it where nothing remains.
+fn exit_shock(
+    supplied: &Figure<U256>,
+    borrowed: &Figure<U256>,
+    largest: &Figure<U256>,
+) -> Figure<Bps> {
+    let (supplied, borrowed) = (supplied.clone()?, borrowed.clone()?);
+    let remaining = supplied.saturating_sub(largest.clone()?);
+    if remaining.is_zero() {
+        return Ok(Bps::ONE);
+    }
+    Ok(capped_ratio(Wide::from(borrowed), Wide::from(remaining)))
+}

@@ -1,0 +1,136 @@
+//! What is looked at after a block's events and before its figures: whether they contradict each other,
+//! and whether something calls for attention.
+//!
+//! The scratch of a block is kept beside the state, never in it, so that the state after a block is the
+//! same whether or not anything was found.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use obsqra_types::Seq;
+
+use super::absence::Absence;
+use super::anomalies::{self, Anomaly};
+use super::conservation::{self, PairFlows, Violation};
+use super::growth::FlashSurplus;
+use super::market::{Body, Market};
+use crate::WatchedContract;
+use crate::decoders::{Change, MarketRef};
+
+/// What a block's events tell beside the state that they leave.
+#[derive(Default)]
+pub(crate) struct BlockNotes {
+    /// By market: its last event.
+    last_events: BTreeMap<usize, Seq>,
+    /// By reserve: its last statement of accumulators.
+    stated: BTreeMap<usize, Seq>,
+    /// By reserve: the first flash loan that brought more than was owed.
+    surpluses: BTreeMap<usize, (Seq, FlashSurplus)>,
+    /// By constant-product pool.
+    flows: BTreeMap<usize, PairFlows>,
+    upgrades: Vec<Anomaly>,
+}
+
+/// What a block showed.
+#[derive(Default)]
+pub(crate) struct Findings {
+    pub(crate) violations: Vec<Violation>,
+    pub(crate) anomalies: Vec<Anomaly>,
+}
+
+impl BlockNotes {
+    /// An event of that name came from a watched contract.
+    pub(crate) fn event(&mut self, contract: &WatchedContract, name: &str, seq: Seq) {
+        if anomalies::is_upgrade(name) {
+            self.upgrades.push(anomalies::upgraded(&contract.protocol, &contract.address, seq));
+        }
+    }
+
+    /// A market is about to change.
+    pub(crate) fn before(&mut self, place: usize, market: &Market, change: &Change, seq: Seq) {
+        self.last_events.insert(place, seq);
+        if let (Body::Pool(pool), MarketRef::Pair(..)) = (&market.body, market.identity.reference) {
+            self.flows.entry(place).or_insert_with(|| PairFlows::of(pool)).note(change);
+        }
+    }
+
+    /// A market has changed.
+    pub(crate) fn after(&mut self, place: usize, market: &Market, change: &Change, at: (Seq, u64)) {
+        let (seq, now) = at;
+        let Body::Reserve(reserve) = &market.body else {
+            return;
+        };
+        match change {
+            Change::Accumulators { .. } => {
+                self.stated.insert(place, seq);
+            }
+            Change::FlashLoaned { .. } => {
+                if let Some(surplus) = reserve.flash_surplus(now) {
+                    self.surpluses.entry(place).or_insert((seq, surplus));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Checks and reviews every market that the block's events touched.
+    pub(crate) fn review(
+        self,
+        markets: &mut [Arc<Market>],
+        history: &Absence,
+        now: u64,
+    ) -> Findings {
+        let mut findings = Findings { anomalies: self.upgrades, ..Findings::default() };
+        for (place, cause) in self.last_events {
+            let Some(market) = markets.get_mut(place).map(Arc::make_mut) else {
+                continue;
+            };
+            let flows = self.flows.get(&place);
+            findings.violations.extend(conservation::check(market, flows, history));
+            let Body::Reserve(reserve) = &mut market.body else {
+                continue;
+            };
+            let identity = &market.identity;
+            findings.anomalies.extend(anomalies::review(identity, reserve, now, cause));
+            let jump = reserve.jump().zip(self.stated.get(&place));
+            let jump = jump.map(|(jump, seq)| anomalies::jumped(identity, &jump, *seq));
+            let surplus = self.surpluses.get(&place);
+            let surplus = surplus.map(|(seq, found)| anomalies::surplus(identity, found, *seq));
+            findings.anomalies.extend(jump.into_iter().chain(surplus));
+        }
+        findings
+    }
+}
+
+/// Reserves whose utilization is high and is to be told once it has lasted.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct DueSignals(BTreeSet<(u64, usize)>);
+
+impl DueSignals {
+    /// Takes up a market whose signals may have changed.
+    pub(crate) fn note(&mut self, place: usize, market: &Market) {
+        if let Body::Reserve(reserve) = &market.body {
+            self.0.extend(reserve.signals.high_due().map(|due| (due, place)));
+        }
+    }
+
+    /// Tells what has lasted long enough at `now`. What ended in between is dropped.
+    pub(crate) fn tell(
+        &mut self,
+        markets: &mut [Arc<Market>],
+        now: u64,
+        cause: Seq,
+    ) -> Vec<Anomaly> {
+        let mut told = Vec::new();
+        while let Some((due, place)) = self.0.first().copied().filter(|(due, _)| *due <= now) {
+            self.0.remove(&(due, place));
+            let Some(market) = markets.get_mut(place).map(Arc::make_mut) else {
+                continue;
+            };
+            if let Body::Reserve(reserve) = &mut market.body {
+                told.extend(anomalies::high_utilization(&market.identity, reserve, now, cause));
+            }
+        }
+        told
+    }
+}
