@@ -3,8 +3,9 @@
 
 mod support;
 
-use obsqra_protocols::{Activity, ActivityKind, Decoder, Role, decode_from};
-use support::roles::{address, of_role, raw_event};
+use obsqra_protocols::{Activity, ActivityKind, Contracts, Decoder, Role, Transfer, decode_from};
+use obsqra_types::U256;
+use support::roles::{address, every_role, of_role, raw_event};
 
 /// An activity as `kind wallet token amount [for token amount] [with counterparty]`.
 fn text(activity: &Activity) -> String {
@@ -190,6 +191,27 @@ fn transfers_name_the_token_that_emits_them() {
     let token = of_role(Decoder::Erc20, Role::Token);
     let approval = raw_event(&token, "Approval", &[], &[0x71, 0x72, 5, 0]);
     assert_eq!(decode_from(&token, &approval).unwrap().transfer(&token), None);
+}
+
+#[test]
+fn a_privacy_pool_is_followed_by_transfers_to_and_from_it() {
+    let contracts = Contracts::new(every_role());
+    let (token, chamber) =
+        (of_role(Decoder::Erc20, Role::Token), of_role(Decoder::MistCash, Role::Chamber));
+    let activity = |from, to, amount: u64| {
+        let amount = U256::from(amount);
+        let transfer = Transfer { token: token.address, from, to, amount };
+        let (pool, activity) = transfer.private_activity(&contracts)?;
+        assert_eq!(pool, &chamber);
+        Some(text(&activity))
+    };
+    let (wallet, pool) = (address(0x71), chamber.address);
+    let expected = |kind: &str| Some(format!("{kind} 0x71 {} 5", token.address));
+    assert_eq!(activity(wallet, pool, 5), expected("deposit"));
+    assert_eq!(activity(pool, wallet, 5), expected("withdrawal"));
+    assert_eq!(activity(wallet, pool, 0), None);
+    assert_eq!(activity(pool, pool, 5), None);
+    assert_eq!(activity(wallet, address(0x72), 5), None);
 }
 
 #[test]
