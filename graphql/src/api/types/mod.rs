@@ -1,16 +1,22 @@
 //! The types that queries and subscriptions return.
 
+mod activity;
 mod event;
 mod head;
 mod page;
+mod privacy_pool;
 mod protocol;
 mod risk;
+mod token;
 
+pub(super) use activity::{Activity, ActivityKind};
 pub(super) use event::Event;
 pub(super) use head::Head;
-pub(super) use page::PageCursor;
+pub(super) use page::{BlockPageCursor, PageCursor};
+pub(super) use privacy_pool::PrivacyPool;
 pub(super) use protocol::Protocol;
 pub(super) use risk::RiskScore;
+pub(super) use token::Token;
 
 use chrono::{DateTime, Utc};
 use obsqra_types::{BlockNumber, UnixSeconds};

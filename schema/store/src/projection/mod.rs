@@ -4,9 +4,12 @@
 //! Nothing is deleted; a change closes the range of positions of the row it replaces. What a row says
 //! is decided by the projector; here it is only stored.
 
+pub mod activity;
 pub mod block;
 pub mod event;
 pub mod market_metrics;
+pub mod misfit;
+pub mod privacy_pool;
 pub mod risk_score;
 pub mod state;
 

@@ -182,6 +182,8 @@ pub async fn reset(tx: &mut Transaction, chain: &ChainId) -> Result<(), StoreErr
         .execute(&mut **tx)
         .await?;
     sqlx::query!("DELETE FROM risk_score WHERE chain_id = $1", chain).execute(&mut **tx).await?;
+    sqlx::query!("DELETE FROM activity WHERE chain_id = $1", chain).execute(&mut **tx).await?;
+    sqlx::query!("DELETE FROM privacy_pool WHERE chain_id = $1", chain).execute(&mut **tx).await?;
     Ok(())
 }
 
@@ -213,6 +215,8 @@ pub async fn shadow(tx: &mut Transaction) -> Result<(), StoreError> {
         CREATE TEMPORARY TABLE event (LIKE public.event INCLUDING ALL) ON COMMIT DROP;
         CREATE TEMPORARY TABLE market_metrics (LIKE public.market_metrics INCLUDING ALL) ON COMMIT DROP;
         CREATE TEMPORARY TABLE risk_score (LIKE public.risk_score INCLUDING ALL) ON COMMIT DROP;
+        CREATE TEMPORARY TABLE activity (LIKE public.activity INCLUDING ALL) ON COMMIT DROP;
+        CREATE TEMPORARY TABLE privacy_pool (LIKE public.privacy_pool INCLUDING ALL) ON COMMIT DROP;
         DISCARD PLANS;
         "#,
     )
@@ -232,6 +236,10 @@ pub struct Difference {
     pub only_folded: i64,
 }
 
+/// Every read model with rows of its own.
+const READ_MODELS: [&str; 6] =
+    ["block", "event", "market_metrics", "risk_score", "activity", "privacy_pool"];
+
 /// Compares the live rows with the shadow's, row by row. To be called in the transaction of [`shadow`].
 ///
 /// # Errors
@@ -241,7 +249,7 @@ pub async fn compare_shadow(
     chain: &ChainId,
 ) -> Result<Vec<Difference>, StoreError> {
     let mut differences = Vec::new();
-    for read_model in ["block", "event", "market_metrics", "risk_score"] {
+    for read_model in READ_MODELS {
         let one_way = |left: &str, right: &str| {
             // The names are the constants above: nothing of this text comes from outside.
             format!(

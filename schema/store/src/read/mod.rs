@@ -6,9 +6,11 @@
 
 use obsqra_types::{BlockNumber, ProtocolId};
 
+pub mod activity;
 pub mod event;
 pub mod market_metrics;
 pub mod position;
+pub mod privacy_pool;
 pub mod registry;
 pub mod risk_score;
 
