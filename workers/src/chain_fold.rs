@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use obsqra_events::{BlockApplied, Entry, EventData, Fact, Kind};
 use obsqra_protocols::{
-    BlockInput, BlockOutput, METRICS_VERSION, MarketMetrics, MetricFold, Registry,
+    BlockInput, BlockOutput, Contracts, METRICS_VERSION, MarketMetrics, MetricFold, Registry,
 };
 use obsqra_store::key::AppliedBlock;
 use obsqra_store::snapshot::{self, Snapshot};
@@ -133,6 +133,12 @@ impl ChainFold {
     #[must_use]
     pub fn registry(&self) -> Option<&Arc<Registry>> {
         self.registry.as_ref().map(|(registry, _)| registry)
+    }
+
+    /// The contracts that are known now: those of the registry, and those that factories announced since.
+    #[must_use]
+    pub fn contracts(&self) -> Option<&Contracts> {
+        self.fold.as_ref().map(MetricFold::contracts)
     }
 
     /// Whether no block is half in and no revert waits for the block that replaces: where a cursor may

@@ -71,9 +71,7 @@ fn decoded<At>(
     text: Option<&str>,
     decode: &impl Fn(&str) -> Result<At, InvalidCursor>,
 ) -> Result<Option<At>, ApiError> {
-    text.map(decode)
-        .transpose()
-        .map_err(|error| ApiError::bad_input(argument, error.to_string()))
+    text.map(decode).transpose().map_err(|error| ApiError::bad_input(argument, error.to_string()))
 }
 
 /// How many rows a page may hold, for its cost. Sizes out of range are refused when the page is
@@ -156,7 +154,10 @@ pub(super) fn optional_address(
 }
 
 /// Reads a height of a range.
-pub(super) fn height(argument: &'static str, number: Option<i32>) -> Result<Option<BlockNumber>, ApiError> {
+pub(super) fn height(
+    argument: &'static str,
+    number: Option<i32>,
+) -> Result<Option<BlockNumber>, ApiError> {
     number
         .map(|number| u64::try_from(number).map(BlockNumber))
         .transpose()

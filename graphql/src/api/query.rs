@@ -112,8 +112,10 @@ impl Query {
         #[graphql(desc = "Which events to return; all by default.")] filter: Option<EventFilter>,
         #[graphql(desc = "How many rows: 1 to 100, 20 by default.")] first: Option<i32>,
         #[graphql(desc = "Only rows after the one with this cursor.")] after: Option<String>,
-        #[graphql(desc = "Only events of this block (height) and earlier ones: the list as of its \
-                          end, by what is known now.")]
+        #[graphql(
+            desc = "Only events of this block (height) and earlier ones: the list as of its \
+                          end, by what is known now."
+        )]
         at_block: Option<i32>,
     ) -> Result<Events, ApiError> {
         let context = RequestContext::of(ctx)?;
@@ -145,8 +147,10 @@ impl Query {
         #[graphql(desc = "Only in this block and later ones (height).")] from_block: Option<i32>,
         #[graphql(desc = "Only in this block and earlier ones (height, inclusive).")]
         to_block: Option<i32>,
-        #[graphql(desc = "Only in this block (height) and earlier ones: the list as of its end, by \
-                          what is known now.")]
+        #[graphql(
+            desc = "Only in this block (height) and earlier ones: the list as of its end, by \
+                          what is known now."
+        )]
         at_block: Option<i32>,
         #[graphql(desc = "The oldest rows of the range: 1 to 100, 20 by default.")] first: Option<
             i32,
@@ -224,8 +228,10 @@ impl Query {
         #[graphql(desc = "Only this decade of amounts: 0 to 77; all by default.")] bucket: Option<
             i32,
         >,
-        #[graphql(desc = "Only changes of this block (height) and earlier ones; the newest block \
-                          by default.")]
+        #[graphql(
+            desc = "Only changes of this block (height) and earlier ones; the newest block \
+                          by default."
+        )]
         at_block: Option<i32>,
         #[graphql(desc = "The oldest rows of the range: 1 to 100, 20 by default.")] first: Option<
             i32,

@@ -85,7 +85,9 @@ mod tests {
         let cursor = BlockCursor { block: BlockNumber(4_711), place: 10 };
         assert_eq!(cursor.encode(), "b1:1267.a");
         assert_eq!(BlockCursor::decode(&cursor.encode()), Ok(cursor));
-        for bad in ["", "b1:", "b1:1", "b1:1.", "b1:.1", "b1:01.1", "b1:1.8000000000000000", "s1:1.1"] {
+        for bad in
+            ["", "b1:", "b1:1", "b1:1.", "b1:.1", "b1:01.1", "b1:1.8000000000000000", "s1:1.1"]
+        {
             assert_eq!(BlockCursor::decode(bad), Err(InvalidCursor), "{bad:?}");
         }
     }

@@ -118,7 +118,8 @@ pub async fn insert(tx: &mut Transaction, rows: &[ActivityRow]) -> Result<(), St
         &bytes(|row| &row.token) as &[Option<Vec<u8>>],
         &rows.iter().map(|row| row.amount.clone()).collect::<Vec<_>>(),
         &bytes(|row| &row.counter_token) as &[Option<Vec<u8>>],
-        &rows.iter().map(|row| row.counter_amount.clone()).collect::<Vec<_>>() as &[Option<String>],
+        &rows.iter().map(|row| row.counter_amount.clone()).collect::<Vec<_>>()
+            as &[Option<String>],
         &rows.iter().map(|row| row.transaction_hash.clone()).collect::<Vec<_>>(),
         &rows.iter().map(|row| row.event_index).collect::<Vec<_>>(),
         &rows.iter().map(|row| row.ordinal).collect::<Vec<_>>(),

@@ -116,6 +116,7 @@ pub async fn at(
     (known_at, block): (Seq, BlockNumber),
     filter: &PoolFilter,
 ) -> Result<Vec<PrivacyPool>, StoreError> {
+    let (chamber, token) = (filter.chamber.map(bytes), filter.token.map(bytes));
     let found = sqlx::query_as!(
         PoolRow,
         r#"
@@ -161,8 +162,8 @@ pub async fn at(
         chain.as_str(),
         row::to_i64(block.0, "block number")?,
         row::to_i64(known_at.0, "seq")?,
-        filter.chamber.map(bytes).as_deref(),
-        filter.token.map(bytes).as_deref(),
+        chamber.as_deref(),
+        token.as_deref(),
         i64::from(MAX_POOLS) + 1,
     )
     .fetch_all(&store.pool)
@@ -211,8 +212,8 @@ async fn oldest(
           AND ($4::smallint IS NULL OR bucket = $4)
           AND from_block <= $5
           AND from_seq <= $6 AND to_seq > $6
-          AND (from_block, bucket) > ($7, $8)
-          AND (from_block, bucket) < ($9, $10)
+          AND (from_block, bucket) > ($7, $8::bigint)
+          AND (from_block, bucket) < ($9, $10::bigint)
         ORDER BY from_block, bucket
         LIMIT $11
         "#,
@@ -250,8 +251,8 @@ async fn newest(
           AND ($4::smallint IS NULL OR bucket = $4)
           AND from_block <= $5
           AND from_seq <= $6 AND to_seq > $6
-          AND (from_block, bucket) > ($7, $8)
-          AND (from_block, bucket) < ($9, $10)
+          AND (from_block, bucket) > ($7, $8::bigint)
+          AND (from_block, bucket) < ($9, $10::bigint)
         ORDER BY from_block DESC, bucket DESC
         LIMIT $11
         "#,
