@@ -1,7 +1,9 @@
 //! A watched event as rows: itself, and what it says that wallets did.
 
 use obsqra_events::EventData;
-use obsqra_protocols::{Activity, Contracts, ProtocolEvent, Transfer, WatchedContract, decode_from};
+use obsqra_protocols::{
+    Activity, Contracts, ProtocolEvent, Transfer, WatchedContract, decode_from,
+};
 use obsqra_store::projection::activity::{ActivityRow, MAX_ACTIVITIES_OF_AN_EVENT};
 use obsqra_store::projection::event::EventRow;
 use obsqra_types::{BlockHash, BlockRef, ChainId, ContractAddress, Felt, Seq};

@@ -7,10 +7,10 @@ use obsqra_store::projection::activity::{self, ActivityRow};
 use obsqra_store::projection::block::{self, BlockRow};
 use obsqra_store::projection::event::{self, EventRow};
 use obsqra_store::projection::market_metrics::{self, MarketMetricsRow};
+use obsqra_store::projection::misfit;
 use obsqra_store::projection::privacy_pool::{self, PrivacyPoolRow};
 use obsqra_store::projection::risk_score::{self, RiskScoreRow};
 use obsqra_store::projection::state::{self, ProjectionState};
-use obsqra_store::projection::misfit;
 use obsqra_store::{Store, Transaction, key};
 use obsqra_types::{BlockNumber, BlockRef, ChainId, Partition, Seq};
 
