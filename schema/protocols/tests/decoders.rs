@@ -3,7 +3,7 @@
 
 mod support;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use obsqra_events::EventData;
@@ -13,6 +13,7 @@ use obsqra_protocols::{
 use obsqra_types::{ContractAddress, EventIndex, Felt, TransactionHash, parse_felt};
 use serde_json::{Value, json};
 use sha3::{Digest, Keccak256};
+use support::roles::own_contracts;
 use support::{CORE, LEND, USDC_ETH, all_layouts, contracts};
 
 /// The low 250 bits of Keccak-256 of a name.
@@ -55,12 +56,26 @@ fn raw(from: Felt, keys: Vec<Felt>, data: Vec<Felt>) -> EventData {
     }
 }
 
-/// One real event of each layout that the recorded blocks hold, beside what it reads as.
-fn check_golden(text: &str) {
-    let registry = Arc::new(Registry::parse(mainnet_registry()).unwrap());
-    let contracts = Contracts::new(registry);
+/// For each decoder one real event of each layout that the recorded blocks hold, and a made-up one, marked
+/// `synthetic`, of each that they do not, beside what it reads as.
+const GOLDEN: &[(Decoder, &str)] = &[
+    (Decoder::ZkLend, include_str!("golden/zklend.json")),
+    (Decoder::Ekubo, include_str!("golden/ekubo.json")),
+    (Decoder::JediSwapV1, include_str!("golden/jediswap_v1.json")),
+    (Decoder::JediSwapV2, include_str!("golden/jediswap_v2.json")),
+    (Decoder::NostraMoneyMarket, include_str!("golden/nostra_money_market.json")),
+    (Decoder::NostraPools, include_str!("golden/nostra_pools.json")),
+    (Decoder::VesuV1, include_str!("golden/vesu_v1.json")),
+    (Decoder::VesuV2, include_str!("golden/vesu_v2.json")),
+    (Decoder::Erc20, include_str!("golden/erc20.json")),
+    (Decoder::MistCash, include_str!("golden/mist_cash.json")),
+    (Decoder::Obsqra, include_str!("golden/obsqra.json")),
+];
+
+/// The layouts that the cases of a golden file fit: name, number of keys and of data felts.
+fn check_golden(mut contracts: Contracts, text: &str) -> BTreeSet<(String, usize, usize)> {
     let cases: Vec<Value> = serde_json::from_str(text).unwrap();
-    assert!(!cases.is_empty());
+    let mut seen = BTreeSet::new();
     for case in cases {
         let from = parse_felt(case["from_address"].as_str().unwrap()).unwrap();
         let event = raw(from, felts(&case["keys"]), felts(&case["data"]));
@@ -71,22 +86,29 @@ fn check_golden(text: &str) {
             "event": decoded.event.as_ref().map(ProtocolEvent::to_json),
         });
         assert_eq!(found, case["decoded"], "{found:#}");
+        assert_ne!(case["block"].is_null(), case["synthetic"].is_null(), "{case}");
+        let emitter = contracts.get(&event.from_address).unwrap().clone();
+        if let Some(event) = &decoded.event {
+            contracts.learn(&emitter, event);
+        }
+        seen.extend(decoded.name.map(|name| (name.into(), event.keys.len(), event.data.len())));
     }
+    seen
 }
 
 #[test]
-fn golden_zklend() {
-    check_golden(include_str!("golden/zklend.json"));
-}
-
-#[test]
-fn golden_ekubo() {
-    check_golden(include_str!("golden/ekubo.json"));
-}
-
-#[test]
-fn golden_jediswap_v1() {
-    check_golden(include_str!("golden/jediswap_v1.json"));
+fn every_layout_reads_as_its_golden_file_says() {
+    assert!(GOLDEN.iter().map(|(decoder, _)| decoder).eq(Decoder::ALL));
+    for (decoder, text) in GOLDEN {
+        let contracts = match decoder {
+            Decoder::Obsqra => own_contracts(),
+            _ => Contracts::new(Arc::new(Registry::parse(mainnet_registry()).unwrap())),
+        };
+        let layouts: BTreeSet<_> = layouts(*decoder)
+            .map(|layout| (layout.name.to_owned(), layout.keys_len, layout.data_len))
+            .collect();
+        assert_eq!(check_golden(contracts, text), layouts, "{}", decoder.name());
+    }
 }
 
 /// The name that a contract's event of that name and data reads as.

@@ -3,7 +3,9 @@
 
 mod support;
 
-use obsqra_protocols::{AuditState, ProtocolKind, Registry, RegistryError, Role, mainnet_registry};
+use obsqra_protocols::{
+    AuditState, Decoder, ProtocolKind, Registry, RegistryError, Role, mainnet_registry,
+};
 use obsqra_types::{ContractAddress, Felt, parse_felt};
 use serde_json::Value;
 use support::{REGISTRY, protocol};
@@ -56,6 +58,50 @@ fn mainnet_is_what_its_sources_support() {
     assert_eq!((tokens.token0, tokens.token1), (address(eth), address(usdc)));
     assert_eq!(registry.symbol_or_address(&address(eth)), "ETH");
     assert_eq!(registry.symbol_or_address(&ContractAddress(Felt::from(0xab_u8))), "0xab");
+}
+
+/// One document whatever the build: the chain's members, then every protocol of the directory, by id.
+#[test]
+fn mainnet_joins_every_file_in_a_fixed_order() {
+    let joined: Value = serde_json::from_slice(mainnet_registry()).unwrap();
+    let members = ["chain_ids", "protocols", "quote_token", "registry", "tokens", "version"];
+    assert!(joined.as_object().unwrap().keys().eq(members));
+    let ids: Vec<&str> =
+        joined["protocols"].as_array().unwrap().iter().map(|p| p["id"].as_str().unwrap()).collect();
+    let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/registry/mainnet");
+    let mut files: Vec<String> = std::fs::read_dir(directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().path().file_stem().unwrap().to_str().unwrap().to_owned())
+        .filter(|name| name != "chain")
+        .collect();
+    files.sort();
+    assert_eq!(ids, files);
+}
+
+/// Files that were adopted before contracts could have an asset still parse.
+#[test]
+fn files_without_assets_parse() {
+    let registry = Registry::parse(REGISTRY.as_bytes()).unwrap();
+    let mut contracts = registry.watched().filter_map(|address| registry.contract(&address));
+    assert!(contracts.all(|contract| contract.asset.is_none()));
+}
+
+/// Each token of supply belongs to the debt token over the same asset.
+#[test]
+fn nostras_tokens_of_supply_have_one_debt_token() {
+    let registry = Registry::parse(mainnet_registry()).unwrap();
+    let tokens: Vec<_> = registry
+        .watched()
+        .filter_map(|address| registry.contract(&address))
+        .filter(|contract| contract.decoder == Decoder::NostraMoneyMarket)
+        .filter(|contract| contract.role != Role::InterestRateModel)
+        .collect();
+    let debts = |asset| {
+        let same = tokens.iter().filter(|token| token.asset == asset);
+        same.filter(|token| token.role == Role::DebtToken).count()
+    };
+    assert!(tokens.len() > 50);
+    assert!(tokens.iter().all(|token| token.asset.is_some() && debts(token.asset) == 1));
 }
 
 /// The registry of the seeded development chain has the same shape.
@@ -113,6 +159,21 @@ const REFUSED: &[(&str, &str, &str)] = &[
         "/protocols/2/contracts/1/token0",
         r#""0x11""#,
         "protocols[2].contracts[1].token0: is not below",
+    ),
+    (
+        "/protocols/2/contracts/0",
+        r#"{"address": "0xf0", "role": "factory", "token0": "0x10"}"#,
+        "protocols[2].contracts[0].token0: belongs to pools",
+    ),
+    (
+        "/protocols/0/contracts/0",
+        r#"{"address": "0xa1", "role": "market", "asset": "0x10"}"#,
+        "protocols[0].contracts[0].asset: belongs to tokens",
+    ),
+    (
+        "/protocols/0/contracts/1",
+        r#"{"address": "0xa2", "role": "z_token", "asset": "10"}"#,
+        "protocols[0].contracts[1].asset: `10` is no address",
     ),
     ("/protocols/2/contracts/1/token1", r#"null"#, "protocols[2].contracts[1].token1: is missing"),
     ("/protocols/0/deployed_at/source", r#"" ""#, "protocols[0].deployed_at.source: is empty"),

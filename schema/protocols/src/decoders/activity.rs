@@ -6,7 +6,7 @@
 
 use obsqra_types::{ContractAddress, U256};
 
-use crate::TokenPair;
+use crate::{Contracts, Role, TokenPair, WatchedContract};
 
 /// What kind of thing a wallet did.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -55,6 +55,24 @@ pub struct Transfer {
     pub to: ContractAddress,
     /// How much, in the token's smallest unit.
     pub amount: U256,
+}
+
+impl Transfer {
+    /// What the transfer is to a privacy pool that it goes to or comes from, and that pool: a deposit by
+    /// the sender, or a withdrawal by the receiver. Such a pool has no events of its own for either.
+    #[must_use]
+    pub fn private_activity<'a>(
+        &self,
+        contracts: &'a Contracts,
+    ) -> Option<(&'a WatchedContract, Activity)> {
+        let chamber = |address| contracts.get(address).filter(|found| found.role == Role::Chamber);
+        let (pool, kind, wallet) = match (chamber(&self.to), chamber(&self.from)) {
+            (Some(pool), None) => (pool, ActivityKind::Deposit, self.from),
+            (None, Some(pool)) => (pool, ActivityKind::Withdrawal, self.to),
+            (None, None) | (Some(_), Some(_)) => return None,
+        };
+        Some((pool, single(kind, wallet, Some(self.token), self.amount)?))
+    }
 }
 
 impl ActivityKind {

@@ -2,8 +2,9 @@
 //!
 //! A pool is its key. Sqrt ratios have 128 fractional bits; deltas are the core's, positive where it is
 //! paid. Layouts and selectors: `EkuboProtocol/starknet-contracts` `src/core.cairo` @a5b2c7f;
-//! `ProtocolFeesPaid` is of older versions. The events of the TWAMM extension are left out, since their
-//! layouts are not known whole, and those of the positions contract say nothing that the core's do not.
+//! `ProtocolFeesPaid` is of older versions. The core alone is watched: the events of the TWAMM extension
+//! are left out, since their layouts are not known whole, and so is the positions contract, whose one known
+//! event names a referrer.
 //!
 //! The wallet of an activity is the member `locker`, mostly a router or the positions contract. Fees that a
 //! position collects are no withdrawal.

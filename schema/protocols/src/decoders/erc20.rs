@@ -2,8 +2,7 @@
 //!
 //! Tokens make no market. Older contracts write all members into the data; OpenZeppelin's Cairo 1
 //! component writes the accounts into the keys, and one address changes from one form to the other with an
-//! upgrade. Amounts are in the token's smallest unit. Layouts: `OpenZeppelin/cairo-contracts`
-//! `src/token/erc20`, and the StarkGate tokens' events on mainnet.
+//! upgrade. Amounts are in the token's smallest unit. Layouts: events of such tokens on mainnet.
 
 use obsqra_types::{ContractAddress, U256};
 

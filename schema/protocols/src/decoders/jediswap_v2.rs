@@ -3,7 +3,7 @@
 //! The factory announces pools with their tokens, which are followed from that event on. Square roots of
 //! prices have 96 fractional bits; a swap's amounts are the pool's, positive where it is paid. Layouts and
 //! selectors: `jediswaplabs/JediSwap-v2-core` `src/jediswap_v2_pool.cairo` and
-//! `src/jediswap_v2_factory.cairo` @1329e71.
+//! `src/libraries/signed_integers` @1329e71.
 //!
 //! The wallet of a swap is the member `recipient`; the sender is the counterparty. The wallet of a mint or
 //! of a burn is the member `owner`, mostly the contract that manages positions. A burn is the withdrawal:

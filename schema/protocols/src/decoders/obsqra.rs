@@ -1,7 +1,7 @@
 //! Obsqra's own contracts: they govern allocations and hold what is allocated, and make no market.
 //!
-//! Percentages are whole, from 0 to 100; scores and rates are in basis points; values are in the token's
-//! smallest unit; timestamps are seconds since 1970. Layouts are those of the contracts on Sepolia: the
+//! Timestamps are seconds since 1970. The scales of percentages, scores and values are not known; numbers
+//! are kept as the contracts write them. Layouts are those of the contracts on Sepolia: the
 //! risk engine, version 3.5 of the strategy router, the DAO's constraint manager and the model registry.
 //! The layouts of the agent orchestrator and of older routers are not known: their events fit none.
 //!

@@ -1,8 +1,8 @@
 //! Vesu v2: a factory, and one contract for each pool.
 //!
 //! The factory announces pools, which are followed from that event on. Scales and the wallet of an
-//! activity are those of version 1. Layouts and selectors: `vesuxyz/vesu-v2` `src/pool.cairo`,
-//! `src/pool_factory.cairo` and `src/data_model.cairo` @d4b21c8.
+//! activity are those of version 1. Layouts and selectors: `vesuxyz/vesu-v2` `src/pool.cairo` and
+//! `src/data_model.cairo` @d4b21c8.
 
 use obsqra_types::{ContractAddress, U256};
 

@@ -1,8 +1,9 @@
 //! A fold's state as bytes, so that a reader need not fold from the first block again.
 //!
-//! A snapshot holds what events set and nothing that follows from it: figures are computed again, so
-//! that a state read back yields the same outputs as one that was never written. It is bound to the
-//! bytes of the registry and to the version of the definitions. It is a cache, not part of the log.
+//! A snapshot holds what events set, the contracts that they announced among it, and nothing that
+//! follows from it: figures are computed again, so that a state read back yields the same outputs as one
+//! that was never written. It is bound to the bytes of the registry and to the version of the
+//! definitions. It is a cache, not part of the log.
 
 mod item;
 
