@@ -16,7 +16,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use obsqra_bus::{ChainStream, StreamLimits};
-use obsqra_devnode::SEEDED_REGISTRY;
 use obsqra_events::{Fact, Kind};
 use obsqra_protocols::{Contracts, Registry, decode};
 use obsqra_store::{Role as DatabaseRole, Store, cursor, log, relay_subject};
@@ -98,7 +97,7 @@ impl World {
     /// Positions of what is to be published: blocks, reverts, scores, and events of contracts that the
     /// registry knows.
     async fn published_seqs(&self) -> Vec<u64> {
-        let registry = Registry::parse(SEEDED_REGISTRY).unwrap();
+        let registry = Registry::parse(&support::registry()).unwrap();
         let contracts = Contracts::new(Arc::new(registry));
         let entries = log::read_after(&self.store, Seq::BEFORE_FIRST, 1_000_000).await.unwrap();
         entries

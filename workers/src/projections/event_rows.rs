@@ -31,12 +31,15 @@ pub(super) fn event(
     };
     let decoded = decode_from(emitter, event);
     let row = event_row(chain, block, emitter, decoded.as_ref(), (seq, event))?;
-    let activities = decoded.iter().flat_map(|decoded| decoded.activities(emitter));
-    let activities = activities
+    let transfer = decoded.as_ref().and_then(|decoded| decoded.transfer(emitter));
+    let own = decoded.iter().flat_map(|decoded| decoded.activities(emitter));
+    let own = own.map(|activity| (emitter, activity));
+    let private = transfer.iter().filter_map(|transfer| transfer.private_activity(contracts));
+    let activities = own
+        .chain(private)
         .enumerate()
-        .map(|(ordinal, activity)| activity_row(&row, seq, (ordinal, &activity)))
+        .map(|(ordinal, (of, activity))| activity_row(&row, of, seq, (ordinal, &activity)))
         .collect::<Result<_, _>>()?;
-    let transfer = decoded.and_then(|decoded| decoded.transfer(emitter));
     Ok(Some(EventRows { event: row, activities, transfer }))
 }
 
@@ -64,8 +67,11 @@ fn event_row(
     })
 }
 
+/// An activity in the protocol that `of` belongs to: of a transfer to a privacy pool, the pool's and not the
+/// token's.
 fn activity_row(
     event: &EventRow,
+    of: &WatchedContract,
     seq: Seq,
     (ordinal, activity): (usize, &Activity),
 ) -> Result<ActivityRow, WorkError> {
@@ -84,7 +90,7 @@ fn activity_row(
         branch_epoch: event.branch_epoch,
         block_hash: event.block_hash.clone(),
         occurred_at: event.occurred_at,
-        protocol: event.protocol.clone(),
+        protocol: of.protocol.to_string(),
         kind: activity.kind.name().to_owned(),
         contract: event.contract.clone(),
         wallet: bytes(&activity.wallet.0),
