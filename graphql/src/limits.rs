@@ -24,6 +24,9 @@ pub(crate) const MAX_COST: usize = 2_000;
 /// Cost of reading all markets of a protocol: their number is not known before.
 pub(crate) const MARKETS_COST: usize = 100;
 
+/// Cost of reading privacy pools: their number is not known before.
+pub(crate) const POOLS_COST: usize = 100;
+
 /// Most directives of one field.
 pub(crate) const MAX_DIRECTIVES: usize = 10;
 

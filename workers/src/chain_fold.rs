@@ -10,7 +10,8 @@ use std::sync::Arc;
 use obsqra_events::{AdoptedWhat, BlockApplied, Entry, EventData, Fact, Kind};
 use obsqra_policy::Policies;
 use obsqra_protocols::{
-    BlockInput, BlockOutput, METRICS_VERSION, MarketMetrics, MetricFold, Registry, TokenPrice,
+    BlockInput, BlockOutput, Contracts, METRICS_VERSION, MarketMetrics, MetricFold, Registry,
+    TokenPrice,
 };
 use obsqra_store::key::AppliedBlock;
 use obsqra_store::snapshot::{self, Snapshot};
@@ -143,6 +144,12 @@ impl ChainFold {
         self.registry.as_ref().map(|(registry, _)| registry)
     }
 
+    /// The contracts that are known now: those of the registry, and those that factories announced since.
+    #[must_use]
+    pub fn contracts(&self) -> Option<&Contracts> {
+        self.fold.as_ref().map(MetricFold::contracts)
+    }
+
     /// Whether no block is half in and no revert waits for the block that replaces: where a cursor may
     /// stand.
     #[must_use]
@@ -195,7 +202,10 @@ impl ChainFold {
             return Ok(None);
         };
         self.restore(tip.block.number, seq).await?;
-        Ok(self.fold.as_ref().map(|fold| Folded::Reread(fold.markets().collect(), fold.prices().collect())))
+        Ok(self
+            .fold
+            .as_ref()
+            .map(|fold| Folded::Reread(fold.markets().collect(), fold.prices().collect())))
     }
 
     fn start(&mut self) {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use obsqra_bus::{ChainStream, MAX_BATCH, Outgoing, StreamPosition};
 use obsqra_events::{AdoptedWhat, Entry, Fact, Finality, Kind, Message, MessageContext};
-use obsqra_protocols::{Registry, decode};
+use obsqra_protocols::{Contracts, Registry, decode};
 use obsqra_store::{
     LeaseKeeper, Store, StoreError, chain_tip, cursor, key, lease, log, relay_subject,
 };
@@ -141,7 +141,7 @@ impl Relay {
                 context.last_seq = Some(Seq(entry.seq.0 + u64::from(applied.watched_events)));
             }
             (Fact::Event(event), Some(registry)) => {
-                if let Some(decoded) = decode(registry, event) {
+                if let Some(decoded) = decode(&Contracts::new(Arc::clone(registry)), event) {
                     context.protocol = Some(decoded.protocol);
                     context.event_name = decoded.name.map(str::to_owned);
                     context.decoded = decoded.event.map(|event| event.to_json());

@@ -16,9 +16,9 @@ use std::collections::BTreeMap;
 use obsqra_events::{
     AbsentInput, Causes, Draft, Fact, RiskAbsent, RiskComponents, RiskInputs, RiskScored,
 };
-use obsqra_store::projection::state;
+use obsqra_store::projection::{misfit, state};
 use obsqra_store::{Key, Keyed, Lease, Role, Store, StoreOptions, log};
-use obsqra_testkit::TestDatabase;
+use obsqra_testkit::{TestDatabase, felt};
 use obsqra_types::{BlockHash, Hash32, Partition, ProtocolId, Seq};
 use obsqra_workers::projections::{Projector, ReadModels};
 use obsqra_workers::runtime::{Progress, Role as _};
@@ -26,7 +26,8 @@ use obsqra_workers::verify::{self, Discrepancy};
 use support::{Script, chain, hashes, hold, project, run_to_end, score};
 
 const OPEN: &str = "9223372036854775807";
-const MODELS: [&str; 4] = ["block", "event", "market_metrics", "risk_score"];
+const MODELS: [&str; 6] =
+    ["block", "event", "market_metrics", "risk_score", "activity", "privacy_pool"];
 
 async fn begin() -> (TestDatabase, Store, Script) {
     let database = TestDatabase::create().await;
@@ -57,6 +58,8 @@ async fn check_history(database: &TestDatabase) {
         ("market_metrics", "chain_id, protocol, market"),
         ("risk_score", "chain_id, protocol"),
         ("block", "chain_id"),
+        ("activity", "chain_id, from_block, event_index, ordinal"),
+        ("privacy_pool", "chain_id, chamber, token, bucket"),
     ] {
         let overlapping = format!(
             "SELECT count(*) FROM {model} a JOIN {model} b USING ({key}) \
@@ -248,6 +251,85 @@ async fn project_in_batches(store: &Store, size: u32, reload: bool) {
     }
 }
 
+/// What the table of activities and that of events give, by one query each.
+async fn check_equal(database: &TestDatabase, left: &str, right: &str) {
+    let (left_number, right_number) = (database.number(left).await, database.number(right).await);
+    assert_eq!(left_number, right_number, "{left}\n{right}");
+    assert!(left_number > 0, "nothing to compare: {left}");
+}
+
+#[tokio::test]
+async fn pools_and_activities_are_what_the_standing_events_say() {
+    let (database, store, mut script) = begin().await;
+    script.grow(30).await;
+    project(&store).await;
+    script.reorganise(7, 9).await;
+    script.grow(5).await;
+    project(&store).await;
+    // Counted from the events themselves: the data of a transfer is low and high half of the amount.
+    let events = |key: usize| {
+        format!(
+            "SELECT count(*) FROM event WHERE name = 'Transfer' AND to_seq = {OPEN} \
+             AND keys[{key}] = decode(lpad('{:x}', 64, '0'), 'hex') \
+             AND data[1] <> decode(repeat('00', 32), 'hex')",
+            support::CHAMBER
+        )
+    };
+    let pools = |column: &str| {
+        format!(
+            "SELECT sum({column})::bigint FROM privacy_pool WHERE to_seq = {OPEN} AND to_block = {OPEN}"
+        )
+    };
+    let activities = |kind: &str| {
+        format!(
+            "SELECT count(*) FROM activity WHERE to_seq = {OPEN} AND protocol = 'mist_cash' \
+             AND kind = '{kind}' AND wallet = decode(lpad('{:x}', 64, '0'), 'hex')",
+            support::WALLET
+        )
+    };
+    check_equal(&database, &events(3), &pools("deposits")).await;
+    check_equal(&database, &events(2), &pools("withdrawals")).await;
+    check_equal(&database, &events(3), &activities("deposit")).await;
+    check_equal(&database, &events(2), &activities("withdrawal")).await;
+    let deposited = format!(
+        "SELECT sum(amount)::bigint FROM activity WHERE to_seq = {OPEN} AND protocol = 'mist_cash' AND kind = 'deposit'"
+    );
+    check_equal(&database, &deposited, &pools("deposited")).await;
+    // Of the seeded protocols too, and of reverted blocks what was known then.
+    for protocol in ["zklend", "ekubo", "jediswap_v1"] {
+        let some = format!(
+            "SELECT count(*) FROM activity WHERE protocol = '{protocol}' AND to_seq = {OPEN}"
+        );
+        assert!(database.number(&some).await > 0, "{protocol}");
+    }
+    let retracted = format!("SELECT count(*) FROM activity WHERE to_seq < {OPEN}");
+    assert!(database.number(&retracted).await > 0);
+    check_history(&database).await;
+    check_verified(&store).await;
+}
+
+#[tokio::test]
+async fn misfits_are_counted_as_they_stand() {
+    let (database, store, mut script) = begin().await;
+    script.grow(20).await;
+    project(&store).await;
+    let counted = misfit::by_protocol(&store, &chain()).await.unwrap();
+    let standing = "SELECT count(*) FROM event WHERE name IS NULL";
+    let before = u64::try_from(database.number(standing).await).unwrap();
+    assert_eq!(counted, BTreeMap::from([("erc20".to_owned(), before)]));
+    let frequent = misfit::most_frequent(&store, &chain(), 10).await.unwrap();
+    let [only] = frequent.as_slice() else { panic!("{frequent:?}") };
+    assert_eq!((only.contract.0, only.events), (felt(support::TOKEN), before));
+    assert_eq!(only.selector, Some(felt(0xbad)));
+    script.reorganise(15, 1).await;
+    project(&store).await;
+    let standing = format!("{standing} AND to_seq = {OPEN}");
+    let after = u64::try_from(database.number(&standing).await).unwrap();
+    assert!(after < before, "{after} of {before}");
+    let counted = misfit::by_protocol(&store, &chain()).await.unwrap();
+    assert_eq!(counted.values().sum::<u64>(), after);
+}
+
 #[tokio::test]
 async fn batch_boundaries_change_nothing() {
     let (database, store, mut script) = begin().await;
@@ -383,6 +465,17 @@ async fn changed_rows_are_reported() {
         (
             "risk_score",
             "DELETE FROM risk_score WHERE ctid = (SELECT min(ctid) FROM risk_score)",
+            "",
+        ),
+        (
+            "activity",
+            "UPDATE activity SET amount = amount + 1 WHERE place = (SELECT min(place) FROM activity)",
+            "UPDATE activity SET amount = amount - 1 WHERE place = (SELECT min(place) FROM activity)",
+        ),
+        (
+            "privacy_pool",
+            "UPDATE privacy_pool SET deposited = deposited + 1 \
+             WHERE ctid = (SELECT min(ctid) FROM privacy_pool)",
             "",
         ),
     ] {

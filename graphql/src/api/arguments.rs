@@ -4,7 +4,9 @@
 use async_graphql::InputObject;
 use obsqra_store::read::event;
 use obsqra_store::read::{Direction, PageRequest};
-use obsqra_types::{BlockNumber, ContractAddress, Cursor, ProtocolId, Seq, parse_felt};
+use obsqra_types::{
+    BlockCursor, BlockNumber, ContractAddress, Cursor, InvalidCursor, ProtocolId, Seq, parse_felt,
+};
 
 use crate::error::ApiError;
 use crate::limits::{DEFAULT_PAGE_ROWS, MAX_FILTER_VALUES, MAX_PAGE_ROWS};
@@ -18,8 +20,21 @@ pub(super) struct Paging {
 }
 
 impl Paging {
-    /// The page asked for: `first` rows from the start of the range unless `last` is given.
+    /// The page asked for, of a list by position: `first` rows from the start of the range unless `last`
+    /// is given.
     pub(super) fn request(self) -> Result<PageRequest, ApiError> {
+        self.read(|text| Cursor::decode(text).map(|cursor| cursor.0))
+    }
+
+    /// As [`Paging::request`], of a list in block order.
+    pub(super) fn block_request(self) -> Result<PageRequest<BlockCursor>, ApiError> {
+        self.read(BlockCursor::decode)
+    }
+
+    fn read<At>(
+        self,
+        decode: impl Fn(&str) -> Result<At, InvalidCursor>,
+    ) -> Result<PageRequest<At>, ApiError> {
         let (direction, size) = match (self.first, self.last) {
             (Some(_), Some(_)) => {
                 return Err(ApiError::bad_input("last", "give either `first` or `last`, not both"));
@@ -28,8 +43,8 @@ impl Paging {
             (None, last) => (Direction::Backward, page_size("last", last)?),
         };
         Ok(PageRequest {
-            after: cursor("after", self.after.as_deref())?,
-            before: cursor("before", self.before.as_deref())?,
+            after: decoded("after", self.after.as_deref(), &decode)?,
+            before: decoded("before", self.before.as_deref(), &decode)?,
             direction,
             size,
         })
@@ -46,12 +61,17 @@ fn page_size(argument: &'static str, rows: Option<i32>) -> Result<u32, ApiError>
     })
 }
 
-/// Reads a cursor.
+/// Reads a cursor of a list by position.
 pub(super) fn cursor(argument: &'static str, text: Option<&str>) -> Result<Option<Seq>, ApiError> {
-    text.map(Cursor::decode)
-        .transpose()
-        .map(|cursor| cursor.map(|cursor| cursor.0))
-        .map_err(|error| ApiError::bad_input(argument, error.to_string()))
+    decoded(argument, text, &|text: &str| Cursor::decode(text).map(|cursor| cursor.0))
+}
+
+fn decoded<At>(
+    argument: &'static str,
+    text: Option<&str>,
+    decode: &impl Fn(&str) -> Result<At, InvalidCursor>,
+) -> Result<Option<At>, ApiError> {
+    text.map(decode).transpose().map_err(|error| ApiError::bad_input(argument, error.to_string()))
 }
 
 /// How many rows a page may hold, for its cost. Sizes out of range are refused when the page is
@@ -125,7 +145,29 @@ fn list<T>(
         .map(Some)
 }
 
-fn height(argument: &'static str, number: Option<i32>) -> Result<Option<BlockNumber>, ApiError> {
+fn no_felt(text: &str) -> String {
+    format!("`{text}` is no felt: expected 0x and at most 64 hex digits")
+}
+
+/// Reads the address of a contract or an account.
+pub(super) fn address(argument: &'static str, text: &str) -> Result<ContractAddress, ApiError> {
+    let felt = parse_felt(text).map(ContractAddress);
+    felt.ok_or_else(|| ApiError::bad_input(argument, no_felt(text)))
+}
+
+/// As [`address`], where the argument may be left out.
+pub(super) fn optional_address(
+    argument: &'static str,
+    text: Option<&str>,
+) -> Result<Option<ContractAddress>, ApiError> {
+    text.map(|text| address(argument, text)).transpose()
+}
+
+/// Reads a height of a range.
+pub(super) fn height(
+    argument: &'static str,
+    number: Option<i32>,
+) -> Result<Option<BlockNumber>, ApiError> {
     number
         .map(|number| u64::try_from(number).map(BlockNumber))
         .transpose()

@@ -71,7 +71,7 @@ impl Findings {
         let (shared, known_at) = (&context.shared, pinned.position.seq);
         let page = anomaly::list(&shared.store, &shared.chain, known_at, &filter, &request).await?;
         let anomalies = Page { rows: Anomaly::list(page.rows), more: page.more };
-        Ok(connection(&request, anomalies, Anomaly::entry))
+        Ok(connection(&request, anomalies, |anomaly| PageCursor(anomaly.entry())))
     }
 
     /// What every adopted policy allocates as of a block, by policy.
@@ -120,6 +120,6 @@ impl Findings {
         let page =
             allocation::history(&shared.store, &shared.chain, place, &policy, &request).await?;
         let snapshots = Page { rows: Allocation::list(page.rows), more: page.more };
-        Ok(connection(&request, snapshots, Allocation::entry))
+        Ok(connection(&request, snapshots, |snapshot| PageCursor(snapshot.entry())))
     }
 }

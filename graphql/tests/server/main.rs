@@ -8,6 +8,8 @@
     reason = "a test that cannot go on fails"
 )]
 
+mod activity;
+mod privacy_pools;
 mod reads;
 mod statements;
 mod subscriptions;

@@ -244,8 +244,8 @@ async fn events_are_filtered_and_reverted_ones_are_gone() {
         event("zklend", Some("Deposit"), 300, 6_000),
     ];
     world.insert_events(&blocks, &rows).await;
-    let query =
-        "query ($f: EventFilter, $n: Int, $a: String) { events(filter: $f, first: $n, after: $a) {
+    let query = "query ($f: EventFilter, $n: Int, $a: String, $b: Int) {
+        events(filter: $f, first: $n, after: $a, atBlock: $b) {
         nodes { seq } pageInfo { hasNextPage endCursor } } }";
     for (filter, expected) in [
         (json!(null), vec!["10", "20", "30", "50"]),
@@ -263,12 +263,43 @@ async fn events_are_filtered_and_reverted_ones_are_gone() {
         let seqs: Vec<&str> = nodes.iter().map(|node| node["seq"].as_str().unwrap()).collect();
         assert_eq!(seqs, expected, "{filter}");
     }
+    for (filter, at_block, expected) in [
+        (json!(null), 11, json!([{ "seq": "10" }, { "seq": "20" }])),
+        (json!({ "fromBlock": 11, "toBlock": 13 }), 12, json!([{ "seq": "20" }, { "seq": "30" }])),
+        (json!({ "toBlock": 10 }), 12, json!([{ "seq": "10" }])),
+    ] {
+        let data = world.data(query, json!({ "f": filter, "b": at_block })).await;
+        assert_eq!(data["events"]["nodes"], expected, "{filter} at {at_block}");
+    }
     let data = world.data(query, json!({ "n": 2 })).await;
     let page = &data["events"];
     assert_eq!(page["pageInfo"]["hasNextPage"], true);
     let data = world.data(query, json!({ "n": 2, "a": page["pageInfo"]["endCursor"] })).await;
     assert_eq!(data["events"]["nodes"], json!([{ "seq": "30" }, { "seq": "50" }]));
     assert_eq!(data["events"]["pageInfo"]["hasNextPage"], false);
+}
+
+#[tokio::test]
+async fn an_event_that_a_block_gained_later_is_found_by_its_height() {
+    let world = World::at(200, 5_000).await;
+    // Block 10 gained the event at 90 when the log had reached block 11.
+    let rows = [
+        event("zklend", Some("Deposit"), 10, 10),
+        event("zklend", Some("Deposit"), 11, 20),
+        event("ekubo", Some("Swapped"), 10, 90),
+    ];
+    world.insert_events(&[block(10, 9), block(11, 19)], &rows).await;
+    world.supplemented(10, 89, 1).await;
+    let query = "query ($f: EventFilter) { events(filter: $f) { nodes { seq } } }";
+    for (filter, expected) in [
+        (json!({ "toBlock": 10 }), json!([{ "seq": "10" }, { "seq": "90" }])),
+        (json!({ "fromBlock": 11 }), json!([{ "seq": "20" }])),
+        (json!({ "fromBlock": 11, "toBlock": 11 }), json!([{ "seq": "20" }])),
+        (json!(null), json!([{ "seq": "10" }, { "seq": "20" }, { "seq": "90" }])),
+    ] {
+        let data = world.data(query, json!({ "f": filter })).await;
+        assert_eq!(data["events"]["nodes"], expected, "{filter}");
+    }
 }
 
 #[tokio::test]
@@ -325,6 +356,24 @@ async fn mistakes_are_named() {
             "contracts",
         ),
         ("{ events(filter: { fromBlock: -1 }) { nodes { seq } } }", "fromBlock"),
+        ("{ events(atBlock: 61) { nodes { seq } } }", "atBlock"),
+        ("{ activity(wallet: \"0xg\") { nodes { seq } } }", "wallet"),
+        ("{ activity(protocol: \"zklnd\") { nodes { seq } } }", "protocol"),
+        ("{ activity(fromBlock: -1) { nodes { seq } } }", "fromBlock"),
+        ("{ activity(atBlock: 61) { nodes { seq } } }", "atBlock"),
+        ("{ activity(first: 101) { nodes { seq } } }", "first"),
+        ("{ activity(after: \"s1:1\") { nodes { seq } } }", "after"),
+        ("{ privacyPools(chamber: \"12\") { bucket } }", "chamber"),
+        ("{ privacyPools(token: \"0xg\") { bucket } }", "token"),
+        ("{ privacyPools(atBlock: -1) { bucket } }", "atBlock"),
+        (
+            "{ privacyPoolHistory(chamber: \"0xc\", token: \"0x1\", bucket: 78) { nodes { bucket } } }",
+            "bucket",
+        ),
+        (
+            "{ privacyPoolHistory(chamber: \"0xc\", token: \"0x1\", before: \"b1:1\") { nodes { bucket } } }",
+            "before",
+        ),
         ("{ protocol(id: \"zklend\", atBlock: 61) { id } }", "atBlock"),
         ("{ protocol(id: \"zklend\", atBlock: -1) { id } }", "atBlock"),
     ] {

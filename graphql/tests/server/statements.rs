@@ -7,7 +7,7 @@ use serde_json::json;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
-use crate::support::{World, market, score};
+use crate::support::{World, activity, market, pool, score};
 
 thread_local! {
     static TAKEN: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
@@ -54,18 +54,33 @@ async fn a_page_takes_as_many_statements_as_a_row() {
     let markets: Vec<_> = (0..100).map(|n| market("ekubo", &format!("{n:#x}"), 1, n + 1)).collect();
     world.insert_markets(&markets).await;
 
+    let activities: Vec<_> = (1..=100).map(|n| activity("zklend", 0xa, n, n)).collect();
+    world.insert_activities(&activities).await;
+    let pools: Vec<_> = (0..70).map(|n| pool(n, 1, n.into(), n.into())).collect();
+    world.insert_pools(&pools).await;
+
     count_statements();
     let history = "query ($n: Int) { riskHistory(protocol: \"zklend\", first: $n) {
         nodes { score causes { seq } } edges { node { causes { seq } } } } }";
     let protocols =
         "{ protocols { id risk { score causes { seq } } absent { field } metrics { market } } }";
-    // The registry is read once and then kept.
+    let of_wallet = "query ($n: Int) { activity(wallet: \"0xa\", first: $n) {
+        nodes { status token { symbol } counterToken { symbol } } } }";
+    let of_pool =
+        "query ($n: Int) { privacyPoolHistory(chamber: \"0xc\", token: \"0x4d\", first: $n) {
+        nodes { bucket token { symbol } } } }";
+    // The registry is read once and then kept; which one it is takes a statement.
     world.data(protocols, json!({})).await;
     for (query, variables, at_most) in [
         (history, json!({ "n": 1 }), 3),
         (history, json!({ "n": 100 }), 3),
         (protocols, json!({}), 4),
         ("{ events { nodes { seq } } }", json!({}), 1),
+        (of_wallet, json!({ "n": 1 }), 2),
+        (of_wallet, json!({ "n": 100 }), 2),
+        ("{ privacyPools { anonymitySet token { symbol } } }", json!({}), 2),
+        (of_pool, json!({ "n": 1 }), 2),
+        (of_pool, json!({ "n": 100 }), 2),
         ("{ head { seq } }", json!({}), 0),
         ("{ head { attestedBlocks { verified } attestedRanges { verdict } } }", json!({}), 2),
     ] {

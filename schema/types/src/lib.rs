@@ -19,7 +19,7 @@ pub use block::{
     UnixSeconds,
 };
 pub use chain_id::{ChainId, InvalidChainId};
-pub use cursor::{Cursor, InvalidCursor};
+pub use cursor::{BlockCursor, Cursor, InvalidCursor};
 pub use hash::{Hash32, InvalidHash};
 pub use policy::{InvalidPolicyId, PolicyId};
 pub use position::{LeaseEpoch, Partition, RecordedAt, Seq};

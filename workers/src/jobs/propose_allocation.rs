@@ -56,8 +56,8 @@ pub fn due(chain: &ChainId, block: &FoldedBlock) -> Result<Vec<Keyed>, WorkError
         return Ok(Vec::new());
     }
     let candidates = output.inputs.iter().map(|(protocol, inputs)| candidate(protocol, inputs));
-    let candidates =
-        Candidates::new(candidates).map_err(|error: RepeatedProtocol| broken(error.to_string()))?;
+    let candidates = Candidates::new(candidates)
+        .map_err(|error| WorkError::Log { seq: block.last_seq, problem: error.to_string() })?;
     let causes = causes(*adopted_at, output.inputs.values());
     let keyed = policies.iter().map(|policy| {
         let allocation = allocate(policy, &candidates);

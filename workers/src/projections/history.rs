@@ -73,6 +73,27 @@ impl<R: HistoryRow> History<R> {
         self.insert(row);
     }
 
+    /// Says otherwise what one key's rows said from some height on: `standing` are those rows, all of them
+    /// written, `rows` what stands instead, known from `seq` on. Rows that say the same stay.
+    pub(super) fn rewrite(&mut self, standing: Vec<R>, rows: Vec<R>, seq: i64) {
+        let same = |row: &R, others: &[R]| {
+            let bytes = row.canonical_bytes();
+            others.iter().any(|other| other.canonical_bytes() == bytes)
+        };
+        for row in standing.iter().filter(|row| !same(row, &rows)) {
+            if row.ranges().to_block == OPEN {
+                self.open.remove(&row.key());
+            }
+            self.close(row, seq);
+        }
+        for row in rows.into_iter().filter(|row| !same(row, &standing)) {
+            if row.ranges().to_block == OPEN {
+                self.open.insert(row.key(), row.clone());
+            }
+            self.insert(row);
+        }
+    }
+
     /// Undoes what began or ended at some heights, highest first, each given with the position that
     /// reverts it. `touching` are the standing rows that begin or end at any of them, all of them written.
     ///

@@ -1,8 +1,12 @@
 //! Read models: what the log says, as rows. One projector a chain applies all of them in one
 //! transaction a batch, so that they share one position.
 
+mod added;
+mod event_rows;
 mod history;
+mod misfits;
 mod models;
+mod privacy;
 mod projector;
 mod rows;
 

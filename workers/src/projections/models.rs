@@ -1,38 +1,38 @@
 //! All read models of a chain, applied entry by entry inside one transaction.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
-
 use obsqra_events::{Entry, Fact, Kind, Lane};
-use obsqra_protocols::{MarketMetrics, Registry, TokenPrice};
-use obsqra_store::key::AppliedBlock;
+use obsqra_protocols::{Contracts, MarketMetrics, TokenPrice};
 use obsqra_store::projection::HistoryRow;
+use obsqra_store::projection::activity::{self, ActivityRow};
 use obsqra_store::projection::allocation_snapshot::{self, AllocationSnapshotRow};
 use obsqra_store::projection::anomaly::{self, AnomalyRow};
 use obsqra_store::projection::block::{self, BlockRow};
 use obsqra_store::projection::event::{self, EventRow};
 use obsqra_store::projection::market_metrics::{self, MarketMetricsRow};
+use obsqra_store::projection::misfit;
 use obsqra_store::projection::price::{self, PriceRow};
+use obsqra_store::projection::privacy_pool::{self, PrivacyPoolRow};
 use obsqra_store::projection::risk_score::{self, RiskScoreRow};
 use obsqra_store::projection::state::{self, ProjectionState};
-use obsqra_store::{Store, Transaction, key, log, watch};
-use obsqra_types::{BlockNumber, BlockRef, ChainId, ContractAddress, Partition, Seq};
+use obsqra_store::{Store, Transaction, key};
+use obsqra_types::{BlockNumber, BlockRef, ChainId, Partition, Seq};
 
+use super::event_rows::{self, EventRows};
 use super::history::History;
+use super::misfits::Misfits;
+use super::privacy::PoolChanges;
 use super::rows;
 use crate::WorkError;
-use crate::chain_fold::{ChainFold, Folded, FoldedBlock, adopted_registry};
+use crate::chain_fold::{ChainFold, Folded, FoldedBlock};
 
-/// Entries read at a time for contracts that a registry adds.
-const ADDED_BATCH: u32 = 2_000;
 /// Most reverted heights whose rows are read and closed at a time.
 const REVERT_HEIGHTS: usize = 128;
 
 /// The rows that are open, the fold they come from, and the position they stand for.
 #[derive(Debug)]
 pub struct ReadModels {
-    store: Store,
-    chain: ChainId,
+    pub(super) store: Store,
+    pub(super) chain: ChainId,
     fold: ChainFold,
     state: ProjectionState,
     blocks: History<BlockRow>,
@@ -42,6 +42,9 @@ pub struct ReadModels {
     scores: History<RiskScoreRow>,
     anomalies: History<AnomalyRow>,
     allocations: History<AllocationSnapshotRow>,
+    activities: History<ActivityRow>,
+    pub(super) pools: History<PrivacyPoolRow>,
+    misfits: Misfits,
     /// Reverts that follow one another, taken in and not yet applied to the rows.
     reverting: Vec<(BlockNumber, Seq)>,
 }
@@ -51,8 +54,10 @@ pub struct ReadModels {
 pub struct Step {
     entry: Entry,
     folded: Option<Folded>,
-    /// The registry as of the entry.
-    registry: Option<Arc<Registry>>,
+    /// The contracts known after the entry.
+    contracts: Option<Contracts>,
+    /// Of an entry that changes what is known at once: the contracts known before it.
+    before: Option<Contracts>,
 }
 
 impl ReadModels {
@@ -71,6 +76,9 @@ impl ReadModels {
             scores: History::default(),
             anomalies: History::default(),
             allocations: History::default(),
+            activities: History::default(),
+            pools: History::default(),
+            misfits: Misfits::default(),
             reverting: Vec::new(),
         }
     }
@@ -91,6 +99,7 @@ impl ReadModels {
         let scores = risk_score::open(store, chain.as_str()).await?;
         let anomalies = anomaly::open(store, chain.as_str()).await?;
         let allocations = allocation_snapshot::open(store, chain.as_str()).await?;
+        let pools = privacy_pool::open(store, chain.as_str()).await?;
         Ok(Self {
             store: store.clone(),
             chain: chain.clone(),
@@ -103,6 +112,9 @@ impl ReadModels {
             scores: History::load(scores, hashes.get(RiskScoreRow::READ_MODEL)),
             anomalies: History::load(anomalies, hashes.get(AnomalyRow::READ_MODEL)),
             allocations: History::load(allocations, hashes.get(AllocationSnapshotRow::READ_MODEL)),
+            activities: History::load(Vec::new(), hashes.get(ActivityRow::READ_MODEL)),
+            pools: History::load(pools, hashes.get(PrivacyPoolRow::READ_MODEL)),
+            misfits: Misfits::new(misfit::by_protocol(store, chain).await?),
             reverting: Vec::new(),
         })
     }
@@ -125,8 +137,10 @@ impl ReadModels {
     /// # Errors
     /// When the entry cannot be read or does not follow, or the database fails.
     pub async fn fold(&mut self, entry: Entry) -> Result<Step, WorkError> {
+        let adopts = entry.draft.kind == Kind::Adopted;
+        let before = self.fold.contracts().filter(|_| adopts).cloned();
         let folded = self.fold.take(&entry).await?;
-        Ok(Step { folded, registry: self.fold.registry().map(Arc::clone), entry })
+        Ok(Step { folded, contracts: self.fold.contracts().cloned(), before, entry })
     }
 
     /// Applies the next entry of the log at once.
@@ -143,18 +157,18 @@ impl ReadModels {
     /// # Errors
     /// When a value is out of range or the database fails.
     pub async fn write_step(&mut self, tx: &mut Transaction, step: &Step) -> Result<(), WorkError> {
-        let Step { entry, folded, registry } = step;
+        let Step { entry, folded, contracts, before } = step;
         let seq = entry.seq;
         if !matches!(folded, Some(Folded::Reverted(_))) {
             self.finish_reverts(tx).await?;
         }
         match folded {
-            Some(Folded::Block(folded)) => self.block(folded, registry.as_deref())?,
+            Some(Folded::Block(folded)) => self.block(folded, contracts.as_ref())?,
             Some(Folded::Reverted(block)) => self.reverting.push((block.number, seq)),
             Some(Folded::Reread(markets, prices)) => {
                 self.reread(markets, prices, seq)?;
-                if let Some(registry) = registry {
-                    self.added(tx, registry, seq).await?;
+                if let Some(contracts) = contracts {
+                    self.add(tx, (before.as_ref(), contracts), seq).await?;
                 }
             }
             None => self.other(entry)?,
@@ -166,11 +180,11 @@ impl ReadModels {
     fn block(
         &mut self,
         folded: &FoldedBlock,
-        registry: Option<&Registry>,
+        contracts: Option<&Contracts>,
     ) -> Result<(), WorkError> {
         self.blocks.put_point(rows::block(&self.chain, folded)?);
-        if let Some(registry) = registry {
-            self.events_of(folded, registry)?;
+        if let Some(contracts) = contracts {
+            self.events_of(folded, contracts)?;
         }
         let number = rows::signed(folded.block.number.0, folded.applied_seq)?;
         for metrics in folded.output.iter().flat_map(|output| &output.changed_markets) {
@@ -183,85 +197,39 @@ impl ReadModels {
         Ok(())
     }
 
-    fn events_of(&mut self, folded: &FoldedBlock, registry: &Registry) -> Result<(), WorkError> {
+    fn events_of(&mut self, folded: &FoldedBlock, contracts: &Contracts) -> Result<(), WorkError> {
+        let mut changes = PoolChanges::default();
         for (seq, _, event) in &folded.events {
             let place = (folded.block, folded.hash);
-            if let Some(row) = rows::event(&self.chain, place, registry, (seq, event))? {
-                self.events.put_point(row);
+            if let Some(rows) = event_rows::event(&self.chain, place, contracts, (*seq, event))? {
+                self.put_event(rows, contracts, &mut changes);
+            }
+        }
+        for (key, change) in changes.into_pools() {
+            let standing: Vec<_> = self.pools.standing(&key).cloned().into_iter().collect();
+            if let Some(row) = change.rows(&key, &standing, folded.last_seq)?.pop() {
+                self.pools.put(row);
             }
         }
         Ok(())
     }
 
-    /// Events that the log held already of contracts that the registry adopted at `seq` is the first to
-    /// know: those of supplements, and those of blocks since the contracts were watched.
-    async fn added(
+    /// Puts the rows of an event, and notes what it moves to and from chambers.
+    pub(super) fn put_event(
         &mut self,
-        tx: &mut Transaction,
-        registry: &Registry,
-        seq: Seq,
-    ) -> Result<(), WorkError> {
-        let before = Seq(seq.0.saturating_sub(1));
-        let known = adopted_registry(&self.store, &self.chain, before).await?;
-        let known: BTreeSet<_> =
-            known.iter().flat_map(|(registry, _)| registry.watched()).collect();
-        let added: BTreeSet<_> =
-            registry.watched().filter(|contract| !known.contains(contract)).collect();
-        let watches = watch::all(&self.store, &self.chain).await?;
-        let first = watches
-            .iter()
-            .filter(|watch| watch.request.contracts.iter().any(|one| added.contains(one)))
-            .filter_map(|watch| watch.widening.map(|widening| widening.widened))
-            .filter(|widened| *widened < seq)
-            .min();
-        let tip = key::tip_as_of(&self.store, &self.chain, before).await?;
-        let (Some(mut read), Some(tip)) = (first, tip) else {
-            return Ok(());
-        };
-        let mut canonical = None;
-        while read < before {
-            let entries = log::read_after(&self.store, read, ADDED_BATCH).await?;
-            for entry in entries.iter().take_while(|entry| entry.seq < seq) {
-                self.add(entry, (&added, registry), (&mut canonical, seq, tip.block.number))
-                    .await?;
-            }
-            read = entries.last().map_or(before, |entry| entry.seq);
-            self.write_rows(tx).await?;
+        rows: EventRows,
+        contracts: &Contracts,
+        changes: &mut PoolChanges,
+    ) {
+        let EventRows { event, activities, transfer } = rows;
+        if let Some(transfer) = transfer {
+            changes.note(&self.chain, event.ranges.from_block, contracts, &transfer);
         }
-        Ok(())
-    }
-
-    /// Puts the row of an entry that is an event of one of some contracts in a canonical block.
-    async fn add(
-        &mut self,
-        entry: &Entry,
-        (contracts, registry): (&BTreeSet<ContractAddress>, &Registry),
-        (newest, as_of, tip): (&mut Option<AppliedBlock>, Seq, BlockNumber),
-    ) -> Result<(), WorkError> {
-        let (draft, seq) = (&entry.draft, entry.seq);
-        // Above the tip of that time nothing is canonical, whatever branch was there before.
-        let Some(at) = draft.block.filter(|at| draft.kind == Kind::Event && at.number <= tip)
-        else {
-            return Ok(());
-        };
-        let Fact::Event(event) = draft.fact().map_err(|source| WorkError::Entry { seq, source })?
-        else {
-            return Ok(());
-        };
-        if draft.chain != self.chain || !contracts.contains(&event.from_address) {
-            return Ok(());
+        self.misfits.stands(&event);
+        self.events.put_point(event);
+        for activity in activities {
+            self.activities.put_point(activity);
         }
-        if newest.is_none_or(|block| block.block.number != at.number) {
-            let heights = (at.number, at.number);
-            let found = key::canonical_as_of(&self.store, &self.chain, heights, as_of).await?;
-            *newest = found.first().copied();
-        }
-        if let Some(block) = newest.filter(|block| block.block.epoch == at.epoch)
-            && let Some(row) = rows::event(&self.chain, (at, block.hash), registry, (&seq, &event))?
-        {
-            self.events.put_point(row);
-        }
-        Ok(())
     }
 
     /// Another registry changes what the newest block's markets are; rows that say the same stay.
@@ -365,7 +333,10 @@ impl ReadModels {
         let closed = block::close_reverted(tx, &chain, &reverted).await?;
         self.blocks.closed_there(&closed);
         let closed = event::close_reverted(tx, &chain, &reverted).await?;
+        closed.iter().for_each(|(row, _)| self.misfits.is_gone(row));
         self.events.closed_there(&closed);
+        let closed = activity::close_reverted(tx, &chain, &reverted).await?;
+        self.activities.closed_there(&closed);
         let touching = market_metrics::touching(tx, &chain, range).await?;
         self.markets.revert(touching, &reverted);
         let touching = price::touching(tx, &chain, range).await?;
@@ -376,6 +347,8 @@ impl ReadModels {
         self.anomalies.revert(touching, &reverted);
         let touching = allocation_snapshot::touching(tx, &chain, range).await?;
         self.allocations.revert(touching, &reverted);
+        let touching = privacy_pool::touching(tx, &chain, range).await?;
+        self.pools.revert(touching, &reverted);
         Ok(())
     }
 
@@ -391,7 +364,7 @@ impl ReadModels {
         Ok(found.first().map(|block| (block.block, block.hash)))
     }
 
-    async fn write_rows(&mut self, tx: &mut Transaction) -> Result<(), WorkError> {
+    pub(super) async fn write_rows(&mut self, tx: &mut Transaction) -> Result<(), WorkError> {
         let (_, inserts) = self.blocks.take();
         if !inserts.is_empty() {
             block::insert(tx, &inserts).await?;
@@ -435,6 +408,17 @@ impl ReadModels {
         if !inserts.is_empty() {
             allocation_snapshot::insert(tx, &inserts).await?;
         }
+        let (_, inserts) = self.activities.take();
+        if !inserts.is_empty() {
+            activity::insert(tx, &inserts).await?;
+        }
+        let (closes, inserts) = self.pools.take();
+        if !closes.is_empty() {
+            privacy_pool::close(tx, &closes).await?;
+        }
+        if !inserts.is_empty() {
+            privacy_pool::insert(tx, &inserts).await?;
+        }
         Ok(())
     }
 
@@ -453,11 +437,18 @@ impl ReadModels {
             (RiskScoreRow::READ_MODEL, self.scores.hashes()),
             (AnomalyRow::READ_MODEL, self.anomalies.hashes()),
             (AllocationSnapshotRow::READ_MODEL, self.allocations.hashes()),
+            (ActivityRow::READ_MODEL, self.activities.hashes()),
+            (PrivacyPoolRow::READ_MODEL, self.pools.hashes()),
         ] {
             state::save_hashes(tx, &self.chain, read_model, &hashes).await?;
         }
         state::save(tx, &self.chain, &self.state).await?;
         Ok(())
+    }
+
+    /// Sets the gauges that are about rows, once these are committed.
+    pub fn publish(&self) {
+        self.misfits.publish();
     }
 
     /// Keeps a snapshot of the fold when one is due.

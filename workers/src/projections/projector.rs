@@ -63,6 +63,7 @@ impl Role for Projector {
 
     async fn load(&mut self) -> Result<(), WorkError> {
         self.models = ReadModels::load(&self.store, &self.chain, &self.partition()).await?;
+        self.models.publish();
         Ok(())
     }
 
@@ -99,6 +100,7 @@ impl Role for Projector {
         lease.renew_in(&mut tx).await?;
         tx.commit().await.map_err(StoreError::from)?;
         metrics::counter!("obsqra_projector_entries_total").increment(steps.len() as u64);
+        self.models.publish();
         Ok(Progress::Worked)
     }
 }

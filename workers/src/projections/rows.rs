@@ -1,19 +1,17 @@
 //! Facts as rows.
 
 use obsqra_events::{
-    AbsentInput, AllocationBasis, AnomalyFound, EventData, Infeasibility, RiskAbsent, RiskScored,
-    Share,
+    AbsentInput, AllocationBasis, AnomalyFound, Infeasibility, RiskAbsent, RiskScored, Share,
 };
-use obsqra_protocols::{MarketMetrics, Registry, decode};
+use obsqra_protocols::{MarketMetrics, TokenPrice};
 use obsqra_store::projection::allocation_snapshot::AllocationSnapshotRow;
 use obsqra_store::projection::anomaly::AnomalyRow;
 use obsqra_store::projection::block::BlockRow;
-use obsqra_store::projection::event::EventRow;
 use obsqra_store::projection::market_metrics::MarketMetricsRow;
 use obsqra_store::projection::price::PriceRow;
 use obsqra_store::projection::risk_score::RiskScoreRow;
 use obsqra_store::projection::{Absent, OPEN, Ranges};
-use obsqra_types::{BlockHash, BlockRef, ChainId, Felt, Seq};
+use obsqra_types::{BlockRef, ChainId, Felt, Seq};
 
 use crate::WorkError;
 use crate::chain_fold::FoldedBlock;
@@ -23,20 +21,20 @@ pub(super) fn signed(value: u64, seq: Seq) -> Result<i64, WorkError> {
     i64::try_from(value).map_err(|_| out_of_range(seq))
 }
 
-fn signed32(value: u32, seq: Seq) -> Result<i32, WorkError> {
+pub(super) fn signed32(value: u32, seq: Seq) -> Result<i32, WorkError> {
     i32::try_from(value).map_err(|_| out_of_range(seq))
 }
 
-fn out_of_range(seq: Seq) -> WorkError {
+pub(super) fn out_of_range(seq: Seq) -> WorkError {
     WorkError::Log { seq, problem: "a number is out of range".into() }
 }
 
-fn bytes(felt: &Felt) -> Vec<u8> {
+pub(super) fn bytes(felt: &Felt) -> Vec<u8> {
     felt.to_bytes_be().to_vec()
 }
 
 /// The ranges of what happened in a block and holds for it alone.
-fn point(block: BlockRef, seq: Seq) -> Result<Ranges, WorkError> {
+pub(super) fn point(block: BlockRef, seq: Seq) -> Result<Ranges, WorkError> {
     let number = signed(block.number.0, seq)?;
     Ok(Ranges {
         from_block: number,
@@ -46,7 +44,7 @@ fn point(block: BlockRef, seq: Seq) -> Result<Ranges, WorkError> {
     })
 }
 
-fn time(block: BlockRef, seq: Seq) -> Result<chrono::DateTime<chrono::Utc>, WorkError> {
+pub(super) fn time(block: BlockRef, seq: Seq) -> Result<chrono::DateTime<chrono::Utc>, WorkError> {
     block.timestamp.to_datetime().ok_or_else(|| out_of_range(seq))
 }
 
@@ -61,33 +59,6 @@ pub(super) fn block(chain: &ChainId, folded: &FoldedBlock) -> Result<BlockRow, W
         occurred_at: time(folded.block, seq)?,
         event_count: signed32(folded.applied.watched_events, seq)?,
     })
-}
-
-/// `None` for a contract that no protocol of the registry owns.
-pub(super) fn event(
-    chain: &ChainId,
-    (block, hash): (BlockRef, BlockHash),
-    registry: &Registry,
-    (seq, event): (&Seq, &EventData),
-) -> Result<Option<EventRow>, WorkError> {
-    let Some(decoded) = decode(registry, event) else {
-        return Ok(None);
-    };
-    Ok(Some(EventRow {
-        chain_id: chain.to_string(),
-        ranges: point(block, *seq)?,
-        branch_epoch: signed32(block.epoch.0, *seq)?,
-        block_hash: bytes(&hash.0),
-        occurred_at: time(block, *seq)?,
-        protocol: decoded.protocol.to_string(),
-        name: decoded.name.map(str::to_owned),
-        contract: bytes(&event.from_address.0),
-        transaction_hash: bytes(&event.transaction_hash.0),
-        event_index: signed32(event.index.0, *seq)?,
-        keys: event.keys.iter().flat_map(Felt::to_bytes_be).collect(),
-        data: event.data.iter().flat_map(Felt::to_bytes_be).collect(),
-        decoded: decoded.event.map(|event| event.to_json()),
-    }))
 }
 
 pub(super) fn market(
@@ -243,7 +214,8 @@ pub(super) fn allocation(
     basis: &AllocationBasis,
     outcome: Result<&[Share], &Infeasibility>,
 ) -> Result<AllocationSnapshotRow, WorkError> {
-    let share = |share: &Share| Ok((share.protocol.to_string(), signed32(share.share.0, seq)?));
+    let share =
+        |share: &Share| signed32(share.share.0, seq).map(|bps| (share.protocol.to_string(), bps));
     let shares = outcome.ok().map(|shares| shares.iter().map(share).collect::<Result<_, _>>());
     Ok(AllocationSnapshotRow {
         chain_id: chain.to_string(),

@@ -17,8 +17,8 @@ use obsqra_store::projection::state::{self, StateHashes};
 use obsqra_store::{Keyed, LeaseKeeper, Store};
 use obsqra_testkit::{ChainWriter, MadeBlock, felt};
 use obsqra_types::{
-    BlockHash, BlockNumber, BlockRef, BranchEpoch, ChainId, ContractAddress, EventIndex, Partition,
-    ProtocolId, TransactionHash, UnixSeconds,
+    BlockHash, BlockNumber, BlockRef, BranchEpoch, ChainId, ContractAddress, EventIndex, Felt,
+    Partition, ProtocolId, TransactionHash, UnixSeconds, parse_felt,
 };
 use obsqra_workers::WorkError;
 use obsqra_workers::jobs::retract::Retract;
@@ -43,6 +43,33 @@ pub(crate) fn protocols() -> Vec<ProtocolId> {
     registry.protocols().map(|protocol| protocol.id.clone()).collect()
 }
 
+/// An account that uses the chamber.
+pub(crate) const WALLET: u64 = 0xa11ce;
+/// A tracked token.
+pub(crate) const TOKEN: u64 = 0x70ce;
+/// A privacy pool's chamber.
+pub(crate) const CHAMBER: u64 = 0xc4a;
+/// Selector of an ERC-20 transfer.
+const TRANSFER: &str = "0x99cd8bde557814842a3121e8ddfd433a539b8c9f14bf31ebf108d12e6196e9";
+
+/// The registry of the seeded chain, with a token and a privacy pool.
+pub(crate) fn registry() -> Vec<u8> {
+    let protocol = |id: &str, kind: &str, contract: u64, role: &str| {
+        serde_json::json!({
+            "id": id, "name": id, "kind": kind, "decoder": id,
+            "contracts": [{ "address": format!("{contract:#x}"), "role": role }],
+            "deployed_at": null, "audits": { "state": "unknown", "detail": "made up" },
+            "sources": ["made up"],
+        })
+    };
+    let mut registry: serde_json::Value = serde_json::from_slice(SEEDED_REGISTRY).unwrap();
+    registry["protocols"].as_array_mut().unwrap().extend([
+        protocol("erc20", "token", TOKEN, "token"),
+        protocol("mist_cash", "privacy", CHAMBER, "chamber"),
+    ]);
+    serde_json::to_vec(&registry).unwrap()
+}
+
 /// The seeded chain on its way into a log, with the reorganisations that a test asks for.
 pub(crate) struct Script {
     pub(crate) writer: ChainWriter,
@@ -64,8 +91,9 @@ impl Script {
     /// Adopts the registry of the seeded chain; no block is written yet.
     pub(crate) async fn start(store: &Store) -> Self {
         let writer = ChainWriter::new(store, &chain()).await;
-        let hash = Registry::parse(SEEDED_REGISTRY).unwrap().hash();
-        writer.adopt_registry("1", hash, SEEDED_REGISTRY).await.unwrap();
+        let bytes = registry();
+        let hash = Registry::parse(&bytes).unwrap().hash();
+        writer.adopt_registry("1", hash, &bytes).await.unwrap();
         let most_events = usize::MAX;
         Self { writer, source: Chain::seeded(SEED), canonical: Vec::new(), epoch: 0, most_events }
     }
@@ -150,7 +178,8 @@ impl Script {
         }
     }
 
-    /// A block's entries, with one event of a stranger at the end of each fifth block.
+    /// A block's entries, with one event of a stranger at the end of each fifth block, and what goes through
+    /// the chamber.
     fn entries(&self, block: &SealedBlock) -> Keyed {
         let mut events: Vec<EventData> = Vec::new();
         // The first block makes the markets.
@@ -177,6 +206,16 @@ impl Script {
                 data: Vec::new(),
             });
         }
+        for (from, keys, data) in made_up(block) {
+            events.push(EventData {
+                index: EventIndex(u32::try_from(events.len()).unwrap()),
+                transaction_index: 0,
+                transaction_hash: TransactionHash(felt(2)),
+                from_address: ContractAddress(felt(from)),
+                keys,
+                data,
+            });
+        }
         self.writer.made(MadeBlock {
             at: self.block_ref(block),
             hash: BlockHash(block.hash),
@@ -184,6 +223,22 @@ impl Script {
             events,
         })
     }
+}
+
+/// What blocks have beside the seeded events: a deposit or a withdrawal of a privacy pool, whose amount
+/// depends on the block, and now and then an event of the token that fits no layout.
+fn made_up(block: &SealedBlock) -> Vec<(u64, Vec<Felt>, Vec<Felt>)> {
+    let byte = block.hash.to_bytes_be()[31];
+    let (from, to) = if byte % 3 == 0 { (CHAMBER, WALLET) } else { (WALLET, CHAMBER) };
+    let keys = vec![parse_felt(TRANSFER).unwrap(), felt(from), felt(to)];
+    let mut events = Vec::new();
+    if !byte.is_multiple_of(4) {
+        events.push((TOKEN, keys, vec![felt(byte.into()), felt(0)]));
+    }
+    if byte.is_multiple_of(2) {
+        events.push((TOKEN, vec![felt(0xbad), felt(1)], Vec::new()));
+    }
+    events
 }
 
 pub(crate) async fn hold(store: &Store, partition: Partition) -> LeaseKeeper {

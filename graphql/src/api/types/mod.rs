@@ -1,24 +1,30 @@
 //! The types that queries and subscriptions return.
 
+mod activity;
 mod allocation;
 mod anomaly;
 mod event;
 mod head;
 mod page;
 mod price;
+mod privacy_pool;
 mod protocol;
 mod risk;
+mod token;
 
+pub(super) use activity::{Activity, ActivityKind};
 pub(super) use allocation::Allocation;
 pub(super) use anomaly::{Anomaly, Severity};
 pub(super) use event::Event;
 pub(super) use head::Head;
-pub(super) use page::PageCursor;
+pub(super) use page::{BlockPageCursor, PageCursor};
 pub(super) use price::Price;
+pub(super) use privacy_pool::PrivacyPool;
 use protocol::Absent;
 pub(super) use protocol::Protocol;
 use risk::Cause;
 pub(super) use risk::RiskScore;
+pub(super) use token::Token;
 
 use chrono::{DateTime, Utc};
 use obsqra_types::{BlockNumber, UnixSeconds};

@@ -5,5 +5,5 @@ mod rows;
 mod world;
 
 pub(crate) use client::{Socket, code_of};
-pub(crate) use rows::{absent, block, event, market, score};
+pub(crate) use rows::{absent, activity, block, event, felt, market, pool, score};
 pub(crate) use world::{OPEN, World};

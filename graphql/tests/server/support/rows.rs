@@ -1,17 +1,20 @@
 //! Rows of read models with good defaults; a test changes what it is about.
 
 use chrono::DateTime;
+use obsqra_store::projection::activity::ActivityRow;
 use obsqra_store::projection::block::BlockRow;
 use obsqra_store::projection::event::EventRow;
 use obsqra_store::projection::market_metrics::MarketMetricsRow;
+use obsqra_store::projection::privacy_pool::PrivacyPoolRow;
 use obsqra_store::projection::risk_score::RiskScoreRow;
 use obsqra_store::projection::{Absent, Ranges};
+use obsqra_types::U512;
 
 use super::OPEN;
 
 const CHAIN: &str = "SN_MAIN";
 
-fn felt(value: i64) -> Vec<u8> {
+pub(crate) fn felt(value: i64) -> Vec<u8> {
     let mut bytes = vec![0; 32];
     bytes[24..].copy_from_slice(&value.to_be_bytes());
     bytes
@@ -41,6 +44,26 @@ pub(crate) fn market(
         liquidity_class: Some(2),
         price_usdc: Some("2500000000000000000000".into()),
         tvl_usdc: Some("12345678".into()),
+        volatility_1d_bps: Some(900),
+        volatility_30d_bps: None,
+        drawdown_bps: Some(50),
+        supply_apy_bps: Some(210),
+        opened_at: None,
+        borrow_rate: Some("40000000000000000".into()),
+        supply_rate: None,
+        supplied: Some("123456789000000000000".into()),
+        borrowed: None,
+        withdraw_headroom: None,
+        exit_shock_bps: None,
+        suppliers: Some(3),
+        top1_bps: None,
+        top5_bps: None,
+        hhi_bps: None,
+        accumulator_excess_ppb: Some(-7),
+        volume_24h_usdc: None,
+        fees_24h_usdc: None,
+        depth_up_usdc: None,
+        depth_down_usdc: None,
         absent: vec![absent("volatilityBps", "insufficient_history")],
     }
 }
@@ -92,5 +115,45 @@ pub(crate) fn event(protocol: &str, name: Option<&str>, block: i64, seq: i64) ->
         keys: [felt(1), felt(2)].concat(),
         data: felt(3),
         decoded: name.map(|_| serde_json::json!({ "amount": "5" })),
+    }
+}
+
+/// A deposit in a block: the first activity of its event.
+pub(crate) fn activity(protocol: &str, wallet: i64, block: i64, seq: i64) -> ActivityRow {
+    ActivityRow {
+        chain_id: CHAIN.into(),
+        ranges: Ranges { from_block: block, to_block: block + 1, from_seq: seq, to_seq: OPEN },
+        branch_epoch: 0,
+        block_hash: felt(block),
+        occurred_at: DateTime::from_timestamp(1_700_000_000 + block, 0).unwrap(),
+        protocol: protocol.into(),
+        kind: "deposit".into(),
+        contract: felt(0x5e0),
+        wallet: felt(wallet),
+        counterparty: None,
+        token: Some(felt(77)),
+        amount: "5".into(),
+        counter_token: None,
+        counter_amount: None,
+        transaction_hash: felt(9),
+        event_index: 3,
+        ordinal: 0,
+        place: seq * 16,
+    }
+}
+
+/// What went through chamber 0xc of token 0x4d, standing from a block on.
+pub(crate) fn pool(bucket: i16, deposits: i64, from_block: i64, from_seq: i64) -> PrivacyPoolRow {
+    PrivacyPoolRow {
+        chain_id: CHAIN.into(),
+        protocol: "mist_cash".into(),
+        chamber: felt(0xc),
+        token: felt(0x4d),
+        bucket,
+        ranges: Ranges::open(from_block, from_seq),
+        deposits,
+        withdrawals: 1,
+        deposited: U512::from(deposits.unsigned_abs() * 10),
+        withdrawn: U512::from(10u8),
     }
 }

@@ -11,11 +11,14 @@ use obsqra_events::{
 use obsqra_graphql::{Server, ServerOptions};
 use obsqra_store::attested::{self, AttestedAs, AttestedRange};
 use obsqra_store::notify::{Signal, notify};
+use obsqra_store::projection::activity::ActivityRow;
 use obsqra_store::projection::block::BlockRow;
 use obsqra_store::projection::event::EventRow;
 use obsqra_store::projection::market_metrics::MarketMetricsRow;
+use obsqra_store::projection::privacy_pool::PrivacyPoolRow;
 use obsqra_store::projection::risk_score::RiskScoreRow;
 use obsqra_store::projection::state::ProjectionState;
+use obsqra_store::watch::{self, Supplement};
 use obsqra_store::{Key, Keyed, Lease, Role, Store, chain_tip, log, projection};
 use obsqra_testkit::TestDatabase;
 use obsqra_types::{
@@ -185,6 +188,32 @@ impl World {
         let mut tx = self.writer.begin().await.unwrap();
         projection::block::insert(&mut tx, blocks).await.unwrap();
         projection::event::insert(&mut tx, rows).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+
+    /// A block gained events, which follow the position given.
+    pub(crate) async fn supplemented(&self, block: u64, seq: u64, watched_events: u32) {
+        let block = BlockRef {
+            number: BlockNumber(block),
+            epoch: BranchEpoch(0),
+            timestamp: UnixSeconds(1_700_000_000 + block),
+        };
+        let supplement = Supplement { seq: Seq(seq), watched_events };
+        let mut tx = self.writer.begin().await.unwrap();
+        let place = (block, &Hash32([1; 32]));
+        watch::save_supplement(&mut tx, &self.chain, place, supplement).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+
+    pub(crate) async fn insert_activities(&self, rows: &[ActivityRow]) {
+        let mut tx = self.writer.begin().await.unwrap();
+        projection::activity::insert(&mut tx, rows).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+
+    pub(crate) async fn insert_pools(&self, rows: &[PrivacyPoolRow]) {
+        let mut tx = self.writer.begin().await.unwrap();
+        projection::privacy_pool::insert(&mut tx, rows).await.unwrap();
         tx.commit().await.unwrap();
     }
 

@@ -5,9 +5,9 @@ use std::process::ExitCode;
 use anyhow::Result;
 use obsqra_indexer::source::{Identity, JsonRpcSource};
 use obsqra_store::attested::{self, AttestedAs};
-use obsqra_store::projection::state;
+use obsqra_store::projection::{misfit, state};
 use obsqra_store::{Role, Store, chain_tip, checkpoint, cursor, finding, log};
-use obsqra_types::{ChainId, Partition};
+use obsqra_types::{ChainId, Partition, felt_hex};
 
 use crate::config::Settings;
 use crate::instance::Instance;
@@ -15,6 +15,8 @@ use crate::{problem, roles};
 
 /// Most ranges of blocks named.
 const RANGES: u32 = 5;
+/// Most contracts and selectors named whose events fit no layout.
+const MISFITS: u32 = 10;
 
 /// One line of the report.
 struct Finding {
@@ -109,6 +111,7 @@ async fn chain_of(store: &Store, chain: &ChainId, findings: &mut Vec<Finding>) {
     findings.push(finding("completeness", completeness(store, chain).await));
     findings.push(finding("sources", sources(store, chain).await));
     findings.push(finding("read models", projection(store, chain).await));
+    findings.push(finding("events", misfits(store, chain).await));
     let relayed = progress(store, Partition::Relay(chain.clone())).await;
     findings.push(finding("relay", relayed));
     let registry = obsqra_workers::chain_fold::adopted_registry(
@@ -178,6 +181,31 @@ async fn projection(store: &Store, chain: &ChainId) -> Result<String> {
     let state = state::load(store, chain).await?;
     let head = log::head(store).await?;
     Ok(format!("at {}, {} entries behind the log", state.seq, head.seq.0 - state.seq.0))
+}
+
+/// Events that fit no layout. They are kept as they came, so that a program that knows their layout decodes
+/// them too.
+async fn misfits(store: &Store, chain: &ChainId) -> Result<String> {
+    let counts = misfit::by_protocol(store, chain).await?;
+    if counts.is_empty() {
+        return Ok("each fits a layout of its contract".to_owned());
+    }
+    let counts: Vec<String> =
+        counts.iter().map(|(protocol, events)| format!("{events} of {protocol}")).collect();
+    let frequent = misfit::most_frequent(store, chain, MISFITS).await?;
+    let named: Vec<String> = frequent
+        .iter()
+        .map(|misfits| {
+            let selector = misfits.selector.as_ref().map_or_else(|| "none".to_owned(), felt_hex);
+            format!("\n    {} of {} with selector {selector}", misfits.events, misfits.contract)
+        })
+        .collect();
+    Ok(format!(
+        "fitting no layout: {}. They are kept and change no figure; where a newer program knows them, \
+         update it and run `obsqra project rebuild`. The most frequent:{}",
+        counts.join(", "),
+        named.concat()
+    ))
 }
 
 async fn progress(store: &Store, partition: Partition) -> Result<String> {

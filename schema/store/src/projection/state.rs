@@ -187,6 +187,8 @@ pub async fn reset(tx: &mut Transaction, chain: &ChainId) -> Result<(), StoreErr
     sqlx::query!("DELETE FROM allocation_snapshot WHERE chain_id = $1", chain)
         .execute(&mut **tx)
         .await?;
+    sqlx::query!("DELETE FROM activity WHERE chain_id = $1", chain).execute(&mut **tx).await?;
+    sqlx::query!("DELETE FROM privacy_pool WHERE chain_id = $1", chain).execute(&mut **tx).await?;
     Ok(())
 }
 
@@ -221,6 +223,8 @@ pub async fn shadow(tx: &mut Transaction) -> Result<(), StoreError> {
         CREATE TEMPORARY TABLE price (LIKE public.price INCLUDING ALL) ON COMMIT DROP;
         CREATE TEMPORARY TABLE anomaly (LIKE public.anomaly INCLUDING ALL) ON COMMIT DROP;
         CREATE TEMPORARY TABLE allocation_snapshot (LIKE public.allocation_snapshot INCLUDING ALL) ON COMMIT DROP;
+        CREATE TEMPORARY TABLE activity (LIKE public.activity INCLUDING ALL) ON COMMIT DROP;
+        CREATE TEMPORARY TABLE privacy_pool (LIKE public.privacy_pool INCLUDING ALL) ON COMMIT DROP;
         DISCARD PLANS;
         "#,
     )
@@ -230,8 +234,17 @@ pub async fn shadow(tx: &mut Transaction) -> Result<(), StoreError> {
 }
 
 /// Every table of rows with two ranges.
-pub(super) const READ_MODELS: [&str; 7] =
-    ["block", "event", "market_metrics", "price", "risk_score", "anomaly", "allocation_snapshot"];
+pub(super) const READ_MODELS: [&str; 9] = [
+    "block",
+    "event",
+    "activity",
+    "privacy_pool",
+    "market_metrics",
+    "price",
+    "risk_score",
+    "anomaly",
+    "allocation_snapshot",
+];
 
 /// How far a read model's live rows differ from the shadow's.
 #[derive(Clone, PartialEq, Eq, Debug)]

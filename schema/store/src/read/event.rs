@@ -123,7 +123,8 @@ fn felts(list: &[Vec<u8>]) -> Result<Vec<Felt>, StoreError> {
 /// A page of the events that stand at a position, oldest first. Only forward pages are read.
 ///
 /// The blocks that stand at one position follow each other in the log, and a block's events follow the
-/// block, so a range of heights is a range of positions: one index serves every page.
+/// block, so a range of heights is a range of positions: one index serves every page. Events that a block
+/// gained later stand at later positions, up to the last supplement of the range.
 ///
 /// # Errors
 /// When the database fails.
@@ -148,12 +149,16 @@ pub async fn list(
               ORDER BY b.from_block
               LIMIT 1
           ), 9223372036854775807))
-          AND from_seq < LEAST($3::bigint, COALESCE((
+          AND from_seq < LEAST($3::bigint, GREATEST(COALESCE((
               SELECT b.from_seq FROM block b
               WHERE b.chain_id = $1 AND b.from_block > $6 AND b.from_seq <= $4 AND b.to_seq > $4
               ORDER BY b.from_block
               LIMIT 1
-          ), 9223372036854775807))
+          ), 9223372036854775807), (
+              SELECT max(s.seq + s.watched_events) + 1 FROM supplement s
+              WHERE s.chain_id = $1 AND s.block_number BETWEEN $5 AND $6
+          )))
+          AND from_block BETWEEN $5 AND $6
           AND from_seq <= $4 AND to_seq > $4
           AND ($7::text[] IS NULL OR protocol = ANY($7))
           AND ($8::text[] IS NULL OR name = ANY($8))

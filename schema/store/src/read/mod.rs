@@ -6,12 +6,14 @@
 
 use obsqra_types::{BlockNumber, ProtocolId};
 
+pub mod activity;
 pub mod allocation;
 pub mod anomaly;
 pub mod event;
 pub mod market_metrics;
 pub mod position;
 pub mod price;
+pub mod privacy_pool;
 pub mod registry;
 pub mod risk_score;
 

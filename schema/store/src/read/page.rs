@@ -1,9 +1,9 @@
-//! Keyset pages over positions of the log.
+//! Keyset pages over positions of the log, and over rows in block order.
 //!
 //! A page asks for one row more than its size: that row says whether there is more and is then
 //! dropped. Rows come out in ascending order whichever way they were read.
 
-use obsqra_types::Seq;
+use obsqra_types::{BlockCursor, Seq};
 
 use crate::{StoreError, row};
 
@@ -16,20 +16,21 @@ pub enum Direction {
     Backward,
 }
 
-/// Which rows a page holds.
+/// Which rows a page holds. `At` says where a row stands in the list: its position in the log, or a
+/// [`BlockCursor`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct PageRequest {
-    /// Only rows after this position, which is not included.
-    pub after: Option<Seq>,
-    /// Only rows before this position, which is not included.
-    pub before: Option<Seq>,
+pub struct PageRequest<At = Seq> {
+    /// Only rows after this one, which is not included.
+    pub after: Option<At>,
+    /// Only rows before this one, which is not included.
+    pub before: Option<At>,
     /// The end from which rows are taken.
     pub direction: Direction,
     /// The most rows returned.
     pub size: u32,
 }
 
-/// Rows in ascending order of position.
+/// Rows in ascending order.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Page<T> {
     /// The rows.
@@ -38,7 +39,7 @@ pub struct Page<T> {
     pub more: bool,
 }
 
-impl PageRequest {
+impl PageRequest<Seq> {
     pub(super) fn after_seq(&self) -> Result<i64, StoreError> {
         self.after.map_or(Ok(0), |seq| row::to_i64(seq.0, "seq"))
     }
@@ -46,7 +47,25 @@ impl PageRequest {
     pub(super) fn before_seq(&self) -> Result<i64, StoreError> {
         self.before.map_or(Ok(i64::MAX), |seq| row::to_i64(seq.0, "seq"))
     }
+}
 
+impl PageRequest<BlockCursor> {
+    /// Block and place that a page begins behind.
+    pub(super) fn after_row(&self) -> Result<(i64, i64), StoreError> {
+        self.after.map_or(Ok((-1, -1)), columns)
+    }
+
+    /// Block and place that a page ends before.
+    pub(super) fn before_row(&self) -> Result<(i64, i64), StoreError> {
+        self.before.map_or(Ok((i64::MAX, i64::MAX)), columns)
+    }
+}
+
+fn columns(cursor: BlockCursor) -> Result<(i64, i64), StoreError> {
+    Ok((row::to_i64(cursor.block.0, "block number")?, row::to_i64(cursor.place, "place")?))
+}
+
+impl<At> PageRequest<At> {
     /// How many rows to ask the database for.
     pub(super) fn limit(&self) -> i64 {
         i64::from(self.size) + 1
@@ -69,7 +88,7 @@ mod tests {
     use super::*;
 
     fn check(direction: Direction, found: Vec<u8>, rows: Vec<u8>, more: bool) {
-        let request = PageRequest { after: None, before: None, direction, size: 2 };
+        let request = PageRequest::<Seq> { after: None, before: None, direction, size: 2 };
         assert_eq!(request.page(found), Page { rows, more });
     }
 
