@@ -189,8 +189,8 @@ impl MetricFold {
         for (seq, content_hash, event) in input.events {
             self.fold_event(*seq, content_hash, event, &mut touched);
         }
+        self.expire_windows(&mut touched, input.applied_seq);
         let findings = self.review(&mut touched, input.applied_seq);
-        self.expire_windows(&mut touched);
         if self.covers_day() != covered_day {
             touched.markets.extend(0..self.markets.len());
         }
@@ -356,19 +356,14 @@ impl MetricFold {
         place
     }
 
-    /// Drops swaps that have left the 24 hours.
-    fn expire_windows(&mut self, touched: &mut Touched) {
+    /// Drops what has left the 24 hours.
+    fn expire_windows(&mut self, touched: &mut Touched, applied_seq: Seq) {
         let now = self.now();
         for (place, market) in self.markets.iter_mut().enumerate() {
-            let expired = |market: &Market| match &market.body {
-                Body::Pool(pool) => pool.day.has_expired(now),
-                Body::Reserve(_) | Body::Unlisted => false,
-            };
-            if expired(market) {
-                if let Body::Pool(pool) = &mut Arc::make_mut(market).body {
-                    pool.day.expire(now);
-                }
+            if market.has_expired(now) {
+                Arc::make_mut(market).expire(now);
                 touched.markets.insert(place);
+                touched.notes.clock(place, applied_seq);
             }
         }
     }
