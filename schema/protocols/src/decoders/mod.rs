@@ -17,7 +17,7 @@ use serde_json::Value;
 
 use crate::{Decoder, ProtocolKind, Registry, Role, WatchedContract};
 
-pub(crate) use change::{Change, MarketChange, MarketRef, MarketTokens};
+pub(crate) use change::{Change, MarketChange, MarketRef, MarketTokens, ReserveAmount};
 pub use ekubo::{
     Bounds, Delta, EkuboEvent, PoolKey, PositionKey, SavedBalanceKey, SwapParameters,
     UpdatePositionParameters,

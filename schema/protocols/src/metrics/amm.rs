@@ -4,7 +4,7 @@ use obsqra_types::{Bps, ContractAddress, U256};
 
 use super::absence::{Absence, Figure, Reason, or_overflow};
 use super::conservation::{ConservationRule, Faults};
-use super::figures::{Activity, ByKind, Surroundings, capped_ratio, token_unlisted, value};
+use super::figures::{Activity, ByKind, Surroundings, capped_ratio, value};
 use super::market::{Identity, Market};
 use super::pool::{Pool, PoolState};
 use super::signed::SignedAmount;
@@ -65,10 +65,14 @@ impl PoolFigures {
 }
 
 fn pool_tvl(identity: &Identity, pool: &Pool, around: Surroundings<'_>) -> Figure<U256> {
-    match (identity.reference, identity.tokens) {
-        (MarketRef::Pool(_), MarketTokens::Pair(tokens)) => concentrated_tvl(pool, tokens, around),
-        (_, MarketTokens::Pair(tokens)) => reserves_tvl(pool, tokens, around),
-        (_, MarketTokens::Single(token)) => Err(token_unlisted(&token)),
+    let MarketTokens::Pair(tokens) = identity.tokens else {
+        return Err(Absence::bare(Reason::NoState));
+    };
+    match (identity.reference, pool.state) {
+        (MarketRef::Pool(_), _) | (_, Some(PoolState::Concentrated { .. })) => {
+            concentrated_tvl(pool, tokens, around)
+        }
+        _ => reserves_tvl(pool, tokens, around),
     }
 }
 

@@ -11,7 +11,7 @@ use super::growth::{FlashSurplus, Growth, Indices, Jump};
 use super::signed::SignedAmount;
 use super::suppliers::Suppliers;
 use super::trades::{DayWindow, ShareFlows};
-use crate::decoders::Change;
+use crate::decoders::{Change, ReserveAmount};
 use crate::fixed::{Wide, floor_div, pow10};
 
 /// Decimals of accumulators, rates and factors.
@@ -108,19 +108,16 @@ impl Reserve {
         let (Some(book), Some(indices)) = (&mut self.book, &self.indices) else {
             return;
         };
-        let raw = |face_amount| {
-            floor_div(Wide::from(face_amount) * pow10(RAY_DECIMALS), Wide::from(indices.lending))
-        };
         match *change {
-            Change::Supplied { account, face_amount } => {
-                book.supply(account, raw(face_amount), false, now);
+            Change::Supplied { account, amount } => {
+                book.supply(account, raw(amount, indices.lending), false, now);
             }
-            Change::Withdrawn { account, face_amount } => {
-                book.supply(account, raw(face_amount), true, now);
+            Change::Withdrawn { account, amount } => {
+                book.supply(account, raw(amount, indices.lending), true, now);
             }
             Change::SharesMoved { from, to, raw } => book.move_shares(from, to, raw),
-            Change::Borrowed { raw } => book.owe(raw, false),
-            Change::Repaid { raw } => book.owe(raw, true),
+            Change::Borrowed { amount } => book.owe(raw(amount, indices.debt), false),
+            Change::Repaid { amount } => book.owe(raw(amount, indices.debt), true),
             Change::ShareToken { token } => book.share_token = Some(token),
             _ => {}
         }
@@ -265,8 +262,9 @@ impl Book {
         }
     }
 
-    fn owe(&mut self, raw: U256, negative: bool) {
-        self.raw_debt = self.raw_debt.and_then(|sum| sum.plus(raw, negative));
+    fn owe(&mut self, raw: Option<U256>, negative: bool) {
+        let sum = self.raw_debt.zip(raw);
+        self.raw_debt = sum.and_then(|(sum, raw)| sum.plus(raw, negative));
     }
 
     /// What is below zero, if anything is.
@@ -279,6 +277,16 @@ impl Book {
         } else {
             let holding = self.suppliers.as_ref().is_some_and(Suppliers::has_negative);
             holding.then_some("a supplier's holding")
+        }
+    }
+}
+
+/// `None` where the accumulator is 0.
+fn raw(amount: ReserveAmount, accumulator: U256) -> Option<U256> {
+    match amount {
+        ReserveAmount::Raw(raw) => Some(raw),
+        ReserveAmount::Face(face) => {
+            floor_div(Wide::from(face) * pow10(RAY_DECIMALS), Wide::from(accumulator))
         }
     }
 }
