@@ -371,7 +371,7 @@ impl MetricFold {
     /// Computes again what the touched markets and the clock can have changed.
     fn update_figures(&mut self, mut touched: Touched) -> Differing {
         let now = self.now();
-        let markets = Markets { list: &self.markets, index: &self.index };
+        let markets = Markets { list: &self.markets, index: &self.index, registry: &self.registry };
         for token in self.quotes.update(markets, &touched.tokens, now) {
             touched.markets.extend(self.index.of_token(&token));
         }
