@@ -16,7 +16,7 @@ use crate::args::{Args, Command, IndexArgs, RunArgs, ServeArgs};
 use crate::telemetry::LogFormat;
 
 /// Names that the environment may set, with the prefix `OBSQRA_`. Others are left to tests and tools.
-const ENVIRONMENT: [&str; 29] = [
+const ENVIRONMENT: [&str; 30] = [
     "data_dir",
     "log_format",
     "database_url",

@@ -3,6 +3,8 @@
 //! An amount is 256 bits; a result that does not fit is `None`, which the metrics report as
 //! `overflow`. Nothing here wraps and nothing divides by zero.
 
+use std::sync::LazyLock;
+
 use obsqra_types::{U256, U512};
 
 /// Holds the product of three amounts and a power of ten.
@@ -26,9 +28,15 @@ const LN_2: U512 = U512::from_limbs([
     0,
 ]);
 
-/// `10^exponent`; exponents stay below 100, so that it fits.
+/// Powers of ten that scales need; they are asked for in every figure.
+static POWERS_OF_TEN: LazyLock<Vec<Wide>> = LazyLock::new(|| {
+    (0u32..64).map(|exponent| Wide::from(10u8).pow(Wide::from(exponent))).collect()
+});
+
+/// `10^exponent`; exponents stay below 300, so that it fits.
 pub(crate) fn pow10(exponent: u32) -> Wide {
-    Wide::from(10u8).pow(Wide::from(exponent))
+    let known = usize::try_from(exponent).ok().and_then(|place| POWERS_OF_TEN.get(place));
+    known.copied().unwrap_or_else(|| Wide::from(10u8).pow(Wide::from(exponent)))
 }
 
 /// `floor(numerator / denominator)`; `None` where that is outside 256 bits or undefined.

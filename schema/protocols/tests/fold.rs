@@ -203,13 +203,13 @@ proptest! {
 
 #[test]
 fn snapshots_change_nothing_over_weeks_of_hours() {
-    let blocks = busy_chain(400);
+    let blocks = busy_chain(800);
     let cuts: Vec<bool> = (0..37).map(|place| place % 5 == 0).collect();
     check_snapshots(&blocks, &cuts);
     let outputs = run(&mut fold(), &blocks);
     let last =
         outputs.last().unwrap().changed_markets.iter().find(|row| row.market.0 == "0xf1").unwrap();
-    assert!(last.volatility_bps.is_some(), "{last:?}");
+    assert!(last.volatility_bps.is_some() && last.volatility_30d_bps.is_some(), "{last:?}");
 }
 
 #[test]

@@ -249,6 +249,37 @@ fn high_utilization_is_told_once_it_has_lasted() {
 }
 
 #[test]
+fn an_outflow_of_a_third_in_a_day_is_told() {
+    let mut scene = Scene::default();
+    let withdraw = |amount: u128| [lend::withdrawal(USDC, amount)];
+    scene.block(T0, &[lend::new_reserve(USDC), lend::deposit(USDC, 100_000)]);
+    // What came within the day does not count as held before it.
+    assert!(anomalies(&scene.block(T0 + HOUR, &withdraw(40_000))).is_empty());
+    assert!(anomalies(&scene.block(T0 + 30 * HOUR, &withdraw(17_999))).is_empty());
+    let output = scene.block(T0 + 31 * HOUR, &withdraw(1));
+    let expected =
+        "lend 0x10 net_outflow warning opened @10: rawSupplyBefore 60000, rawSupply 42000";
+    assert_eq!(anomalies(&output), [expected]);
+    assert!(anomalies(&scene.block(T0 + 32 * HOUR, &withdraw(1_000))).is_empty());
+    // The first withdrawal leaves the window, and the others are little of what was there.
+    let output = scene.block(T0 + 54 * HOUR, &[]);
+    let expected =
+        "lend 0x10 net_outflow warning closed @13: rawSupplyBefore 42001, rawSupply 41000";
+    assert_eq!(anomalies(&output), [expected]);
+    // A deposit closes it as well.
+    scene.block(T0 + 80 * HOUR, &withdraw(20_000));
+    let output = scene.block(T0 + 81 * HOUR, &[lend::deposit(USDC, 10_000)]);
+    let expected =
+        "lend 0x10 net_outflow warning closed @17: rawSupplyBefore 41000, rawSupply 31000";
+    assert_eq!(anomalies(&output), [expected]);
+    // Little is held: nothing is told.
+    let mut scene = Scene::default();
+    scene.block(T0, &[lend::new_reserve(ETH), lend::deposit(ETH, 10_000)]);
+    let output = scene.block(T0 + 30 * HOUR, &[lend::withdrawal(ETH, 9_999)]);
+    assert!(!anomalies(&output).iter().any(|told| told.contains("net_outflow")));
+}
+
+#[test]
 fn an_upgrade_is_told_of_its_contract() {
     let mut scene = Scene::default();
     let output = scene.block(T0, &[lend::upgraded()]);

@@ -61,6 +61,15 @@ impl MarketTokens {
     }
 }
 
+/// What an event of a reserve says of an amount: of one kind, the other follows with the accumulator.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum ReserveAmount {
+    /// As shares, which interest does not change.
+    Raw(U256),
+    /// As tokens at the accumulator of that moment.
+    Face(U256),
+}
+
 /// One step of a market's state. Accumulators, rates and factors of reserves have 27 decimals, whatever
 /// the protocol's own are; amounts count a token's smallest unit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -77,16 +86,16 @@ pub(crate) enum Change {
     Accumulators { lending: U256, debt: U256 },
     /// A reserve's rates, the lending rate before the reserve factor.
     Rates { lending: U256, borrowing: U256 },
-    /// A face amount was supplied to a reserve.
-    Supplied { account: ContractAddress, face_amount: U256 },
-    /// A face amount was withdrawn from a reserve.
-    Withdrawn { account: ContractAddress, face_amount: U256 },
+    /// An account supplied to a reserve.
+    Supplied { account: ContractAddress, amount: ReserveAmount },
+    /// An account withdrew from a reserve.
+    Withdrawn { account: ContractAddress, amount: ReserveAmount },
     /// Raw shares of a reserve went from one account to another.
     SharesMoved { from: ContractAddress, to: ContractAddress, raw: U256 },
-    /// Raw debt was taken on.
-    Borrowed { raw: U256 },
-    /// Raw debt was paid back, by whomever.
-    Repaid { raw: U256 },
+    /// Debt was taken on.
+    Borrowed { amount: ReserveAmount },
+    /// Debt was paid back, by whomever.
+    Repaid { amount: ReserveAmount },
     /// A flash loan came back with that fee due.
     FlashLoaned { fee: U256 },
     /// A constant-product pool's reserves.

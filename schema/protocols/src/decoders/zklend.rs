@@ -10,7 +10,7 @@
 use obsqra_types::{ContractAddress, Felt, U256};
 
 use super::activity::{Activity, ActivityKind, liquidation, single};
-use super::change::{Change, MarketChange, MarketRef};
+use super::change::{Change, MarketChange, MarketRef, ReserveAmount};
 use super::layout::event_table;
 use super::meaning::{Announced, EventMeaning};
 use super::members::{Opaque, felt_number};
@@ -140,23 +140,25 @@ fn changes(emitter: &WatchedContract, event: &ZkLendEvent) -> Vec<MarketChange> 
             vec![of(token, Change::Rates { lending, borrowing })]
         }
         ZkLendEvent::Deposit { user, token, face_amount } => {
-            let face_amount = felt_number(face_amount);
-            vec![of(token, Change::Supplied { account: *user, face_amount })]
+            let amount = ReserveAmount::Face(felt_number(face_amount));
+            vec![of(token, Change::Supplied { account: *user, amount })]
         }
         ZkLendEvent::Withdrawal { user, token, face_amount } => {
-            let face_amount = felt_number(face_amount);
-            vec![of(token, Change::Withdrawn { account: *user, face_amount })]
+            let amount = ReserveAmount::Face(felt_number(face_amount));
+            vec![of(token, Change::Withdrawn { account: *user, amount })]
         }
         ZkLendEvent::Borrowing { token, raw_amount, .. } => {
-            vec![of(token, Change::Borrowed { raw: felt_number(raw_amount) })]
+            let amount = ReserveAmount::Raw(felt_number(raw_amount));
+            vec![of(token, Change::Borrowed { amount })]
         }
         ZkLendEvent::Repayment { token, raw_amount, .. } => {
-            vec![of(token, Change::Repaid { raw: felt_number(raw_amount) })]
+            let amount = ReserveAmount::Raw(felt_number(raw_amount));
+            vec![of(token, Change::Repaid { amount })]
         }
-        ZkLendEvent::Liquidation { debt_token, debt_raw_amount, collateral_token, .. } => vec![
-            of(debt_token, Change::Repaid { raw: felt_number(debt_raw_amount) }),
-            of(collateral_token, Change::Named),
-        ],
+        ZkLendEvent::Liquidation { debt_token, debt_raw_amount, collateral_token, .. } => {
+            let amount = ReserveAmount::Raw(felt_number(debt_raw_amount));
+            vec![of(debt_token, Change::Repaid { amount }), of(collateral_token, Change::Named)]
+        }
         ZkLendEvent::FlashLoan { token, fee, .. } => {
             vec![of(token, Change::FlashLoaned { fee: felt_number(fee) })]
         }

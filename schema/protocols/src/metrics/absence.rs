@@ -1,6 +1,7 @@
 //! Why a figure is absent.
 
 use std::fmt;
+use std::sync::Arc;
 
 use obsqra_events::AbsentInput;
 
@@ -92,11 +93,12 @@ impl fmt::Display for Reason {
     }
 }
 
-/// An absent figure: the reason, and what it is about, for people.
+/// An absent figure: the reason, and what it is about, for people. Figures are copied at every block, so
+/// the text is shared.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Absence {
     pub(crate) reason: Reason,
-    pub(crate) detail: Option<String>,
+    pub(crate) detail: Option<Arc<str>>,
 }
 
 /// A figure, or why there is none.
@@ -104,7 +106,7 @@ pub(crate) type Figure<T> = Result<T, Absence>;
 
 impl Absence {
     pub(crate) fn new(reason: Reason, detail: impl Into<String>) -> Self {
-        Self { reason, detail: Some(detail.into()) }
+        Self { reason, detail: Some(Arc::from(detail.into())) }
     }
 
     pub(crate) fn bare(reason: Reason) -> Self {
@@ -124,7 +126,7 @@ impl Absence {
         AbsentInput {
             field: field.to_owned(),
             reason: self.reason.name().to_owned(),
-            detail: self.detail.clone(),
+            detail: self.detail.as_deref().map(str::to_owned),
         }
     }
 }

@@ -9,11 +9,14 @@ use obsqra_types::{Bps, ContractAddress, MarketId, ProtocolId, Seq, U256};
 use super::growth::{FlashSurplus, Jump};
 use super::market::Identity;
 use super::reserve::Reserve;
+use crate::fixed::Wide;
 
 /// Raw shares up to which a supply is near zero.
 const NEAR_ZERO: u64 = 10_000;
 /// Utilization from which on it is high.
 const HIGH_UTILIZATION: Bps = Bps(9_900);
+/// Share of a supply that leaves within a day before it is told.
+const LARGE_OUTFLOW: Bps = Bps(3_000);
 /// Seconds for which utilization is high before it is told.
 const HIGH_SECONDS: u64 = 21_600;
 
@@ -26,6 +29,8 @@ pub enum AnomalyRule {
     FlashLoanSurplus,
     /// A reserve's supply is so small that its accumulator can be moved at little cost.
     NearZeroSupply,
+    /// Much of a reserve's supply left within a day.
+    NetOutflow,
     /// Nearly all of what is supplied has been lent out for hours.
     UtilizationHigh,
     /// A watched contract's code was replaced.
@@ -57,6 +62,7 @@ impl AnomalyRule {
             Self::AccumulatorJump => "accumulator_jump",
             Self::FlashLoanSurplus => "flash_loan_surplus",
             Self::NearZeroSupply => "near_zero_supply",
+            Self::NetOutflow => "net_outflow",
             Self::UtilizationHigh => "utilization_high",
             Self::ContractUpgraded => "contract_upgraded",
         }
@@ -67,9 +73,10 @@ impl AnomalyRule {
     pub fn severity(self) -> Severity {
         match self {
             Self::AccumulatorJump | Self::FlashLoanSurplus => Severity::Critical,
-            Self::NearZeroSupply | Self::UtilizationHigh | Self::ContractUpgraded => {
-                Severity::Warning
-            }
+            Self::NearZeroSupply
+            | Self::NetOutflow
+            | Self::UtilizationHigh
+            | Self::ContractUpgraded => Severity::Warning,
         }
     }
 }
@@ -78,6 +85,7 @@ impl AnomalyRule {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Signals {
     pub(crate) near_zero: bool,
+    pub(crate) outflow: bool,
     /// Since when utilization is high.
     pub(crate) high_since: Option<u64>,
     /// Whether that has been told.
@@ -137,8 +145,18 @@ pub(crate) fn surplus(identity: &Identity, surplus: &FlashSurplus, cause: Seq) -
     of(identity, AnomalyRule::FlashLoanSurplus, Phase::Point, cause, detail)
 }
 
-/// What begins or ends with a block's events of a reserve, the last one at `cause`. High utilization is
-/// told later, by [`high_utilization`].
+/// Whether a large part of what a reserve held a day ago is gone. A supply near zero may go anywhere.
+fn large_outflow(reserve: &Reserve) -> bool {
+    let Some((then, now)) = reserve.supply_over_a_day() else {
+        return false;
+    };
+    let (then, now) = (Wide::from(then), Wide::from(now));
+    let lost = then.saturating_sub(now) * Wide::from(Bps::ONE.0);
+    then > Wide::from(NEAR_ZERO) && lost >= then * Wide::from(LARGE_OUTFLOW.0)
+}
+
+/// What begins or ends with a block's events of a reserve, or with the clock; `cause` is where. High
+/// utilization is told later, by [`high_utilization`].
 pub(crate) fn review(
     identity: &Identity,
     reserve: &mut Reserve,
@@ -146,27 +164,32 @@ pub(crate) fn review(
     cause: Seq,
 ) -> Vec<Anomaly> {
     let old = reserve.signals;
-    let mut found = Vec::new();
+    let turned = |rule, before: bool, after: bool, detail| {
+        let phase = if after { Phase::Opened } else { Phase::Closed };
+        (before != after).then(|| of(identity, rule, phase, cause, detail))
+    };
     let raw = reserve.raw_supply();
     let near_zero = raw.is_some_and(|raw| !raw.is_zero() && raw <= U256::from(NEAR_ZERO));
-    if near_zero != old.near_zero {
-        let phase = if near_zero { Phase::Opened } else { Phase::Closed };
-        let detail = raw.map(|raw| ("rawSupply", raw.to_string())).into_iter().collect();
-        found.push(of(identity, AnomalyRule::NearZeroSupply, phase, cause, detail));
-    }
+    let raw = raw.map(|raw| ("rawSupply", raw.to_string())).into_iter().collect();
+    let outflow = large_outflow(reserve);
     let utilization = reserve.utilization().ok();
     let high = utilization.is_some_and(|utilization| utilization >= HIGH_UTILIZATION);
-    if !high && old.high_told {
-        let detail = utilization.map(|bps| ("utilizationBps", bps.0.to_string()));
-        let detail = detail.into_iter().collect();
-        found.push(of(identity, AnomalyRule::UtilizationHigh, Phase::Closed, cause, detail));
-    }
-    reserve.signals = Signals {
-        near_zero,
-        high_since: high.then(|| old.high_since.unwrap_or(now)),
-        high_told: high && old.high_told,
-    };
-    found
+    let high_told = high && old.high_told;
+    let bps = utilization.map(|bps| ("utilizationBps", bps.0.to_string())).into_iter().collect();
+    let found = [
+        turned(AnomalyRule::NearZeroSupply, old.near_zero, near_zero, raw),
+        turned(AnomalyRule::NetOutflow, old.outflow, outflow, supplies(reserve)),
+        turned(AnomalyRule::UtilizationHigh, old.high_told, high_told, bps),
+    ];
+    let high_since = high.then(|| old.high_since.unwrap_or(now));
+    reserve.signals = Signals { near_zero, outflow, high_since, high_told };
+    found.into_iter().flatten().collect()
+}
+
+fn supplies(reserve: &Reserve) -> Vec<(&'static str, String)> {
+    reserve.supply_over_a_day().map_or_else(Vec::new, |(then, now)| {
+        vec![("rawSupplyBefore", then.to_string()), ("rawSupply", now.to_string())]
+    })
 }
 
 /// High utilization that has lasted long enough to be told, if this is the block for it.

@@ -200,8 +200,8 @@ impl MetricFold {
         for (seq, content_hash, event) in input.events {
             self.fold_event(*seq, content_hash, event, &mut touched);
         }
+        self.expire_windows(&mut touched, input.applied_seq);
         let findings = self.review(&mut touched, input.applied_seq);
-        self.expire_windows(&mut touched);
         if self.covers_day() != covered_day {
             touched.markets.extend(0..self.markets.len());
         }
@@ -378,19 +378,14 @@ impl MetricFold {
         place
     }
 
-    /// Drops swaps that have left the 24 hours.
-    fn expire_windows(&mut self, touched: &mut Touched) {
+    /// Drops what has left the 24 hours.
+    fn expire_windows(&mut self, touched: &mut Touched, applied_seq: Seq) {
         let now = self.now();
         for (place, market) in self.markets.iter_mut().enumerate() {
-            let expired = |market: &Market| match &market.body {
-                Body::Pool(pool) => pool.day.has_expired(now),
-                Body::Reserve(_) | Body::Unlisted => false,
-            };
-            if expired(market) {
-                if let Body::Pool(pool) = &mut Arc::make_mut(market).body {
-                    pool.day.expire(now);
-                }
+            if market.has_expired(now) {
+                Arc::make_mut(market).expire(now);
                 touched.markets.insert(place);
+                touched.notes.clock(place, applied_seq);
             }
         }
     }
@@ -398,7 +393,8 @@ impl MetricFold {
     /// Computes again what the touched markets and the clock can have changed.
     fn update_figures(&mut self, mut touched: Touched) -> Differing {
         let now = self.now();
-        let markets = Markets { list: &self.markets, index: &self.index };
+        let registry = self.contracts.registry();
+        let markets = Markets { list: &self.markets, index: &self.index, registry };
         let quoted = self.quotes.update(markets, &touched.tokens, now);
         for token in &quoted.differing {
             touched.markets.extend(self.index.of_token(token));

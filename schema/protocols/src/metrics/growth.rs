@@ -101,7 +101,9 @@ impl Growth {
 
 impl Jump {
     fn is_beyond_rate(&self) -> bool {
-        if self.after <= self.before {
+        // Most statements are within a hundredth, which no rate makes a jump; a logarithm costs more.
+        let hundredths = |accumulator, parts: u8| Wide::from(accumulator) * Wide::from(parts);
+        if hundredths(self.after, 100) <= hundredths(self.before, 101) {
             return false;
         }
         let Some(grown) = ln_ratio(self.after, self.before) else {

@@ -4,7 +4,8 @@ use obsqra_types::{Bps, RateE18, SignedPpb, U256};
 
 use super::absence::{Absence, Figure};
 use super::conservation::{ConservationRule, Faults};
-use super::figures::capped_ratio;
+use super::figures::{Activity, ByKind, Surroundings, capped_ratio, token_unlisted, value};
+use super::market::Market;
 use super::reserve::Reserve;
 use super::suppliers::Suppliers;
 use crate::fixed::Wide;
@@ -30,7 +31,23 @@ pub(crate) struct LendingFigures {
 }
 
 impl LendingFigures {
-    pub(crate) fn of(reserve: &Reserve, faults: Faults, history: &Absence) -> Self {
+    pub(crate) fn by_kind(market: &Market, reserve: &Reserve, around: Surroundings<'_>) -> ByKind {
+        let identity = &market.identity;
+        let figures = Self::of(reserve, market.faults, around.history);
+        let tvl = match (&identity.unlisted, &figures.supplied) {
+            (Some(token), _) => Err(token_unlisted(token)),
+            (None, Ok(supplied)) => value(around, &identity.asset, Wide::from(*supplied)),
+            (None, Err(absence)) => Err(absence.clone()),
+        };
+        ByKind {
+            tvl,
+            supply_apy: reserve.supply_apy(around.history),
+            opened_at: reserve.opened_at(around.history),
+            activity: Activity::Lending(Box::new(figures)),
+        }
+    }
+
+    fn of(reserve: &Reserve, faults: Faults, history: &Absence) -> Self {
         let supplied = sound(faults, reserve.supplied(history));
         let borrowed = sound(faults, reserve.borrowed(history));
         let largest = sound(faults, reserve.largest_supply(history));

@@ -132,6 +132,28 @@ impl Market {
             Body::Unlisted => {}
         }
     }
+
+    /// Whether [`Self::expire`] would drop something.
+    pub(crate) fn has_expired(&self, now: u64) -> bool {
+        match &self.body {
+            Body::Reserve(reserve) => {
+                reserve.book.as_ref().is_some_and(|book| book.day.has_expired(now))
+            }
+            Body::Pool(pool) => pool.day.has_expired(now),
+            Body::Unlisted => false,
+        }
+    }
+
+    /// Drops what is a day old or older.
+    pub(crate) fn expire(&mut self, now: u64) {
+        match &mut self.body {
+            Body::Reserve(reserve) => {
+                reserve.book.iter_mut().for_each(|book| book.day.expire(now));
+            }
+            Body::Pool(pool) => pool.day.expire(now),
+            Body::Unlisted => {}
+        }
+    }
 }
 
 /// Where markets stand in the fold's list, by everything they are looked up by.

@@ -7,6 +7,7 @@
 //! another pool's price, or the clock can have changed.
 
 mod absence;
+mod amm;
 mod anomalies;
 mod audit;
 mod causes;

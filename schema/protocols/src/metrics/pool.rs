@@ -18,7 +18,7 @@ pub(crate) struct Pool {
     /// What a concentrated pool holds, from its beginning on; `None` after a sum left 256 bits.
     pub(crate) balance0: Option<SignedAmount>,
     pub(crate) balance1: Option<SignedAmount>,
-    pub(crate) day: DayWindow,
+    pub(crate) day: DayWindow<Flows>,
     /// Kept for pools with USDC alone.
     pub(crate) hours: Hours,
     /// Whether events since the last `Sync` say that a constant-product pool's reserves are others.

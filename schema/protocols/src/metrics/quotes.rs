@@ -49,23 +49,12 @@ impl Volatilities {
         Self { one_day: figure.clone(), one_week: figure.clone(), thirty_days: figure }
     }
 
-    fn of(markets: Markets<'_>, pool: Option<usize>, hour: u64) -> Self {
-        Self {
-            one_day: volatility(markets, pool, hour, ONE_DAY),
-            one_week: volatility(markets, pool, hour, ONE_WEEK),
-            thirty_days: volatility(markets, pool, hour, THIRTY_DAYS),
-        }
-    }
-
-    fn named(&self, registry: &Registry, token: &ContractAddress) -> Self {
-        let name = |figure: &Figure<Bps>| {
-            figure.clone().map_err(|absence| named(registry, token, absence))
+    fn of(markets: Markets<'_>, token: &ContractAddress, pool: Option<usize>, hour: u64) -> Self {
+        let over = |window| {
+            let figure = volatility(markets, pool, hour, window);
+            figure.map_err(|absence| named(markets.registry, token, absence))
         };
-        Self {
-            one_day: name(&self.one_day),
-            one_week: name(&self.one_week),
-            thirty_days: name(&self.thirty_days),
-        }
+        Self { one_day: over(ONE_DAY), one_week: over(ONE_WEEK), thirty_days: over(THIRTY_DAYS) }
     }
 }
 
@@ -121,6 +110,7 @@ pub(crate) struct Quotes(BTreeMap<ContractAddress, Arc<Quote>>);
 pub(crate) struct Markets<'a> {
     pub(crate) list: &'a [Arc<Market>],
     pub(crate) index: &'a MarketIndex,
+    pub(crate) registry: &'a Registry,
 }
 
 impl Quotes {
@@ -139,7 +129,7 @@ impl Quotes {
             let new = match old {
                 Some(old) if !pools_changed.contains(&token) && old.hour == hour => continue,
                 Some(old) if !pools_changed.contains(&token) => {
-                    let volatility = Volatilities::of(markets, old.pool, hour);
+                    let volatility = Volatilities::of(markets, &token, old.pool, hour);
                     Quote { volatility, hour, ..Quote::clone(old) }
                 }
                 _ => quote(markets, &token, hour, old.map(Arc::as_ref)),
@@ -161,10 +151,7 @@ impl Quotes {
         if *token == registry.quote_token().address {
             return Ok(PriceUsdc::ONE.0);
         }
-        self.0.get(token).map_or_else(
-            || Err(no_pool(registry, token)),
-            |quote| quote.price.clone().map_err(|absence| named(registry, token, absence)),
-        )
+        self.0.get(token).map_or_else(|| Err(no_pool(registry, token)), |quote| quote.price.clone())
     }
 
     pub(crate) fn volatility(&self, registry: &Registry, token: &ContractAddress) -> Volatilities {
@@ -173,7 +160,7 @@ impl Quotes {
         }
         self.0.get(token).map_or_else(
             || Volatilities::same(Err(no_pool(registry, token))),
-            |quote| quote.volatility.named(registry, token),
+            |quote| quote.volatility.clone(),
         )
     }
 
@@ -198,9 +185,10 @@ fn quote(markets: Markets<'_>, token: &ContractAddress, hour: u64, old: Option<&
         Some((pool, price)) => (Some(pool), or_overflow(price)),
         None => (None, Err(Absence::bare(Reason::NoUsdcPool))),
     };
+    let price = price.map_err(|absence| named(markets.registry, token, absence));
     let volatility = match old {
         Some(old) if old.hour == hour && old.pool == pool => old.volatility.clone(),
-        _ => Volatilities::of(markets, pool, hour),
+        _ => Volatilities::of(markets, token, pool, hour),
     };
     Quote { price, volatility, pool, hour }
 }

@@ -10,7 +10,8 @@ use super::anomalies::Signals;
 use super::growth::{FlashSurplus, Growth, Indices, Jump};
 use super::signed::SignedAmount;
 use super::suppliers::Suppliers;
-use crate::decoders::Change;
+use super::trades::{DayWindow, ShareFlows};
+use crate::decoders::{Change, ReserveAmount};
 use crate::fixed::{Wide, floor_div, pow10};
 
 /// Decimals of accumulators, rates and factors.
@@ -39,6 +40,8 @@ pub(crate) struct Book {
     pub(crate) raw_supply: Option<SignedAmount>,
     pub(crate) raw_debt: Option<SignedAmount>,
     pub(crate) suppliers: Option<Suppliers>,
+    /// What was supplied and withdrawn, as far as it is known.
+    pub(crate) day: DayWindow<ShareFlows>,
 }
 
 /// Rates of the last `InterestRatesSync`, 27 decimals; the lending rate is before the reserve factor.
@@ -72,7 +75,7 @@ impl Reserve {
             Change::FlashLoaned { fee } => {
                 self.growth.iter_mut().for_each(|growth| growth.flash_fees += U512::from(fee));
             }
-            _ => self.enter_book(change),
+            _ => self.enter_book(change, now),
         }
     }
 
@@ -101,23 +104,20 @@ impl Reserve {
         self.rates.or(self.book.as_ref().map(|_| fresh))
     }
 
-    fn enter_book(&mut self, change: &Change) {
+    fn enter_book(&mut self, change: &Change, now: u64) {
         let (Some(book), Some(indices)) = (&mut self.book, &self.indices) else {
             return;
         };
-        let raw = |face_amount| {
-            floor_div(Wide::from(face_amount) * pow10(RAY_DECIMALS), Wide::from(indices.lending))
-        };
         match *change {
-            Change::Supplied { account, face_amount } => {
-                book.supply(account, raw(face_amount), false);
+            Change::Supplied { account, amount } => {
+                book.supply(account, raw(amount, indices.lending), false, now);
             }
-            Change::Withdrawn { account, face_amount } => {
-                book.supply(account, raw(face_amount), true);
+            Change::Withdrawn { account, amount } => {
+                book.supply(account, raw(amount, indices.lending), true, now);
             }
             Change::SharesMoved { from, to, raw } => book.move_shares(from, to, raw),
-            Change::Borrowed { raw } => book.owe(raw, false),
-            Change::Repaid { raw } => book.owe(raw, true),
+            Change::Borrowed { amount } => book.owe(raw(amount, indices.debt), false),
+            Change::Repaid { amount } => book.owe(raw(amount, indices.debt), true),
             Change::ShareToken { token } => book.share_token = Some(token),
             _ => {}
         }
@@ -211,6 +211,13 @@ impl Reserve {
         self.growth.as_ref()?.jump(self.indices.as_ref()?)
     }
 
+    /// Raw shares supplied 24 hours ago and now, where they are known and not below zero.
+    pub(crate) fn supply_over_a_day(&self) -> Option<(U512, U512)> {
+        let (now, day) = (U512::from(self.raw_supply()?), self.book.as_ref()?.day.total());
+        let then = now.checked_add(day.left)?.checked_sub(day.came)?;
+        Some((then, now))
+    }
+
     /// Raw shares supplied, where they are known and not below zero.
     pub(crate) fn raw_supply(&self) -> Option<U256> {
         let raw = self.book.as_ref()?.raw_supply.filter(|raw| !raw.negative)?;
@@ -226,14 +233,21 @@ impl Book {
             raw_supply: Some(SignedAmount::default()),
             raw_debt: Some(SignedAmount::default()),
             suppliers: Some(Suppliers::default()),
+            day: DayWindow::default(),
         }
     }
 
     /// Of an amount that is `None` where it cannot be known.
-    fn supply(&mut self, account: ContractAddress, raw: Option<U256>, negative: bool) {
+    fn supply(&mut self, account: ContractAddress, raw: Option<U256>, negative: bool, now: u64) {
         let sum = self.raw_supply.zip(raw);
         self.raw_supply = sum.and_then(|(sum, raw)| sum.plus(raw, negative));
         self.hold(account, raw, negative);
+        // Without a sum no flow is compared with it any more.
+        if let Some(raw) = raw.map(U512::from) {
+            let none = U512::ZERO;
+            let (came, left) = if negative { (none, raw) } else { (raw, none) };
+            self.day.add(now, &ShareFlows { came, left });
+        }
     }
 
     fn move_shares(&mut self, from: ContractAddress, to: ContractAddress, raw: U256) {
@@ -248,8 +262,9 @@ impl Book {
         }
     }
 
-    fn owe(&mut self, raw: U256, negative: bool) {
-        self.raw_debt = self.raw_debt.and_then(|sum| sum.plus(raw, negative));
+    fn owe(&mut self, raw: Option<U256>, negative: bool) {
+        let sum = self.raw_debt.zip(raw);
+        self.raw_debt = sum.and_then(|(sum, raw)| sum.plus(raw, negative));
     }
 
     /// What is below zero, if anything is.
@@ -262,6 +277,16 @@ impl Book {
         } else {
             let holding = self.suppliers.as_ref().is_some_and(Suppliers::has_negative);
             holding.then_some("a supplier's holding")
+        }
+    }
+}
+
+/// `None` where the accumulator is 0.
+fn raw(amount: ReserveAmount, accumulator: U256) -> Option<U256> {
+    match amount {
+        ReserveAmount::Raw(raw) => Some(raw),
+        ReserveAmount::Face(face) => {
+            floor_div(Wide::from(face) * pow10(RAY_DECIMALS), Wide::from(accumulator))
         }
     }
 }

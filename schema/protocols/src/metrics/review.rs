@@ -20,7 +20,7 @@ use crate::decoders::{Change, MarketRef};
 /// What a block's events tell beside the state that they leave.
 #[derive(Default)]
 pub(crate) struct BlockNotes {
-    /// By market: its last event.
+    /// By market: its last event, or the block's entry where the clock alone moved.
     last_events: BTreeMap<usize, Seq>,
     /// By reserve: its last statement of accumulators.
     stated: BTreeMap<usize, Seq>,
@@ -54,6 +54,11 @@ impl BlockNotes {
         }
     }
 
+    /// The clock alone may have changed what lasts of a market.
+    pub(crate) fn clock(&mut self, place: usize, applied_seq: Seq) {
+        self.last_events.entry(place).or_insert(applied_seq);
+    }
+
     /// A market has changed.
     pub(crate) fn after(&mut self, place: usize, market: &Market, change: &Change, at: (Seq, u64)) {
         let (seq, now) = at;
@@ -73,7 +78,7 @@ impl BlockNotes {
         }
     }
 
-    /// Checks and reviews every market that the block's events touched.
+    /// Checks and reviews every market that the block touched.
     pub(crate) fn review(
         self,
         markets: &mut [Arc<Market>],

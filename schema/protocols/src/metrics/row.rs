@@ -10,7 +10,8 @@ use obsqra_types::{
 };
 
 use super::absence::{Absence, Figure};
-use super::figures::{Activity, Figures, PoolFigures, liquidity_class};
+use super::amm::PoolFigures;
+use super::figures::{Activity, Figures, liquidity_class};
 use super::lending::LendingFigures;
 use super::market::Identity;
 

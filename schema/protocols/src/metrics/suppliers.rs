@@ -117,6 +117,7 @@ fn share(part: Wide, whole: Wide) -> Figure<Bps> {
 #[cfg(test)]
 mod tests {
     use obsqra_types::Felt;
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -151,6 +152,30 @@ mod tests {
         assert_eq!(all.count(), Ok(0));
         assert_eq!(all.hhi().unwrap_err().reason, Reason::NoSuppliers);
         assert_eq!(all.holdings().count(), 0);
+    }
+
+    /// What a walk over all holdings gives.
+    fn recounted(all: &Suppliers) -> (u64, Vec<U256>, Wide, Wide) {
+        let mut held: Vec<U256> =
+            all.holdings().filter(|(_, raw)| !raw.negative).map(|(_, raw)| raw.magnitude).collect();
+        held.sort_unstable();
+        let sum = held.iter().fold(Wide::ZERO, |sum, raw| sum + Wide::from(*raw));
+        let squares =
+            held.iter().fold(Wide::ZERO, |sum, raw| sum + Wide::from(*raw) * Wide::from(*raw));
+        (all.holdings().filter(|(_, raw)| raw.negative).count() as u64, held, sum, squares)
+    }
+
+    proptest! {
+        #[test]
+        fn sums_kept_along_are_the_sums(steps in prop::collection::vec((0u64..9, 0u64..99, any::<bool>()), 0..200)) {
+            let mut all = Suppliers::default();
+            for (number, raw, negative) in steps {
+                all.add(account(number), U256::from(raw), negative).unwrap();
+                let (below_zero, held, sum, squares) = recounted(&all);
+                prop_assert_eq!((all.below_zero, all.sum, all.sum_of_squares), (below_zero, sum, squares));
+                prop_assert!(all.ranked.iter().map(|(raw, _)| raw).eq(&held));
+            }
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
-//! What a pool's swaps moved: the last 24 hours exactly, and sums by the hour.
+//! What a pool's swaps moved: the last 24 hours exactly, and sums by the hour. And what came into and
+//! left a reserve in the last 24 hours.
 //!
-//! Memory is bounded: one item for each instant of the last day with a swap, and 721 hours. Items are
+//! Memory is bounded: one item for each instant of the last day with an event, and 721 hours. Items are
 //! kept in [`Chunks`], so that a copy of the fold shares all but the chunk being written.
 
 use obsqra_types::{U256, U512};
@@ -26,7 +27,14 @@ pub(crate) struct Volumes {
     pub(crate) side1: U512,
 }
 
-impl Volumes {
+/// What a window adds up.
+pub(crate) trait Summed: Copy + Default {
+    fn add(&mut self, other: &Self);
+    /// Of what was added before.
+    fn subtract(&mut self, other: &Self);
+}
+
+impl Summed for Volumes {
     fn add(&mut self, other: &Self) {
         self.side0 += other.side0;
         self.side1 += other.side1;
@@ -45,7 +53,7 @@ pub(crate) struct Flows {
     pub(crate) fees: Volumes,
 }
 
-impl Flows {
+impl Summed for Flows {
     fn add(&mut self, other: &Self) {
         self.moved.add(&other.moved);
         self.fees.add(&other.fees);
@@ -57,24 +65,43 @@ impl Flows {
     }
 }
 
-/// The swaps of the last 24 hours, summed by instant.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct DayWindow {
-    instants: Chunks<(u64, Flows)>,
-    total: Flows,
+/// Raw shares that came into and left a reserve.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct ShareFlows {
+    pub(crate) came: U512,
+    pub(crate) left: U512,
 }
 
-impl DayWindow {
-    pub(crate) fn total(&self) -> &Flows {
+impl Summed for ShareFlows {
+    fn add(&mut self, other: &Self) {
+        self.came += other.came;
+        self.left += other.left;
+    }
+
+    fn subtract(&mut self, other: &Self) {
+        self.came -= other.came;
+        self.left -= other.left;
+    }
+}
+
+/// What happened in the last 24 hours, summed by instant.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct DayWindow<T> {
+    instants: Chunks<(u64, T)>,
+    total: T,
+}
+
+impl<T: Summed> DayWindow<T> {
+    pub(crate) fn total(&self) -> &T {
         &self.total
     }
 
-    pub(crate) fn items(&self) -> impl Iterator<Item = &(u64, Flows)> {
+    pub(crate) fn items(&self) -> impl Iterator<Item = &(u64, T)> {
         self.instants.iter()
     }
 
-    /// Adds what moved at `now`, which is not before any item.
-    pub(crate) fn add(&mut self, now: u64, flows: &Flows) {
+    /// Adds what happened at `now`, which is not before any item.
+    pub(crate) fn add(&mut self, now: u64, flows: &T) {
         self.total.add(flows);
         if self.instants.back().is_some_and(|(instant, _)| *instant == now) {
             self.instants.back_mut().into_iter().for_each(|(_, sum)| sum.add(flows));

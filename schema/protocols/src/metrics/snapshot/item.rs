@@ -18,7 +18,7 @@ use super::super::pool::PoolState;
 use super::super::reserve::{Book, Rates};
 use super::super::signed::SignedAmount;
 use super::super::suppliers::Suppliers;
-use super::super::trades::{Flows, Volumes};
+use super::super::trades::{DayWindow, Flows, ShareFlows, Summed, Volumes};
 use super::{Taken, malformed};
 use crate::decoders::MarketRef;
 use crate::{I129, PoolKey, TokenPair, WatchedContract};
@@ -277,13 +277,29 @@ item_as!(
         Ok(Self { base, rates, reserve_factor, flash_fees })
     }
 );
-item_as!(Signals as (bool, Option<u64>, bool), |v| (v.near_zero, v.high_since, v.high_told), |(
-    near_zero,
-    high_since,
-    high_told,
-)| Ok(
-    Self { near_zero, high_since, high_told }
-));
+item_as!(
+    Signals as (bool, bool, Option<u64>, bool),
+    |v| (v.near_zero, v.outflow, v.high_since, v.high_told),
+    |(near_zero, outflow, high_since, high_told)| {
+        Ok(Self { near_zero, outflow, high_since, high_told })
+    }
+);
+item_as!(ShareFlows as (U512, U512), |v| (v.came, v.left), |(came, left)| Ok(Self { came, left }));
+
+impl<T: Summed + Item> Item for DayWindow<T> {
+    fn put(&self, out: &mut Out) {
+        self.items().copied().collect::<Vec<_>>().put(out);
+    }
+
+    fn take(input: &mut In<'_>) -> Taken<Self> {
+        let mut day = Self::default();
+        for (instant, flows) in Vec::<(u64, T)>::take(input)? {
+            day.add(instant, &flows);
+        }
+        Ok(day)
+    }
+}
+
 item_as!(
     Faults as (bool, bool, bool, bool),
     |v| (v.index_fell, v.negative, v.overdrawn, v.flows),
@@ -306,15 +322,18 @@ item_as!(
 );
 item_as!(
     Book as (
-        UnixSeconds,
-        Option<ContractAddress>,
+        (UnixSeconds, Option<ContractAddress>),
         Option<SignedAmount>,
         Option<SignedAmount>,
-        Option<Suppliers>
+        Option<Suppliers>,
+        DayWindow<ShareFlows>
     ),
-    |v| (v.opened_at, v.share_token, v.raw_supply, v.raw_debt, v.suppliers.clone()),
-    |(opened_at, share_token, raw_supply, raw_debt, suppliers)| {
-        Ok(Self { opened_at, share_token, raw_supply, raw_debt, suppliers })
+    |v| {
+        let opened = (v.opened_at, v.share_token);
+        (opened, v.raw_supply, v.raw_debt, v.suppliers.clone(), v.day.clone())
+    },
+    |((opened_at, share_token), raw_supply, raw_debt, suppliers, day)| {
+        Ok(Self { opened_at, share_token, raw_supply, raw_debt, suppliers, day })
     }
 );
 item_as!(TokenPair as (ContractAddress, ContractAddress), |v| (v.token0, v.token1), |(

@@ -16,7 +16,7 @@ use super::fold::MetricFold;
 use super::market::{Body, Identity, Market};
 use super::pool::Pool;
 use super::reserve::Reserve;
-use super::trades::{DayWindow, Flows, Hours, UsdcSide, Volumes};
+use super::trades::{Hours, UsdcSide, Volumes};
 use crate::decoders::MarketRef;
 use crate::{Contracts, METRICS_VERSION, Registry, WatchedContract};
 use item::{In, Item, Out};
@@ -141,7 +141,7 @@ fn put_body(body: &Body, out: &mut Out) {
             (2u64, pool.opened_at, pool.state, pool.unsettled).put(out);
             pool.fee_unknown.put(out);
             (pool.balance0, pool.balance1).put(out);
-            pool.day.items().copied().collect::<Vec<_>>().put(out);
+            pool.day.put(out);
             pool.hours.items().map(|hour| (hour.hour, hour.volumes)).collect::<Vec<_>>().put(out);
         }
     }
@@ -161,10 +161,7 @@ fn take_body(side: Option<&UsdcSide>, input: &mut In<'_>) -> Taken<Body> {
             let (opened_at, state, unsettled) = Item::take(input)?;
             let fee_unknown = Item::take(input)?;
             let (balance0, balance1) = Item::take(input)?;
-            let mut day = DayWindow::default();
-            for (instant, flows) in Vec::<(u64, Flows)>::take(input)? {
-                day.add(instant, &flows);
-            }
+            let day = Item::take(input)?;
             let mut hours = Hours::default();
             for (hour, volumes) in Vec::<(u64, Volumes)>::take(input)? {
                 if let Some(side) = side {
