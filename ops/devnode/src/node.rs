@@ -111,10 +111,7 @@ impl DevNodeOptions {
 
     /// A seeded chain on which the incident at zkLend begins at a height above 0.
     pub fn seeded_with_incident(seed: u64, height: u64) -> Self {
-        Self {
-            source: Source::Seeded { seed, incident: Some(height) },
-            ..Self::seeded(seed)
-        }
+        Self { source: Source::Seeded { seed, incident: Some(height) }, ..Self::seeded(seed) }
     }
 
     /// A light chain, all of its blocks at once.

@@ -7,6 +7,7 @@
 use ruint::aliases::U256;
 use starknet_types_core::felt::Felt;
 
+use super::Model;
 use super::ekubo::{Pool, RANGES, SwapOrder};
 use super::emit::{Transaction, account};
 use super::incident::Stage;
@@ -15,7 +16,6 @@ use super::market::ReferencePrices;
 use super::math::{mul_div, mul_div_128, sqrt_ratio_of};
 use super::rng::Dice;
 use super::trades::Trade;
-use super::Model;
 use crate::chain::block::TransactionDraft;
 use crate::chain::felts::made_up;
 

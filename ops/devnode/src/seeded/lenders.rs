@@ -9,23 +9,29 @@ use super::emit::{Transaction, account};
 use super::math::{RAY, mul_div_128, pow10, to_u128};
 use super::tokens::Token;
 use super::zklend::{FlashLoan, PERCENT, RESERVES, Reserve, Seizure};
+use crate::chain::block::TransactionDraft;
 
 /// The first suppliers of each reserve, beside the founder: account and percent of the first deposit.
 const FIRST_SUPPLIERS: [(u64, u128); 6] = [(1, 21), (2, 13), (3, 9), (4, 6), (5, 3), (6, 1)];
 
-/// Deposits the first supply of a reserve: the founder's and, each half as large as the one before or
-/// so, those of a few others.
+/// The deposits that others make when a reserve has been opened, of an amount of which the founder has
+/// the rest: each is half as large as the one before, or so.
 pub(super) fn first_deposits(
     reserve: &mut Reserve,
     amount: u128,
     now: u64,
-    transaction: &mut Transaction,
-) {
-    let others: u128 = FIRST_SUPPLIERS.iter().map(|(_, percent)| percent).sum();
-    reserve.deposit(founder(), amount / 100 * (100 - others), now, transaction);
-    for (index, percent) in FIRST_SUPPLIERS {
-        reserve.deposit(account(index), amount / 100 * percent, now, transaction);
-    }
+) -> Vec<TransactionDraft> {
+    let deposit = |(index, percent)| {
+        let mut transaction = Transaction::from(account(index));
+        reserve.deposit(transaction.sender, amount / 100 * percent, now, &mut transaction);
+        transaction.finish()
+    };
+    FIRST_SUPPLIERS.into_iter().map(deposit).collect()
+}
+
+/// The founder's part of the first deposits, in percent.
+pub(super) fn founders_percent() -> u128 {
+    100 - FIRST_SUPPLIERS.iter().map(|(_, percent)| percent).sum::<u128>()
 }
 
 impl Turn<'_> {

@@ -124,7 +124,7 @@ impl SeededChain {
     }
 
     /// Goes back to a height and takes other draws from there on. Everything below is made again from
-    /// the seed, which costs some tens of microseconds a block.
+    /// the seed, which costs some hundreds of microseconds a block, most of it for the truth.
     pub fn fork_at(&mut self, height: u64, branch: u32) {
         let mut again = Self::over(self.seed, self.incident);
         again.forks.clone_from(&self.forks);
@@ -173,7 +173,7 @@ impl Model {
     fn found(&mut self, timestamp: u64) -> Vec<TransactionDraft> {
         let mut transactions = Vec::new();
         for spec in RESERVES {
-            transactions.push(self.found_reserve(spec, timestamp));
+            transactions.extend(self.found_reserve(spec, timestamp));
         }
         for (spec, total_pairs) in PAIRS.into_iter().zip(1..) {
             let mut transaction = Transaction::from(founder());
@@ -191,15 +191,25 @@ impl Model {
         transactions
     }
 
-    fn found_reserve(&mut self, spec: zklend::ReserveSpec, timestamp: u64) -> TransactionDraft {
+    /// A reserve with its first deposits and a debt.
+    fn found_reserve(
+        &mut self,
+        spec: zklend::ReserveSpec,
+        timestamp: u64,
+    ) -> Vec<TransactionDraft> {
         let mut transaction = Transaction::from(founder());
         let mut reserve = Reserve::list(spec, RESERVE_FACTOR, timestamp, &mut transaction);
         let supplied = self.prices.amount_worth(spec.token, spec.initial_usdc);
-        lenders::first_deposits(&mut reserve, supplied, timestamp, &mut transaction);
+        let own = supplied / 100 * lenders::founders_percent();
+        reserve.deposit(founder(), own, timestamp, &mut transaction);
+        let mut transactions = vec![transaction.finish()];
+        transactions.extend(lenders::first_deposits(&mut reserve, supplied, timestamp));
+        let mut transaction = Transaction::from(founder());
         let debt = supplied / 100 * u128::from(spec.initial_debt_percent);
         reserve.borrow(founder(), debt, timestamp, &mut transaction);
+        transactions.push(transaction.finish());
         self.reserves.push(reserve);
-        transaction.finish()
+        transactions
     }
 
     /// A pool and its first positions, one for each of [`RANGES`].

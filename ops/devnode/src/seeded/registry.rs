@@ -125,9 +125,11 @@ mod tests {
         let file = file();
         let contracts = |index: usize| file["protocols"][index]["contracts"].clone();
         let mut zklend = vec![json!({ "address": hex(&MARKET), "role": "market" })];
-        zklend.extend(RESERVES.iter().chain([&WSTETH]).map(
-            |reserve| json!({ "address": hex(&z_token(reserve.token)), "role": "z_token" }),
-        ));
+        zklend.extend(
+            RESERVES.iter().chain([&WSTETH]).map(
+                |reserve| json!({ "address": hex(&z_token(reserve.token)), "role": "z_token" }),
+            ),
+        );
         assert_eq!(contracts(0), json!(zklend));
         assert_eq!(contracts(1), json!([{ "address": hex(&CORE), "role": "core" }]));
         assert_eq!(contracts(2), json!(jediswap));

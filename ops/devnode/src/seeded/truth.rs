@@ -14,7 +14,7 @@ mod prices;
 mod protocols;
 mod volatility;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use ruint::aliases::U256;
@@ -96,6 +96,8 @@ pub(super) struct Moment {
 pub(super) struct Memory {
     /// The greatest value that each market had.
     peaks: BTreeMap<(&'static str, Arc<str>), U256>,
+    /// The raw supply of each reserve at the end of each block of the last 24 hours and the block before.
+    supplies: BTreeMap<Token, VecDeque<(u64, u128)>>,
     /// Since when a reserve's utilization has been high.
     high_since: BTreeMap<Token, u64>,
     /// Lasting anomalies that were told and have not ended.
@@ -211,11 +213,8 @@ impl Scene<'_> {
     fn market(&mut self, parts: Parts, absences: &mut Absences) -> Market {
         let [day, week, month] = self.volatilities(parts.asset, parts.tracked);
         let drawdown = self.drawdown((parts.protocol, parts.id.clone()), parts.tvl);
-        let price = if parts.tracked {
-            self.prices.price(parts.asset)
-        } else {
-            Err(Reason::TokenUnlisted)
-        };
+        let price =
+            if parts.tracked { self.prices.price(parts.asset) } else { Err(Reason::TokenUnlisted) };
         let truth = MarketTruth {
             protocol: parts.protocol,
             market: parts.id,

@@ -32,8 +32,7 @@ pub(super) fn figures(reserve: &Reserve, absences: &mut Absences) -> LendingTrut
         top1_bps: absences.take("top1Bps", holdings.top(1)),
         top5_bps: absences.take("top5Bps", holdings.top(GREATEST)),
         hhi_bps: absences.take("hhiBps", holdings.hhi()),
-        accumulator_excess_ppb: absences
-            .take("accumulatorExcessPpb", accumulator_excess(reserve)),
+        accumulator_excess_ppb: absences.take("accumulatorExcessPpb", accumulator_excess(reserve)),
     }
 }
 

@@ -81,8 +81,7 @@ impl PoolState {
         let (depth_up, depth_down) = self.depths(prices);
         PoolFigures {
             tvl,
-            turnover: above_zero(tvl)
-                .and_then(|tvl| volume.map(|volume| capped_bps(volume, tvl))),
+            turnover: above_zero(tvl).and_then(|tvl| volume.map(|volume| capped_bps(volume, tvl))),
             supply_apy: above_zero_last(tvl, fees).and_then(|(tvl, fees)| bps(fees * year, tvl)),
             volume,
             fees,

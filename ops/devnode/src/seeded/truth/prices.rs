@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use ruint::aliases::{U256, U512};
 
-use super::figures::{Figure, Reason};
 use super::super::ekubo::Pool;
 use super::super::jediswap::Pair;
 use super::super::math::{mul_div, pow10};
 use super::super::registry::{EKUBO, JEDISWAP};
 use super::super::tokens::Token;
 use super::super::{Model, Venue};
+use super::figures::{Figure, Reason};
 use crate::chain::encode::hex;
 
 /// The quote token.

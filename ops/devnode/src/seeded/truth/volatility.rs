@@ -40,11 +40,7 @@ fn hourly_prices(windows: &Windows, token: Token, token_is_first: bool) -> Vec<(
     hours.filter_map(|(hour, sums)| Some((*hour, f64::from(price(sums)?)))).collect()
 }
 
-fn over(
-    prices: &[(u64, f64)],
-    hour: u64,
-    (days, hours, fewest): (f64, u64, usize),
-) -> Option<u32> {
+fn over(prices: &[(u64, f64)], hour: u64, (days, hours, fewest): (f64, u64, usize)) -> Option<u32> {
     let inside = prices.iter().filter(|(at, _)| *at < hour && at + hours >= hour);
     let present: Vec<f64> = inside.map(|(_, price)| *price).collect();
     if present.len() < fewest {

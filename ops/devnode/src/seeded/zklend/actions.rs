@@ -152,11 +152,8 @@ impl Reserve {
         let surplus = returned - amount;
         let to_depositors = surplus - mul_div_128(surplus, self.reserve_factor, RAY);
         let raw_supply = self.raw_supply();
-        let raised = mul_div(
-            U256::from(to_depositors),
-            U256::from(RAY),
-            U256::from(raw_supply.max(1)),
-        );
+        let raised =
+            mul_div(U256::from(to_depositors), U256::from(RAY), U256::from(raw_supply.max(1)));
         self.accumulate(now);
         self.lending_accumulator += raised;
         self.reserve_balance += surplus;
@@ -174,7 +171,11 @@ impl Reserve {
 
     /// Sets the treasury's part of the interest. As in the contract, what accrued since the last sync is
     /// shared by the new factor.
-    pub(in crate::seeded) fn set_reserve_factor(&mut self, factor: u128, transaction: &mut Transaction) {
+    pub(in crate::seeded) fn set_reserve_factor(
+        &mut self,
+        factor: u128,
+        transaction: &mut Transaction,
+    ) {
         self.reserve_factor = factor;
         transaction.emit(
             MARKET,
@@ -184,7 +185,12 @@ impl Reserve {
     }
 
     /// Pays a part of someone's debt in this reserve. The collateral's shares change hands beside it.
-    pub(in crate::seeded) fn liquidate(&mut self, seizure: Seizure, now: u64, transaction: &mut Transaction) {
+    pub(in crate::seeded) fn liquidate(
+        &mut self,
+        seizure: Seizure,
+        now: u64,
+        transaction: &mut Transaction,
+    ) {
         self.sync_accumulators(now, transaction);
         let raw_amount = self.take_debt(seizure.debt_amount);
         self.sync_rates(transaction);
