@@ -122,7 +122,9 @@ async fn zklend_incident() {
     let [node] = network.nodes() else { panic!("one node") };
     let rules = |height| {
         let truth = node.truth(height).expect("a seeded block");
-        truth.anomalies.iter().map(|anomaly| anomaly.rule).collect::<Vec<_>>()
+        let rules = truth.anomalies.iter().map(|anomaly| anomaly.rule);
+        // A large supplier may leave another reserve at any time.
+        rules.filter(|rule| *rule != "net_outflow").collect::<Vec<_>>()
     };
     let incident = Incident::from_height(300);
     assert_eq!(rules(incident.opened), [""; 0]);

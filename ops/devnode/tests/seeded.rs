@@ -325,15 +325,18 @@ fn compare(reader: &Reader, truth: &BlockTruth) {
 /// What moves a pool's price by 2 % up and down, in the token that is not the asset.
 fn depths<'a>(pool: &Pool, tokens: &[&'a str], asset: &str) -> (&'a str, U256, U256) {
     let (liquidity, ratio) = (U512::from(pool.liquidity), U512::from(pool.sqrt_ratio));
-    let (token, held) = if tokens[0] == asset {
+    let (token, held): (_, U512) = if tokens[0] == asset {
         (tokens[1], (liquidity * ratio) >> 128)
     } else {
         (tokens[0], (liquidity << 128) / ratio)
     };
-    let percent = |percent: u64| held * held * U512::from(percent);
-    let up = (percent(102) / U512::from(100)).root(2);
-    let below = (percent(98) / U512::from(100)).root(2);
-    let exact = below * below * U512::from(100) == percent(98);
+    let (square, hundred): (U512, U512) = (held * held, U512::from(100));
+    let root = |percent: u64| -> U512 {
+        let scaled: U512 = square * U512::from(percent) / hundred;
+        scaled.root(2)
+    };
+    let (up, below) = (root(102), root(98));
+    let exact = below * below * hundred == square * U512::from(98);
     let down = if exact { below } else { below + U512::from(1) };
     (token, U256::saturating_from(up - held), U256::saturating_from(held - down))
 }

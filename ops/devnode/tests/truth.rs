@@ -10,7 +10,9 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use obsqra_devnode::{BlockTruth, Event, GENESIS_TIMESTAMP, MarketTruth, SeededBlock, SeededChain};
+use obsqra_devnode::{
+    AnomalyPhase, BlockTruth, Event, GENESIS_TIMESTAMP, MarketTruth, SeededBlock, SeededChain,
+};
 use ruint::aliases::{U256, U512};
 use starknet::core::types::Felt;
 use starknet::core::utils::get_selector_from_name;
@@ -46,9 +48,14 @@ fn figures_agree_with_each_other_at_every_block() {
     let mut chain = SeededChain::new(2);
     let mut peaks: BTreeMap<String, U256> = BTreeMap::new();
     let mut seen = BTreeMap::<&str, usize>::new();
+    let mut outflows: BTreeMap<String, Vec<AnomalyPhase>> = BTreeMap::new();
     for height in 0..BLOCKS {
         let truth = chain.next_block().truth;
-        assert_eq!(truth.anomalies, [], "block {height}: nothing is wrong");
+        for told in &truth.anomalies {
+            assert_eq!(told.rule, "net_outflow", "block {height}: nothing else is wrong");
+            let market = told.market.clone().expect("a market");
+            outflows.entry(market).or_default().push(told.phase);
+        }
         for market in &truth.markets {
             check_absences(market);
             for absent in &market.absent {
@@ -69,6 +76,12 @@ fn figures_agree_with_each_other_at_every_block() {
                 assert!(market.volatility_1d_bps.is_some(), "block {height}: {market:?}");
             }
         }
+    }
+    assert!(!outflows.is_empty(), "a large supplier leaves");
+    for phases in outflows.values() {
+        let opened = phases.iter().step_by(2).all(|phase| *phase == AnomalyPhase::Opened);
+        let closed = phases.iter().skip(1).step_by(2).all(|phase| *phase == AnomalyPhase::Closed);
+        assert!(opened && closed, "{phases:?}");
     }
     assert_eq!(
         seen.keys().copied().collect::<Vec<_>>(),

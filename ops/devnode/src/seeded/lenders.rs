@@ -14,6 +14,12 @@ use crate::chain::block::TransactionDraft;
 /// The first suppliers of each reserve, beside the founder: account and percent of the first deposit.
 const FIRST_SUPPLIERS: [(u64, u128); 6] = [(1, 21), (2, 13), (3, 9), (4, 6), (5, 3), (6, 1)];
 
+/// One in so many deposits and withdrawals is a large one.
+const LARGE_EACH: u64 = 50;
+
+/// How many times an ordinary deposit a large one is.
+const LARGE_DEPOSIT: u128 = 15;
+
 /// The deposits that others make when a reserve has been opened, of an amount of which the founder has
 /// the rest: each is half as large as the one before, or so.
 pub(super) fn first_deposits(
@@ -79,8 +85,13 @@ impl Turn<'_> {
         };
         let usual = self.model.prices.amount_worth(reserve.spec.token, reserve.spec.initial_usdc);
         let bounded = amount.min(reserve.available() / 4);
+        let large = place.is_multiple_of(LARGE_EACH);
         match kind.within(reserve.supplied(), usual) {
-            Lending::Deposit => reserve.deposit(user, amount, now, &mut transaction),
+            Lending::Deposit => {
+                let amount = if large { amount * LARGE_DEPOSIT } else { amount };
+                reserve.deposit(user, amount, now, &mut transaction);
+            }
+            Lending::Withdraw if large => leave(reserve, now, &mut transaction),
             Lending::Withdraw => withdraw(reserve, place, bounded, now, &mut transaction),
             Lending::Transfer => transfer(reserve, place, amount, now, &mut transaction),
             Lending::Borrow => reserve.borrow(user, bounded, now, &mut transaction),
@@ -143,6 +154,17 @@ fn withdraw(
     };
     transaction.sender = user;
     let amount = amount.min(reserve.whole_holding(user, now));
+    reserve.withdraw(user, amount, now, transaction);
+}
+
+/// The largest supplier leaves, with half of what there is at most.
+fn leave(reserve: &mut Reserve, now: u64, transaction: &mut Transaction) {
+    let Some((user, _)) = reserve.holdings.iter().max_by_key(|(_, raw)| **raw) else {
+        return;
+    };
+    let user = *user;
+    transaction.sender = user;
+    let amount = reserve.whole_holding(user, now).min(reserve.available() / 2);
     reserve.withdraw(user, amount, now, transaction);
 }
 

@@ -81,8 +81,8 @@ impl PoolState {
         let (depth_up, depth_down) = self.depths(prices);
         PoolFigures {
             tvl,
-            turnover: above_zero(tvl).and_then(|tvl| volume.map(|volume| capped_bps(volume, tvl))),
-            supply_apy: above_zero_last(tvl, fees).and_then(|(tvl, fees)| bps(fees * year, tvl)),
+            turnover: both(tvl, volume).map(|(tvl, volume)| capped_bps(volume, tvl)),
+            supply_apy: both(tvl, fees).and_then(|(tvl, fees)| bps(fees * year, tvl)),
             volume,
             fees,
             depth_up,
@@ -142,12 +142,10 @@ fn reference(token0: Token, token1: Token, prices: &Prices) -> Figure<Token> {
     first.or_else(|reason| prices.price(token1).map(|_| token1).map_err(|_| reason))
 }
 
-fn above_zero(tvl: Figure<U256>) -> Figure<U256> {
-    tvl.and_then(|tvl| if tvl.is_zero() { Err(Reason::ZeroTvl) } else { Ok(tvl) })
-}
-
-/// Both, absent as the value, then as the other, then because the value is 0.
-fn above_zero_last(tvl: Figure<U256>, other: Figure<U256>) -> Figure<(U256, U256)> {
-    let (tvl, other) = (tvl?, other?);
-    Ok((above_zero(Ok(tvl))?, other))
+/// A value above 0 and another figure, absent as the value, then as the other, then because the value is 0.
+fn both(tvl: Figure<U256>, other: Figure<U256>) -> Figure<(U256, U256)> {
+    match (tvl?, other?) {
+        (tvl, _) if tvl.is_zero() => Err(Reason::ZeroTvl),
+        both => Ok(both),
+    }
 }
