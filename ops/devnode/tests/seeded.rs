@@ -500,9 +500,9 @@ fn equal_seeds_give_equal_chains_and_others_do_not() {
     assert_eq!(
         golden,
         [
-            "0x4eaade133cdbcca9a87efdec17dc6f2e5b622dbcf3eebe2a3dde5ff085d7a4a",
-            "0x5d1d98e5fe54f768b3154ff9cea2d84996e27ee30afecd6dc7a0b921e985846",
-            "0x63021d856714a7c646480dd4bb6b44be90a0647a60c3b44daae784e633c1c67",
+            "0x72f13920102ebe7d034fac5248e5aa974bbdbc61e3d0ff88b8a01928f2354ac",
+            "0x76e08a77f50cff8cc2f1f79e6c7fa0a157baaf2ffbbb9c1f191884ad0f8b9b2",
+            "0x62ccb03ce11776334790ec498c398225c48dda4a25bc22bad5bbc1f453cf53d",
         ],
     );
 }
