@@ -46,8 +46,9 @@ pub use scenario::{
     ScenarioError, ScenarioNode, Step, When,
 };
 pub use seeded::{
-    BLOCK_SECONDS, BlockTruth, GENESIS_TIMESTAMP, MarketTruth, ProtocolTruth, SEEDED_REGISTRY,
-    ScoreTruth, SeededBlock, SeededChain,
+    AbsentTruth, AnomalyPhase, AnomalyTruth, BLOCK_SECONDS, BlockTruth, GENESIS_TIMESTAMP,
+    Incident, LendingTruth, MarketTruth, PoolTruth, ProtocolTruth, SEEDED_REGISTRY, ScoreTruth,
+    SeededBlock, SeededChain,
 };
 pub use spec::{Spec, UnknownSpec};
 pub use twin::TwinOptions;

@@ -22,7 +22,7 @@ use crate::dna::{self, DnaFaults, DnaSettings};
 use crate::faults::{Faults, ScriptedFault};
 use crate::recorded::RecordedError;
 use crate::rpc::{Context, Server};
-use crate::seeded::BlockTruth;
+use crate::seeded::{BlockTruth, Incident};
 use crate::serving::{Bound, Serving, bind};
 use crate::spec::{FeltSpelling, LastPage, Spec, Style};
 use crate::twin::Following;
@@ -42,6 +42,8 @@ pub enum Source {
     Seeded {
         /// Its seed.
         seed: u64,
+        /// Height above 0 at which the incident at zkLend begins; `None` for none.
+        incident: Option<u64>,
     },
     /// Blocks for load, made on the fly; nothing in them is true to a protocol.
     Light {
@@ -93,7 +95,7 @@ impl DevNodeOptions {
     pub fn seeded(seed: u64) -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
-            source: Source::Seeded { seed },
+            source: Source::Seeded { seed, incident: None },
             blocks: 2_016,
             blocks_per_second: 1.0,
             l1_lag: 50,
@@ -105,6 +107,11 @@ impl DevNodeOptions {
             dna_listen: None,
             dna: DnaSettings::default(),
         }
+    }
+
+    /// A seeded chain on which the incident at zkLend begins at a height above 0.
+    pub fn seeded_with_incident(seed: u64, height: u64) -> Self {
+        Self { source: Source::Seeded { seed, incident: Some(height) }, ..Self::seeded(seed) }
     }
 
     /// A light chain, all of its blocks at once.
@@ -467,7 +474,10 @@ fn pace(blocks_per_second: f64) -> Result<Option<Duration>, DevNodeError> {
 
 async fn open(source: Source) -> Result<Chain, DevNodeError> {
     match source {
-        Source::Seeded { seed } => Ok(Chain::seeded(seed)),
+        Source::Seeded { seed, incident: None } => Ok(Chain::seeded(seed)),
+        Source::Seeded { seed, incident: Some(height) } => {
+            Ok(Chain::seeded_with_incident(seed, Incident::from_height(height)))
+        }
         Source::Light { seed, events_per_block } => Ok(Chain::light(seed, events_per_block)),
         Source::Sealed { seed, events_per_block } => Ok(Chain::sealed(seed, events_per_block)),
         Source::Recorded(path) => {

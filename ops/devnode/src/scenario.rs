@@ -47,6 +47,8 @@ pub struct Scenario {
 pub struct ScenarioChain {
     /// Seed of a seeded or light chain.
     pub seed: Option<u64>,
+    /// Height at which the incident at zkLend begins on a seeded chain.
+    pub incident: Option<u64>,
     /// Makes it a light chain with so many events a block.
     pub light: Option<u32>,
     /// Makes it the recorded chain of this file.
@@ -162,6 +164,9 @@ pub enum ScenarioError {
     /// Two sources for one chain.
     #[error("chain: light and recorded exclude each other")]
     TwoSources,
+    /// An incident where it cannot happen.
+    #[error("chain: an incident needs a seeded chain and a height above 0")]
+    Incident,
     /// Too many nodes or steps.
     #[error("{count} {what} are too many: at most {most} are allowed")]
     TooMany {
@@ -235,6 +240,10 @@ impl Scenario {
         if self.chain.light.is_some() && self.chain.recorded.is_some() {
             return Err(ScenarioError::TwoSources);
         }
+        let seeded = self.chain.light.is_none() && self.chain.recorded.is_none();
+        if self.chain.incident.is_some_and(|height| height == 0 || !seeded) {
+            return Err(ScenarioError::Incident);
+        }
         let bounds =
             [("nodes", self.nodes.len(), MAX_NODES), ("steps", self.steps.len(), MAX_STEPS)];
         for (what, count, most) in bounds {
@@ -290,7 +299,10 @@ impl Scenario {
                 source: Source::Light { seed, events_per_block },
                 ..DevNodeOptions::seeded(seed)
             },
-            (None, None) => DevNodeOptions::seeded(seed),
+            (None, None) => DevNodeOptions {
+                source: Source::Seeded { seed, incident: chain.incident },
+                ..DevNodeOptions::seeded(seed)
+            },
         };
         DevNodeOptions {
             blocks: chain.blocks.unwrap_or(base.blocks),
@@ -367,6 +379,8 @@ mod tests {
             ("title = 'x'\nnope = 1", "line 2"),
             ("title = 'x'\nchain = { light = 1, recorded = 'f' }", "exclude each other"),
             ("title = 'x'\nnodes = [{ spec = '0.7' }]", "line 2"),
+            ("title = 'x'\nchain = { incident = 0 }", "a height above 0"),
+            ("title = 'x'\nchain = { incident = 9, light = 1 }", "needs a seeded chain"),
             (&steps("action = { push = -1 }"), "line 3"),
             (&steps("action = 'explode'"), "line 3"),
             (&steps("node = 1\naction = 'clear_faults'"), "step 1: there is no node 1"),

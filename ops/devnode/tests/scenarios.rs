@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use obsqra_devnode::{Network, Scenario};
+use obsqra_devnode::{Incident, Network, Scenario};
 use serde_json::json;
 use tokio::task::JoinSet;
 
@@ -117,6 +117,24 @@ async fn bad_answers() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn zklend_incident() {
+    let network = run("zklend_incident").await;
+    let [node] = network.nodes() else { panic!("one node") };
+    let rules = |height| {
+        let truth = node.truth(height).expect("a seeded block");
+        let rules = truth.anomalies.iter().map(|anomaly| anomaly.rule);
+        // A large supplier may leave another reserve at any time.
+        rules.filter(|rule| *rule != "net_outflow").collect::<Vec<_>>()
+    };
+    let incident = Incident::from_height(300);
+    assert_eq!(rules(incident.opened), [""; 0]);
+    assert_eq!(rules(incident.first_flash_loan), ["accumulator_jump", "flash_loan_surplus"]);
+    assert_eq!(rules(incident.halted), ["contract_upgraded"]);
+    assert_eq!(rules(incident.loss + 36), ["utilization_high"; 4]);
+    network.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn every_file_is_run_here() {
     let mut names: Vec<String> = std::fs::read_dir(file("x").parent().expect("a folder"))
         .expect("the folder")
@@ -126,7 +144,15 @@ async fn every_file_is_run_here() {
     names.sort();
     assert_eq!(
         names,
-        ["a_b_a", "bad_answers", "deep_reorg", "disagreeing_nodes", "flaky_node", "lagging_node"]
+        [
+            "a_b_a",
+            "bad_answers",
+            "deep_reorg",
+            "disagreeing_nodes",
+            "flaky_node",
+            "lagging_node",
+            "zklend_incident"
+        ]
     );
 }
 

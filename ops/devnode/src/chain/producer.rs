@@ -17,7 +17,7 @@ use super::store::{Kept, Store, Tail};
 use crate::light::{LIGHT_CHAIN_ID, LightChain};
 use crate::recorded::{self, RecordedError};
 use crate::sealed::SealedLoad;
-use crate::seeded::{BlockTruth, SeededChain};
+use crate::seeded::{BlockTruth, Incident, SeededChain};
 
 /// Chain id of a recorded chain.
 pub const RECORDED_CHAIN_ID: &str = "OBSQRA_REC";
@@ -59,7 +59,16 @@ impl Chain {
 
     /// The seeded chain of a seed.
     pub fn seeded(seed: u64) -> Self {
-        Self::over(Content::Seeded(Box::new(SeededChain::new(seed))), SEEDED_CHAIN_ID)
+        Self::of_seeded(SeededChain::new(seed))
+    }
+
+    /// The seeded chain of a seed with an incident.
+    pub fn seeded_with_incident(seed: u64, incident: Incident) -> Self {
+        Self::of_seeded(SeededChain::with_incident(seed, incident))
+    }
+
+    fn of_seeded(chain: SeededChain) -> Self {
+        Self::over(Content::Seeded(Box::new(chain)), SEEDED_CHAIN_ID)
     }
 
     /// The light chain of a seed with so many events a block.

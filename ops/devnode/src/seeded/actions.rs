@@ -1,5 +1,5 @@
-//! What the actors of the seeded chain do in a block: trade, arbitrage, lend, move liquidity, and make
-//! noise that no watcher of protocols cares about.
+//! What the actors of the seeded chain do in a block: trade, arbitrage, move liquidity, and make noise that
+//! no watcher of protocols cares about. Lenders have a module of their own.
 //!
 //! Each function takes the dice in a fixed order; changing the order of draws changes every byte of the
 //! chain after it.
@@ -7,16 +7,15 @@
 use ruint::aliases::U256;
 use starknet_types_core::felt::Felt;
 
+use super::Model;
 use super::ekubo::{Pool, RANGES, SwapOrder};
 use super::emit::{Transaction, account};
-use super::jediswap::{Moved, Side};
+use super::incident::Stage;
+use super::jediswap::Side;
 use super::market::ReferencePrices;
-use super::math::{RAY, mul_div, mul_div_128, pow10, sqrt_ratio_of, to_u128};
-use super::positions::Delta;
+use super::math::{mul_div, mul_div_128, sqrt_ratio_of};
 use super::rng::Dice;
-use super::tokens::Token;
-use super::zklend::{RESERVES, liquidate};
-use super::{Model, Venue};
+use super::trades::Trade;
 use crate::chain::block::TransactionDraft;
 use crate::chain::felts::made_up;
 
@@ -26,18 +25,13 @@ const MIN_EVENTS: usize = 44;
 /// Token contracts that no registry lists.
 const NOISE_TOKENS: u64 = 5;
 
-/// A swap for the trade log.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Trade {
-    pub(super) venue: Venue,
-    pub(super) moved: Moved,
-}
-
 /// One block's work on a model.
 pub(super) struct Turn<'a> {
     pub(super) model: &'a mut Model,
     pub(super) dice: &'a mut Dice,
     pub(super) now: u64,
+    /// What of the incident belongs to this block.
+    pub(super) stage: Option<Stage>,
     pub(super) transactions: Vec<TransactionDraft>,
     pub(super) trades: Vec<Trade>,
 }
@@ -51,18 +45,19 @@ impl Turn<'_> {
         for index in 0..self.model.pairs.len() {
             self.trade_pair(index);
         }
-        for _ in 0..self.dice.between(2, 3) {
-            self.lend();
+        self.play_lending();
+        if let Some(stage) = self.stage {
+            self.play_incident(stage);
         }
         self.move_liquidity();
         self.make_noise();
     }
 
-    fn begin(&mut self) -> Transaction {
+    pub(super) fn begin(&mut self) -> Transaction {
         Transaction::from(account(self.dice.below(u64::MAX)))
     }
 
-    fn end(&mut self, transaction: Transaction) {
+    pub(super) fn end(&mut self, transaction: Transaction) {
         if transaction.event_count() > 0 {
             self.transactions.push(transaction.finish());
         }
@@ -77,7 +72,7 @@ impl Turn<'_> {
                 continue;
             };
             if let Some(delta) = pool.swap(order, &mut transaction) {
-                self.trades.push(Trade { venue: Venue::Pool(index), moved: magnitudes(delta) });
+                self.trades.push(Trade::at_pool(index, delta, pool.spec.fee()));
             }
         }
         self.end(transaction);
@@ -138,72 +133,10 @@ impl Turn<'_> {
         let Some(pair) = self.model.pairs.get_mut(index) else {
             return;
         };
-        if let Some(moved) = pair.swap(side, amount, &mut transaction) {
-            self.trades.push(Trade { venue: Venue::Pair(index), moved });
+        if let Some(delta) = pair.swap(side, amount, &mut transaction) {
+            self.trades.push(Trade::at_pair(index, delta));
         }
         self.end(transaction);
-    }
-
-    /// One lender's action. Far from the usual utilization the action that leads back is taken.
-    fn lend(&mut self) {
-        let index = self.dice.index(RESERVES.len());
-        let (kind, share_bps) = (self.dice.below(100), self.dice.between(2, 150));
-        let mut transaction = self.begin();
-        let user = transaction.sender;
-        let now = self.now;
-        let Some(reserve) = self.model.reserves.get_mut(index) else {
-            return;
-        };
-        let utilization = reserve.utilization();
-        let amount = mul_div_128(reserve.supplied(), u128::from(share_bps), 10_000).max(1);
-        let kind = if utilization > RAY / 100 * 86 {
-            Lending::bringing_down(kind)
-        } else if utilization < RAY / 100 * 26 {
-            Lending::bringing_up(kind)
-        } else {
-            Lending::usual(kind)
-        };
-        let usual = self.model.prices.amount_worth(reserve.spec.token, reserve.spec.initial_usdc);
-        match kind.within(reserve.supplied(), usual) {
-            Lending::Deposit => reserve.deposit(user, amount, now, &mut transaction),
-            Lending::Withdraw => {
-                let amount = amount.min(reserve.available() / 4);
-                reserve.withdraw(user, amount, now, &mut transaction);
-            }
-            Lending::Borrow => {
-                let amount = amount.min(reserve.available() / 4);
-                reserve.borrow(user, amount, now, &mut transaction);
-            }
-            Lending::Repay => {
-                let amount = amount.min(reserve.debt() / 2);
-                reserve.repay(user, amount, now, &mut transaction);
-            }
-            Lending::FlashLoan => {
-                let amount = reserve.available() / 3;
-                reserve.flash_loan(user, amount, now, &mut transaction);
-            }
-            Lending::Liquidate => {
-                let amount = amount.min(reserve.debt() / 50);
-                self.liquidate(index, amount, &mut transaction);
-            }
-        }
-        self.end(transaction);
-    }
-
-    fn liquidate(&mut self, index: usize, amount: u128, transaction: &mut Transaction) {
-        let user = account(self.dice.below(u64::MAX));
-        let Some(reserve) = self.model.reserves.get_mut(index) else {
-            return;
-        };
-        let debt_token = reserve.spec.token;
-        let collateral = if debt_token == Token::Eth { Token::Usdc } else { Token::Eth };
-        let prices = &self.model.prices;
-        // The liquidator gets the debt's worth and a tenth on top.
-        let scale = |token: Token| to_u128(pow10(token.decimals()));
-        let worth = mul_div_128(amount, prices.of(debt_token), scale(debt_token));
-        let taken = mul_div_128(worth / 10 * 11, scale(collateral), prices.of(collateral));
-        let parties = (transaction.sender, user);
-        liquidate(reserve, amount, (collateral, taken), parties, self.now, transaction);
     }
 
     /// Now and then somebody adds, takes, collects or gives.
@@ -359,55 +292,10 @@ impl Change {
     }
 }
 
-#[derive(Clone, Copy)]
-enum Lending {
-    Deposit,
-    Withdraw,
-    Borrow,
-    Repay,
-    FlashLoan,
-    Liquidate,
-}
-
-impl Lending {
-    fn usual(draw: u64) -> Self {
-        match draw {
-            0..29 => Self::Deposit,
-            29..56 => Self::Withdraw,
-            56..76 => Self::Borrow,
-            76..94 => Self::Repay,
-            94..97 => Self::FlashLoan,
-            _ => Self::Liquidate,
-        }
-    }
-
-    fn bringing_down(draw: u64) -> Self {
-        if draw < 50 { Self::Deposit } else { Self::Repay }
-    }
-
-    fn bringing_up(draw: u64) -> Self {
-        if draw < 30 { Self::Withdraw } else { Self::Borrow }
-    }
-
-    /// Keeps what is supplied within a factor of two of the usual; utilization has its own bounds, so a
-    /// deposit turns into a repayment and a withdrawal into a loan, which move it the same way.
-    fn within(self, supplied: u128, usual: u128) -> Self {
-        match self {
-            Self::Deposit if supplied > usual.saturating_mul(2) => Self::Repay,
-            Self::Withdraw if supplied < usual / 2 => Self::Borrow,
-            other => other,
-        }
-    }
-}
-
 /// The sqrt ratio of a pool at the reference prices.
 pub(super) fn target_ratio(prices: &ReferencePrices, pool: &Pool) -> U256 {
     let (token0, token1) = (pool.spec.token0, pool.spec.token1);
     sqrt_ratio_of(prices.of(token0), token0.decimals(), prices.of(token1), token1.decimals())
-}
-
-fn magnitudes(delta: Delta) -> Moved {
-    Moved { amount0: delta.amount0.unsigned_abs(), amount1: delta.amount1.unsigned_abs() }
 }
 
 /// The account that makes the first positions.

@@ -33,13 +33,14 @@ pub(super) struct PoolSpec {
 }
 
 /// The pools, in the order of their creation.
-pub(super) const POOLS: [PoolSpec; 7] = [
+pub(super) const POOLS: [PoolSpec; 8] = [
     pool(Token::Eth, Token::Usdc, 500, 1_000, 3_600_000),
     pool(Token::Eth, Token::Usdc, 3_000, 5_982, 900_000),
     pool(Token::Strk, Token::Usdc, 3_000, 5_982, 1_300_000),
     pool(Token::Wbtc, Token::Usdc, 3_000, 5_982, 2_200_000),
     pool(Token::Strk, Token::Eth, 3_000, 5_982, 900_000),
     pool(Token::Usdc, Token::Usdt, 100, 200, 1_200_000),
+    pool(Token::WstEth, Token::Usdc, 500, 1_000, 700_000),
     pool(Token::Usdc, Token::Unlisted, 10_000, 19_802, 40_000),
 ];
 

@@ -8,6 +8,7 @@ use starknet_types_core::felt::Felt;
 
 use super::emit::Transaction;
 use super::math::{mul_div, pow10, sqrt, to_u128};
+use super::positions::{Delta, signed};
 use super::selectors;
 use super::tokens::Token;
 use crate::chain::felts::u256;
@@ -59,13 +60,6 @@ pub(super) struct Pair {
 pub(super) enum Side {
     Token0,
     Token1,
-}
-
-/// What a swap moved, as magnitudes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Moved {
-    pub(super) amount0: u128,
-    pub(super) amount1: u128,
 }
 
 impl Pair {
@@ -146,13 +140,13 @@ impl Pair {
         transaction.emit(pair, selectors::BURN, data);
     }
 
-    /// Swaps an amount in; `None` if nothing would come out.
+    /// Swaps an amount in; `None` if nothing would come out. Positive is paid in.
     pub(super) fn swap(
         &mut self,
         side: Side,
         amount_in: u128,
         transaction: &mut Transaction,
-    ) -> Option<Moved> {
+    ) -> Option<Delta> {
         let (reserve_in, reserve_out) = match side {
             Side::Token0 => (self.reserve0, self.reserve1),
             Side::Token1 => (self.reserve1, self.reserve0),
@@ -168,14 +162,14 @@ impl Pair {
         let zero = u256(U256::ZERO);
         let (in_felts, out_felts) = (u256(U256::from(amount_in)), u256(U256::from(amount_out)));
         let mut data = vec![user];
-        let moved = match side {
+        let delta = match side {
             Side::Token0 => {
                 transaction.transfer(token0, user, pair, U256::from(amount_in));
                 transaction.transfer(token1, pair, user, U256::from(amount_out));
                 self.reserve0 += amount_in;
                 self.reserve1 -= amount_out;
                 data.extend([in_felts, zero, zero, out_felts].concat());
-                Moved { amount0: amount_in, amount1: amount_out }
+                Delta { amount0: signed(amount_in), amount1: -signed(amount_out) }
             }
             Side::Token1 => {
                 transaction.transfer(token1, user, pair, U256::from(amount_in));
@@ -183,13 +177,13 @@ impl Pair {
                 self.reserve1 += amount_in;
                 self.reserve0 -= amount_out;
                 data.extend([zero, in_felts, out_felts, zero].concat());
-                Moved { amount0: amount_out, amount1: amount_in }
+                Delta { amount0: -signed(amount_out), amount1: signed(amount_in) }
             }
         };
         self.sync(transaction);
         data.push(user);
         transaction.emit(pair, selectors::SWAP, data);
-        Some(moved)
+        Some(delta)
     }
 
     /// The swap that brings the pair to a price, if it is off by more than the fee makes worthwhile.

@@ -47,6 +47,7 @@ impl ReferencePrices {
                 walk(Token::Strk, 46, 7_000),
                 walk(Token::Wbtc, 9_440_000, 3_000),
                 walk(Token::Usdt, 100, 60),
+                walk(Token::WstEth, 397_000, 4_200),
                 walk(Token::Unlisted, 2, 9_000),
             ],
             storm: 1,

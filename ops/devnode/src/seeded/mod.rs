@@ -7,7 +7,9 @@
 mod actions;
 mod ekubo;
 mod emit;
+mod incident;
 mod jediswap;
+mod lenders;
 mod market;
 mod math;
 mod positions;
@@ -19,18 +21,24 @@ mod trades;
 mod truth;
 mod zklend;
 
+pub use incident::Incident;
 pub use registry::SEEDED_REGISTRY;
-pub use truth::{BlockTruth, MarketTruth, ProtocolTruth, ScoreTruth};
+pub use truth::{
+    AbsentTruth, AnomalyPhase, AnomalyTruth, BlockTruth, LendingTruth, MarketTruth, PoolTruth,
+    ProtocolTruth, ScoreTruth,
+};
 
 use self::actions::{Turn, founder, target_ratio};
 use self::ekubo::{POOLS, Pool, RANGES};
 use self::emit::Transaction;
+use self::incident::Stage;
 use self::jediswap::{PAIRS, Pair};
 use self::market::ReferencePrices;
 use self::positions::Position;
 use self::rng::Dice;
 use self::trades::TradeLog;
-use self::zklend::{RESERVES, Reserve};
+use self::truth::Memory;
+use self::zklend::{RESERVE_FACTOR, RESERVES, Reserve};
 use crate::chain::block::{BlockDraft, Origin, TransactionDraft};
 
 /// Time of block 0: 2025-01-01 00:00:00 UTC.
@@ -55,6 +63,8 @@ struct Model {
     reserves: Vec<Reserve>,
     pairs: Vec<Pair>,
     pools: Vec<Pool>,
+    /// Whether zkLend's market does nothing any more.
+    lending_halted: bool,
 }
 
 /// From a height on, the blocks of a competing chain take other draws.
@@ -77,22 +87,35 @@ pub struct SeededBlock {
 #[derive(Debug, Clone)]
 pub struct SeededChain {
     seed: u64,
+    incident: Option<Incident>,
     forks: Vec<Fork>,
     height: u64,
     model: Model,
     trades: TradeLog,
+    memory: Memory,
 }
 
 impl SeededChain {
     /// The chain of a seed, before its first block.
     pub fn new(seed: u64) -> Self {
+        Self::over(seed, None)
+    }
+
+    /// The chain of a seed with an incident at zkLend: the same blocks up to where it begins.
+    pub fn with_incident(seed: u64, incident: Incident) -> Self {
+        Self::over(seed, Some(incident))
+    }
+
+    fn over(seed: u64, incident: Option<Incident>) -> Self {
         let model = Model {
             prices: ReferencePrices::new(),
             reserves: Vec::new(),
             pairs: Vec::new(),
             pools: Vec::new(),
+            lending_halted: false,
         };
-        Self { seed, forks: Vec::new(), height: 0, model, trades: TradeLog::new() }
+        let (trades, memory) = (TradeLog::new(), Memory::default());
+        Self { seed, incident, forks: Vec::new(), height: 0, model, trades, memory }
     }
 
     /// Height of the block that [`Self::next_block`] makes.
@@ -101,9 +124,9 @@ impl SeededChain {
     }
 
     /// Goes back to a height and takes other draws from there on. Everything below is made again from
-    /// the seed, which costs some tens of microseconds a block.
+    /// the seed, which costs some hundreds of microseconds a block, most of it for the truth.
     pub fn fork_at(&mut self, height: u64, branch: u32) {
-        let mut again = Self::new(self.seed);
+        let mut again = Self::over(self.seed, self.incident);
         again.forks.clone_from(&self.forks);
         again.forks.retain(|fork| fork.from_height < height);
         while again.height < height {
@@ -124,18 +147,22 @@ impl SeededChain {
             .map_or(0, |fork| fork.branch);
         let mut dice = Dice::of_block(self.seed, branch, height);
         self.model.prices.step(&mut dice, height);
+        let stage = self.incident.and_then(|incident| incident.stage_at(height));
+        self.model.lending_halted |= stage == Some(Stage::Halt);
         let found = if height == 0 { self.model.found(timestamp) } else { Vec::new() };
         let mut turn = Turn {
             model: &mut self.model,
             dice: &mut dice,
             now: timestamp,
+            stage,
             transactions: found,
             trades: Vec::new(),
         };
         turn.play();
         let Turn { transactions, trades, .. } = turn;
         self.trades.record(timestamp, &trades);
-        let truth = truth::after_block(&self.model, &mut self.trades, height, timestamp);
+        let now = truth::Moment { height, timestamp };
+        let truth = truth::after_block(&self.model, &mut self.trades, &mut self.memory, now);
         self.height += 1;
         SeededBlock { draft: BlockDraft { timestamp, origin: Origin::Seeded, transactions }, truth }
     }
@@ -146,7 +173,7 @@ impl Model {
     fn found(&mut self, timestamp: u64) -> Vec<TransactionDraft> {
         let mut transactions = Vec::new();
         for spec in RESERVES {
-            transactions.push(self.found_reserve(spec, timestamp));
+            transactions.extend(self.found_reserve(spec, timestamp));
         }
         for (spec, total_pairs) in PAIRS.into_iter().zip(1..) {
             let mut transaction = Transaction::from(founder());
@@ -164,15 +191,25 @@ impl Model {
         transactions
     }
 
-    fn found_reserve(&mut self, spec: zklend::ReserveSpec, timestamp: u64) -> TransactionDraft {
+    /// A reserve with its first deposits and a debt.
+    fn found_reserve(
+        &mut self,
+        spec: zklend::ReserveSpec,
+        timestamp: u64,
+    ) -> Vec<TransactionDraft> {
         let mut transaction = Transaction::from(founder());
-        let mut reserve = Reserve::list(spec, timestamp, &mut transaction);
+        let mut reserve = Reserve::list(spec, RESERVE_FACTOR, timestamp, &mut transaction);
         let supplied = self.prices.amount_worth(spec.token, spec.initial_usdc);
-        reserve.deposit(founder(), supplied, timestamp, &mut transaction);
+        let own = supplied / 100 * lenders::founders_percent();
+        reserve.deposit(founder(), own, timestamp, &mut transaction);
+        let mut transactions = vec![transaction.finish()];
+        transactions.extend(lenders::first_deposits(&mut reserve, supplied, timestamp));
+        let mut transaction = Transaction::from(founder());
         let debt = supplied / 100 * u128::from(spec.initial_debt_percent);
         reserve.borrow(founder(), debt, timestamp, &mut transaction);
+        transactions.push(transaction.finish());
         self.reserves.push(reserve);
-        transaction.finish()
+        transactions
     }
 
     /// A pool and its first positions, one for each of [`RANGES`].

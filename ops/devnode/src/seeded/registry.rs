@@ -79,7 +79,7 @@ mod tests {
     use super::super::ekubo::CORE;
     use super::super::jediswap::{FACTORY, PAIRS};
     use super::super::tokens::Token;
-    use super::super::zklend::MARKET;
+    use super::super::zklend::{MARKET, RESERVES, WSTETH, z_token};
     use super::*;
     use crate::chain::encode::hex;
 
@@ -124,7 +124,13 @@ mod tests {
         jediswap.extend(pairs);
         let file = file();
         let contracts = |index: usize| file["protocols"][index]["contracts"].clone();
-        assert_eq!(contracts(0), json!([{ "address": hex(&MARKET), "role": "market" }]));
+        let mut zklend = vec![json!({ "address": hex(&MARKET), "role": "market" })];
+        zklend.extend(
+            RESERVES.iter().chain([&WSTETH]).map(
+                |reserve| json!({ "address": hex(&z_token(reserve.token)), "role": "z_token" }),
+            ),
+        );
+        assert_eq!(contracts(0), json!(zklend));
         assert_eq!(contracts(1), json!([{ "address": hex(&CORE), "role": "core" }]));
         assert_eq!(contracts(2), json!(jediswap));
     }

@@ -10,14 +10,16 @@ pub(super) enum Token {
     Usdc,
     Wbtc,
     Usdt,
+    /// The staked Ether of the incident.
+    WstEth,
     /// In no registry: its pool is untracked.
     Unlisted,
 }
 
 impl Token {
     /// The tokens the registry lists, in its order.
-    pub(super) const LISTED: [Self; 5] =
-        [Self::Eth, Self::Strk, Self::Usdc, Self::Wbtc, Self::Usdt];
+    pub(super) const LISTED: [Self; 6] =
+        [Self::Eth, Self::Strk, Self::Usdc, Self::Wbtc, Self::Usdt, Self::WstEth];
 
     pub(super) fn is_listed(self) -> bool {
         self != Self::Unlisted
@@ -39,6 +41,9 @@ impl Token {
         const USDT: Felt = Felt::from_hex_unchecked(
             "0x68f5c6a61780768455de69077e07e89787839bf8166decfbf92b645209c0fb8",
         );
+        const WSTETH: Felt = Felt::from_hex_unchecked(
+            "0x57912720381af14b0e5c87aa4718ed5e527eab60b3801ebf702ab09139e38b",
+        );
         const UNLISTED: Felt = Felt::from_hex_unchecked(
             "0x70b5ec7a0dead0be90000000000000000000000000000000000000000000001",
         );
@@ -48,6 +53,7 @@ impl Token {
             Self::Usdc => USDC,
             Self::Wbtc => WBTC,
             Self::Usdt => USDT,
+            Self::WstEth => WSTETH,
             Self::Unlisted => UNLISTED,
         }
     }
@@ -59,13 +65,14 @@ impl Token {
             Self::Usdc => "USDC",
             Self::Wbtc => "WBTC",
             Self::Usdt => "USDT",
+            Self::WstEth => "wstETH",
             Self::Unlisted => "0x70b5ec7a0dead0be90000000000000000000000000000000000000000000001",
         }
     }
 
     pub(super) fn decimals(self) -> u32 {
         match self {
-            Self::Eth | Self::Strk | Self::Unlisted => 18,
+            Self::Eth | Self::Strk | Self::WstEth | Self::Unlisted => 18,
             Self::Usdc | Self::Usdt => 6,
             Self::Wbtc => 8,
         }

@@ -2,8 +2,8 @@
 
 use ruint::aliases::U256;
 
-use super::super::math::mul_div;
 use super::super::registry::{Protocol, ZKLEND};
+use super::figures::capped_bps;
 use super::{Market, ProtocolTruth, ScoreTruth};
 
 /// A protocol's inputs over its tracked markets.
@@ -30,11 +30,9 @@ pub(super) fn inputs(protocol: Protocol, markets: &[Market], timestamp: u64) -> 
     let u = if protocol.id == ZKLEND.id {
         weighted(|market| market.truth.utilization_bps)
     } else {
-        let volumes: Option<Vec<U256>> = mine.iter().map(|market| market.volume).collect();
-        volumes
-            .zip(total)
-            .and_then(|(volumes, total)| bps(volumes.into_iter().sum(), total))
-            .map(|u| u.min(10_000))
+        let volumes: Option<Vec<U256>> =
+            mine.iter().map(|market| market.truth.pool.volume_24h_usdc).collect();
+        volumes.zip(total).map(|(volumes, total)| capped_bps(volumes.into_iter().sum(), total))
     };
     let v = weighted(|market| market.truth.volatility_bps).map(|v| v.min(10_000));
     let l = values.as_ref().zip(total).map(|(_, total)| liquidity_class(total));
@@ -67,10 +65,6 @@ fn score(
     let age = 10_u32.saturating_sub(d? / 100);
     let sum = utilization + volatility + liquidity + audit + age;
     Some(ScoreTruth { score: sum.clamp(5, 95), utilization, volatility, liquidity, audit, age })
-}
-
-pub(super) fn bps(part: U256, whole: U256) -> Option<u32> {
-    (!whole.is_zero()).then(|| mul_div(part, U256::from(10_000), whole).saturating_to())
 }
 
 pub(super) fn liquidity_class(value: U256) -> u32 {
