@@ -109,6 +109,16 @@ impl RequestContext {
 }
 
 impl Pinned {
+    /// The block up to which a list goes; `None` where no argument names one: reverted blocks may stand above
+    /// the newest.
+    pub(crate) fn end(
+        &self,
+        argument: &'static str,
+        number: Option<i32>,
+    ) -> Result<Option<BlockNumber>, ApiError> {
+        number.map(|number| self.block(argument, Some(number))).transpose()
+    }
+
     /// The block at which state is read: the newest one unless an argument names an older.
     pub(crate) fn block(
         &self,

@@ -121,8 +121,7 @@ impl Readings {
         let request = Paging { first, after, last: None, before: None }.request()?;
         let mut filter = filter.map(EventFilter::checked).transpose()?.unwrap_or_default();
         let pinned = context.pinned()?;
-        let as_of = pinned.block("atBlock", at_block)?;
-        filter.to_block = Some(lower(filter.to_block, as_of));
+        filter.to_block = lower(filter.to_block, pinned.end("atBlock", at_block)?);
         let known_at = pinned.position.seq;
         let shared = &context.shared;
         let page = event::list(&shared.store, &shared.chain, known_at, &filter, &request).await?;
@@ -157,17 +156,14 @@ impl Readings {
         #[graphql(desc = "Only rows after the one with this cursor.")] after: Option<String>,
         #[graphql(desc = "The newest rows of the range instead: 1 to 100.")] last: Option<i32>,
         #[graphql(desc = "Only rows before the one with this cursor.")] before: Option<String>,
-        #[graphql(
-            desc = "Whether to return what was in blocks that were reverted as well, with status \
-                    `RETRACTED`.",
-            default = false
-        )]
-        include_retracted: bool,
+        #[graphql(desc = "Whether to return what was in blocks that were reverted as well, with \
+                          status `RETRACTED`; false by default.")]
+        include_retracted: Option<bool>,
     ) -> Result<Activities, ApiError> {
         let context = RequestContext::of(ctx)?;
         let request = Paging { first, after, last, before }.block_request()?;
         let pinned = context.pinned()?;
-        let as_of = pinned.block("atBlock", at_block)?;
+        let as_of = pinned.end("atBlock", at_block)?;
         let protocol = match protocol {
             Some(text) => Some(context.known_protocol("protocol", &text).await?),
             None => None,
@@ -177,8 +173,8 @@ impl Readings {
             protocol,
             kinds: kinds.map(ActivityKind::names),
             from_block: height("fromBlock", from_block)?,
-            to_block: Some(lower(height("toBlock", to_block)?, as_of)),
-            include_retracted,
+            to_block: lower(height("toBlock", to_block)?, as_of),
+            include_retracted: include_retracted == Some(true),
         };
         let shared = &context.shared;
         let known_at = pinned.position.seq;
@@ -258,9 +254,9 @@ impl Readings {
     }
 }
 
-/// The end of a range that an argument may bring forward.
-fn lower(to_block: Option<BlockNumber>, as_of: BlockNumber) -> BlockNumber {
-    to_block.map_or(as_of, |to_block| to_block.min(as_of))
+/// The lower of two ends of a range, where there are any.
+fn lower(one: Option<BlockNumber>, other: Option<BlockNumber>) -> Option<BlockNumber> {
+    one.into_iter().chain(other).min()
 }
 
 /// A page as a connection. That rows lie on the other side of the page is told by the cursor that

@@ -103,7 +103,10 @@ async fn a_reverted_block_is_told_when_asked_for() {
     // The first block 40 was reverted at 28; the same happened again in the one that replaced it.
     let mut reverted = activity("zklend", 0xa, 40, 25);
     reverted.ranges.to_seq = 28;
-    let rows = [activity("zklend", 0xa, 30, 10), reverted, activity("zklend", 0xa, 40, 30)];
+    // And a chain that was longer once.
+    let mut above = activity("zklend", 0xa, 70, 26);
+    above.ranges.to_seq = 27;
+    let rows = [activity("zklend", 0xa, 30, 10), reverted, activity("zklend", 0xa, 40, 30), above];
     let world = with(&rows).await;
     let query = "query ($r: Boolean) { activity(wallet: \"0xa\", includeRetracted: $r) {
         nodes { seq status retractedSeq } } }";
@@ -116,11 +119,16 @@ async fn a_reverted_block_is_told_when_asked_for() {
         node("10", "FINAL", None),
         node("25", "RETRACTED", Some("28")),
         node("30", "PROVISIONAL", None),
+        node("26", "RETRACTED", Some("27")),
     ]);
     assert_eq!(world.data(query, json!({ "r": true })).await["activity"]["nodes"], all);
     // Before the revert was known it was not.
     world.advance(60, 27).await;
-    let then = json!([node("10", "FINAL", None), node("25", "PROVISIONAL", None)]);
+    let then = json!([
+        node("10", "FINAL", None),
+        node("25", "PROVISIONAL", None),
+        node("26", "RETRACTED", Some("27")),
+    ]);
     assert_eq!(world.data(query, json!({ "r": true })).await["activity"]["nodes"], then);
 }
 

@@ -254,6 +254,47 @@ async fn only_the_writer_may_call_the_append_functions() {
     world.check(9).await;
 }
 
+const READ_MODELS: [&str; 8] = [
+    "projection_state",
+    "projection_hash",
+    "block",
+    "event",
+    "market_metrics",
+    "risk_score",
+    "activity",
+    "privacy_pool",
+];
+
+#[tokio::test]
+async fn read_models_are_written_by_the_writer_alone() {
+    let world = World::new().await;
+    let (writers, readers) = (world.members(Role::Writer).await, world.members(Role::Reader).await);
+    for table in READ_MODELS {
+        let read = format!("SELECT count(*) FROM {table}");
+        let changes = [
+            format!("UPDATE {table} SET chain_id = chain_id"),
+            format!("DELETE FROM {table}"),
+            format!("INSERT INTO {table} SELECT * FROM {table}"),
+        ];
+        let never = [format!("TRUNCATE {table}"), format!("DROP TABLE {table}")];
+        for (who, store) in &writers {
+            attempt(store, &read).await.unwrap();
+            for change in &changes {
+                attempt(store, change).await.unwrap();
+            }
+            for change in &never {
+                check_refused(who, store, change).await;
+            }
+        }
+        for (who, store) in &readers {
+            attempt(store, &read).await.unwrap();
+            for change in changes.iter().chain(&never) {
+                check_refused(who, store, change).await;
+            }
+        }
+    }
+}
+
 #[tokio::test]
 async fn what_the_roles_are_for_works() {
     let world = World::new().await;

@@ -30,7 +30,7 @@ pub(super) fn event(
         return Ok(None);
     };
     let decoded = decode_from(emitter, event);
-    let row = event_row(chain, block, emitter, decoded.as_ref(), (seq, event))?;
+    let row = event_row(chain, block, (emitter, decoded.as_ref()), (seq, event))?;
     let transfer = decoded.as_ref().and_then(|decoded| decoded.transfer(emitter));
     let own = decoded.iter().flat_map(|decoded| decoded.activities(emitter));
     let own = own.map(|activity| (emitter, activity));
@@ -46,8 +46,7 @@ pub(super) fn event(
 fn event_row(
     chain: &ChainId,
     (block, hash): (BlockRef, BlockHash),
-    emitter: &WatchedContract,
-    decoded: Option<&ProtocolEvent>,
+    (emitter, decoded): (&WatchedContract, Option<&ProtocolEvent>),
     (seq, event): (Seq, &EventData),
 ) -> Result<EventRow, WorkError> {
     Ok(EventRow {

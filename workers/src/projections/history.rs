@@ -76,17 +76,15 @@ impl<R: HistoryRow> History<R> {
     /// Says otherwise what one key's rows said from some height on: `standing` are those rows, all of them
     /// written, `rows` what stands instead, known from `seq` on. Rows that say the same stay.
     pub(super) fn rewrite(&mut self, standing: Vec<R>, rows: Vec<R>, seq: i64) {
-        let same = |row: &R, others: &[R]| {
-            let bytes = row.canonical_bytes();
-            others.iter().any(|other| other.canonical_bytes() == bytes)
-        };
-        for row in standing.iter().filter(|row| !same(row, &rows)) {
+        let said = |rows: &[R]| rows.iter().map(R::canonical_bytes).collect::<BTreeSet<_>>();
+        let (before, after) = (said(&standing), said(&rows));
+        for row in standing.iter().filter(|row| !after.contains(&row.canonical_bytes())) {
             if row.ranges().to_block == OPEN {
                 self.open.remove(&row.key());
             }
             self.close(row, seq);
         }
-        for row in rows.into_iter().filter(|row| !same(row, &standing)) {
+        for row in rows.into_iter().filter(|row| !before.contains(&row.canonical_bytes())) {
             if row.ranges().to_block == OPEN {
                 self.open.insert(row.key(), row.clone());
             }

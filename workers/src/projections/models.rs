@@ -13,7 +13,7 @@ use obsqra_store::projection::misfit;
 use obsqra_store::projection::price::{self, PriceRow};
 use obsqra_store::projection::privacy_pool::{self, PrivacyPoolRow};
 use obsqra_store::projection::risk_score::{self, RiskScoreRow};
-use obsqra_store::projection::state::{self, ProjectionState};
+use obsqra_store::projection::state::{self, ProjectionState, StateHashes};
 use obsqra_store::{Store, Transaction, key};
 use obsqra_types::{BlockNumber, BlockRef, ChainId, Partition, Seq};
 
@@ -45,6 +45,8 @@ pub struct ReadModels {
     activities: History<ActivityRow>,
     pub(super) pools: History<PrivacyPoolRow>,
     misfits: Misfits,
+    /// Whether an older program, which did not know all read models, wrote the rows.
+    is_outdated: bool,
     /// Reverts that follow one another, taken in and not yet applied to the rows.
     reverting: Vec<(BlockNumber, Seq)>,
 }
@@ -79,6 +81,7 @@ impl ReadModels {
             activities: History::default(),
             pools: History::default(),
             misfits: Misfits::default(),
+            is_outdated: false,
             reverting: Vec::new(),
         }
     }
@@ -100,7 +103,7 @@ impl ReadModels {
         let anomalies = anomaly::open(store, chain.as_str()).await?;
         let allocations = allocation_snapshot::open(store, chain.as_str()).await?;
         let pools = privacy_pool::open(store, chain.as_str()).await?;
-        Ok(Self {
+        let models = Self {
             store: store.clone(),
             chain: chain.clone(),
             fold: ChainFold::resume(store, chain, partition, state.seq).await?,
@@ -115,8 +118,18 @@ impl ReadModels {
             activities: History::load(Vec::new(), hashes.get(ActivityRow::READ_MODEL)),
             pools: History::load(pools, hashes.get(PrivacyPoolRow::READ_MODEL)),
             misfits: Misfits::new(misfit::by_protocol(store, chain).await?),
+            is_outdated: false,
             reverting: Vec::new(),
-        })
+        };
+        let is_whole = models.hashes().iter().all(|(name, _)| hashes.contains_key(*name));
+        Ok(Self { is_outdated: state.seq > Seq::BEFORE_FIRST && !is_whole, ..models })
+    }
+
+    /// Whether rows are missing of a read model that the program that wrote the others did not know: all are
+    /// to be made anew.
+    #[must_use]
+    pub fn is_outdated(&self) -> bool {
+        self.is_outdated
     }
 
     /// The position that the rows stand for, once written.
@@ -422,14 +435,8 @@ impl ReadModels {
         Ok(())
     }
 
-    /// Writes rows, state hashes and position.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn write(&mut self, tx: &mut Transaction) -> Result<(), WorkError> {
-        self.finish_reverts(tx).await?;
-        self.write_rows(tx).await?;
-        for (read_model, hashes) in [
+    fn hashes(&self) -> [(&'static str, StateHashes); 9] {
+        [
             (BlockRow::READ_MODEL, self.blocks.hashes()),
             (EventRow::READ_MODEL, self.events.hashes()),
             (MarketMetricsRow::READ_MODEL, self.markets.hashes()),
@@ -439,7 +446,17 @@ impl ReadModels {
             (AllocationSnapshotRow::READ_MODEL, self.allocations.hashes()),
             (ActivityRow::READ_MODEL, self.activities.hashes()),
             (PrivacyPoolRow::READ_MODEL, self.pools.hashes()),
-        ] {
+        ]
+    }
+
+    /// Writes rows, state hashes and position.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn write(&mut self, tx: &mut Transaction) -> Result<(), WorkError> {
+        self.finish_reverts(tx).await?;
+        self.write_rows(tx).await?;
+        for (read_model, hashes) in self.hashes() {
             state::save_hashes(tx, &self.chain, read_model, &hashes).await?;
         }
         state::save(tx, &self.chain, &self.state).await?;

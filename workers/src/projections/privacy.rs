@@ -94,14 +94,12 @@ impl Change {
         }
     }
 
-    fn plus(&self, other: &Self, seq: Seq) -> Result<Self, WorkError> {
-        let count = |left: i64, right| left.checked_add(right).ok_or_else(|| out_of_range(seq));
-        let sum = |left: U512, right| left.checked_add(right).ok_or_else(|| out_of_range(seq));
-        Ok(Self {
-            deposits: count(self.deposits, other.deposits)?,
-            withdrawals: count(self.withdrawals, other.withdrawals)?,
-            deposited: sum(self.deposited, other.deposited)?,
-            withdrawn: sum(self.withdrawn, other.withdrawn)?,
+    fn plus(&self, other: &Self) -> Option<Self> {
+        Some(Self {
+            deposits: self.deposits.checked_add(other.deposits)?,
+            withdrawals: self.withdrawals.checked_add(other.withdrawals)?,
+            deposited: self.deposited.checked_add(other.deposited)?,
+            withdrawn: self.withdrawn.checked_add(other.withdrawn)?,
         })
     }
 }
@@ -127,31 +125,27 @@ impl PoolChange {
         begins.sort_unstable();
         begins.dedup();
         let ends = begins.iter().skip(1).copied().chain([OPEN]);
-        let mut added = Change::default();
+        let (mut stood, mut added) = (Change::default(), Change::default());
+        let mut standing = standing.iter().peekable();
         let mut rows = Vec::with_capacity(begins.len());
         for (from_block, to_block) in begins.iter().copied().zip(ends) {
-            if let Some(change) = self.by_height.get(&from_block) {
-                added = added.plus(change, seq)?;
+            if let Some(row) = standing.next_if(|row| row.ranges.from_block == from_block) {
+                stood = Change::of(row);
             }
-            let before = standing.iter().rev().find(|row| row.ranges.from_block <= from_block);
+            if let Some(change) = self.by_height.get(&from_block) {
+                added = added.plus(change).ok_or_else(|| out_of_range(seq))?;
+            }
+            let sums = stood.plus(&added).ok_or_else(|| out_of_range(seq))?;
             let ranges = Ranges { from_block, to_block, from_seq, to_seq: OPEN };
-            rows.push(self.row(key, before, &added, ranges, seq)?);
+            rows.push(self.row(key, sums, ranges));
         }
         Ok(rows)
     }
 
-    fn row(
-        &self,
-        key: &Key,
-        before: Option<&PrivacyPoolRow>,
-        added: &Change,
-        ranges: Ranges,
-        seq: Seq,
-    ) -> Result<PrivacyPoolRow, WorkError> {
-        let stood = before.map(Change::of).unwrap_or_default();
-        let Change { deposits, withdrawals, deposited, withdrawn } = stood.plus(added, seq)?;
+    fn row(&self, key: &Key, sums: Change, ranges: Ranges) -> PrivacyPoolRow {
+        let Change { deposits, withdrawals, deposited, withdrawn } = sums;
         let (chain_id, chamber, token, bucket) = key.clone();
-        Ok(PrivacyPoolRow {
+        PrivacyPoolRow {
             chain_id,
             protocol: self.protocol.clone(),
             chamber,
@@ -162,7 +156,7 @@ impl PoolChange {
             withdrawals,
             deposited,
             withdrawn,
-        })
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use obsqra_events::Kind;
 use obsqra_store::notify::{Signal, notify};
+use obsqra_store::projection::state;
 use obsqra_store::{LeaseKeeper, Store, StoreError, lease, log};
 use obsqra_types::{ChainId, Partition, Seq};
 
@@ -41,6 +42,18 @@ impl Projector {
     pub fn position(&self) -> Seq {
         self.models.state().seq
     }
+
+    /// Empties the read models: an older program wrote them, and a table that it did not know cannot be filled
+    /// from where they stand.
+    async fn begin_anew(&mut self, lease: &LeaseKeeper) -> Result<(), WorkError> {
+        tracing::info!("the read models are those of an older program and are made anew");
+        let mut tx = self.store.begin().await?;
+        lease::check(&mut tx, lease.fence()).await?;
+        state::reset(&mut tx, &self.chain).await?;
+        lease.renew_in(&mut tx).await?;
+        tx.commit().await.map_err(StoreError::from)?;
+        self.load().await
+    }
 }
 
 impl Role for Projector {
@@ -68,6 +81,10 @@ impl Role for Projector {
     }
 
     async fn work(&mut self, lease: &LeaseKeeper) -> Result<Progress, WorkError> {
+        if self.models.is_outdated() {
+            self.begin_anew(lease).await?;
+            return Ok(Progress::Worked);
+        }
         let mut read = self.models.state().seq;
         let entries = log::read_after(&self.store, read, BATCH).await?;
         if entries.is_empty() {
