@@ -12,23 +12,24 @@ mod stream;
 mod widen;
 mod write;
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::time::Duration;
 
 use obsqra_events::AdoptedWhat;
-use obsqra_store::{LeaseKeeper, Store, StoreError, attested, chain_tip, log};
-use obsqra_types::{BlockNumber, ChainId, ContractAddress, Partition};
+use obsqra_store::{LeaseKeeper, Store, StoreError, attested, chain_tip, child_contract, log};
+use obsqra_types::{BlockNumber, ChainId, Partition, Seq};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::IndexError;
+use crate::children;
 use crate::completeness::{Checking, Comparing, Effort, Keep};
 use crate::encode::Encoder;
 use crate::planner::Limits;
 use crate::progress::{Progress, ProgressSender};
 use crate::source::{DnaSource, Leader, NodePool, Remedy};
+use crate::watched::Watched;
+use crate::watching::Watching;
 use patience::Patience;
 pub use widen::request as watch_request;
 
@@ -191,6 +192,7 @@ impl Follower {
             told_pending: false,
         };
         session.whole_ranges().await?;
+        session.whole_children().await?;
         let followed = match &self.feed {
             Feed::Nodes(nodes) => session.follow(nodes, shutdown, patience).await,
             Feed::Stream { source, nodes } => {
@@ -231,7 +233,7 @@ impl Follower {
         let tip = chain_tip::load(&self.store, &self.options.chain).await?;
         Ok(Encoder {
             chain: self.options.chain.clone(),
-            watched: BTreeSet::new(),
+            watching: Watching::default(),
             source: String::new(),
             first: tip.map_or(self.options.start, |tip| tip.first),
         })
@@ -257,19 +259,41 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// What is checked, and kept, of a block that is applied now.
-    fn checking(&self) -> Checking {
-        self.checking_for(&self.encoder.watched)
+    /// Begins to follow children where that is new, and makes their rows anew where some are missing.
+    async fn whole_children(&self) -> Result<(), IndexError> {
+        let (store, chain) = (&self.follower.store, &self.encoder.chain);
+        let following = child_contract::following(store, chain).await?;
+        if following.is_some_and(|following| following.is_whole) {
+            return Ok(());
+        }
+        let children = match following {
+            Some(following) => {
+                tracing::info!(
+                    "which contracts were created by factories is read from the log again"
+                );
+                let watched = Watched::load(store, chain).await?;
+                Some(children::from_log((store, chain), &watched, following.after).await?)
+            }
+            None => None,
+        };
+        let is_new = chain_tip::load(store, chain).await?.is_none();
+        let mut tx = store.begin().await?;
+        let head = log::append(&mut tx, self.lease.fence(), Vec::new()).await?.after.seq;
+        match children {
+            Some(children) => child_contract::replace(&mut tx, chain, &children).await?,
+            // Blocks that were applied by a program that did not follow children lack their events.
+            None => {
+                let after = if is_new { Seq::BEFORE_FIRST } else { head };
+                child_contract::begin_following(&mut tx, chain, after).await?;
+            }
+        }
+        tx.commit().await.map_err(StoreError::from)?;
+        Ok(())
     }
 
-    /// The same for the events of some contracts.
-    fn checking_for(&self, contracts: &BTreeSet<ContractAddress>) -> Checking {
+    /// What is checked, and kept, of a block.
+    fn checking(&self, watching: Watching) -> Checking {
         let FollowerOptions { effort, keep, .. } = self.follower.options;
-        Checking {
-            watched: Arc::new(contracts.clone()),
-            effort,
-            keep,
-            comparison: Comparing::Nothing,
-        }
+        Checking { watching, effort, keep, comparison: Comparing::Nothing }
     }
 }

@@ -8,8 +8,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use obsqra_events::{Adopted, AdoptedWhat, Draft, Fact, WatchCompleted, WatchWidened};
-use obsqra_protocols::Registry;
 use obsqra_store::attested::{self, AttestedAs, AttestedRange};
+use obsqra_store::child_contract::{self, ChildContract};
 use obsqra_store::key::{self, AppliedBlock};
 use obsqra_store::watch::{self, Supplement, Watch, WatchRequest, Widening};
 use obsqra_store::{Key, Keyed, StoreError, log};
@@ -19,10 +19,12 @@ use sha2::{Digest, Sha256};
 use super::Session;
 use super::fetch::fetch_some;
 use crate::IndexError;
+use crate::children;
 use crate::encode::EncodedBlock;
 use crate::planner::BlockId;
 use crate::source::{Leader, SourceBlock, SourceError};
 use crate::watched::{self, NEWEST, Watched};
+use crate::watching::Watching;
 
 /// Heights of one range read, after which the chain's head is looked at again.
 const RANGE: u64 = 1_000;
@@ -41,7 +43,7 @@ impl Session<'_> {
         let mut tx = self.follower.store.begin().await?;
         log::append(&mut tx, self.lease.fence(), facts).await?;
         tx.commit().await.map_err(StoreError::from)?;
-        self.encoder.watched = self.history().await?.now();
+        self.encoder.watching = self.history().await?.now();
         Ok(())
     }
 
@@ -80,15 +82,27 @@ impl Session<'_> {
             return Ok(true);
         }
         // What is still being supplemented is not there yet, whoever asked for it.
-        let watched = self.history().await?.completed();
-        let added: Vec<_> =
-            registry(bytes)?.watched().filter(|contract| !watched.contains(contract)).collect();
+        let completed = self.history().await?.completed();
+        let listed = watched::announcer(bytes)?;
+        let mut added: Vec<_> =
+            listed.listed().filter(|contract| !completed.contains(contract)).collect();
+        if added.is_empty() {
+            added = self.lacking_children(bytes).await?;
+        }
         if added.is_empty() {
             return Ok(true);
         }
         let request = request(added, Some((version.to_owned(), bytes.to_vec())));
         watch::request(store, chain, &request).await?;
         Ok(false)
+    }
+
+    /// The children that the log tells of to those who know a registry, and of which it lacks events.
+    async fn lacking_children(&self, registry: &[u8]) -> Result<Vec<ContractAddress>, IndexError> {
+        let place = (&self.follower.store, &self.encoder.chain);
+        let announced = children::announced(place, &[watched::announcer(registry)?]).await?;
+        let completed = self.history().await?.completed();
+        Ok(announced.into_keys().filter(|child| !completed.contains(child)).collect())
     }
 
     async fn history(&self) -> Result<Watched, IndexError> {
@@ -140,21 +154,24 @@ impl Session<'_> {
         let Some(tip) = self.standing().await?.tip else {
             return Ok(false);
         };
+        let completed = self.history().await?.completed();
         let contracts: Vec<_> = request
             .contracts
             .iter()
             .copied()
-            .filter(|contract| !self.encoder.watched.contains(contract))
+            .filter(|contract| !completed.contains(contract))
             .collect();
-        let fact = WatchWidened { contracts, first: tip.first, last: tip.number };
+        let joining = self.joining_children(request, &contracts).await?;
+        let first = first_lacking(&contracts, &joining).unwrap_or(tip.first).max(tip.first);
+        let fact = WatchWidened { contracts, first, last: tip.number };
         let nothing = fact.contracts.is_empty();
         let drafts = vec![Draft::new(&self.encoder.chain, None, &Fact::WatchWidened(fact.clone()))];
         let mut tx = self.follower.store.begin().await?;
         let facts = if nothing { Vec::new() } else { vec![Keyed { key: Key::Plain, drafts }] };
         let outcome = log::append(&mut tx, self.lease.fence(), facts).await?;
-        let next = if nothing { tip.number.next() } else { tip.first };
+        let next = if nothing { tip.number.next() } else { first };
         let widening = Widening {
-            first: tip.first,
+            first,
             last: tip.number,
             next,
             widened: outcome.after.seq,
@@ -163,21 +180,40 @@ impl Session<'_> {
             events: 0,
         };
         watch::save(&mut tx, &self.encoder.chain, &request.digest, &widening).await?;
+        child_contract::save(&mut tx, &self.encoder.chain, &joining).await?;
         if !nothing {
             // Nothing vouches for the events of contracts that join: which blocks have some is the node's word.
-            let (first, last, verdict) = (tip.first, tip.number, AttestedAs::Unchecked);
+            let (last, verdict) = (tip.number, AttestedAs::Unchecked);
             let range = AttestedRange { first, last, verdict };
             attested::cover(&mut tx, &self.encoder.chain, range).await?;
         }
         tx.commit().await.map_err(StoreError::from)?;
         tracing::info!(
             contracts = fact.contracts.len(),
-            first = tip.first.0,
+            first = first.0,
             last = tip.number.0,
             "the watched set is widened; blocks below are supplemented"
         );
-        self.encoder.watched.extend(fact.contracts);
+        self.encoder.watching = self.history().await?.now();
         Ok(true)
+    }
+
+    /// Those of the contracts that the log says a factory created: they join from their creating events on.
+    async fn joining_children(
+        &self,
+        request: &WatchRequest,
+        contracts: &[ContractAddress],
+    ) -> Result<Vec<ChildContract>, IndexError> {
+        if contracts.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut announcers = self.history().await?.announcers(NEWEST);
+        if let Some((_, bytes)) = &request.registry {
+            announcers.push(watched::announcer(bytes)?);
+        }
+        let place = (&self.follower.store, &self.encoder.chain);
+        let announced = children::announced(place, &announcers).await?;
+        Ok(contracts.iter().filter_map(|contract| announced.get(contract).copied()).collect())
     }
 
     /// Supplements the blocks of one range of heights.
@@ -194,7 +230,8 @@ impl Session<'_> {
             return Ok(false);
         };
         let options = &self.follower.options;
-        let checking = self.checking_for(&contracts);
+        let checking = self.checking(Watching::of(contracts.clone()));
+        let lacking = self.encoder.watching.only(&contracts);
         for blocks in wanted.chunks(options.batch_blocks.max(1)) {
             let heights: Vec<_> = blocks.iter().map(|own| own.block.number).collect();
             let fetched = match fetch_some(leader, &heights, (&checking, options.fetch_ahead)).await
@@ -211,12 +248,14 @@ impl Session<'_> {
                 if block.hash != own.hash {
                     return Ok(false);
                 }
-                let encoded = self.encoder.supplement(block, own.block, &contracts, fact.digest());
-                let encoded = encoded.ok_or_else(|| {
+                if block.events.is_empty() {
                     leader.blame();
-                    self.contradicts(block)
-                })?;
-                supplements.push((own, encoded));
+                    return Err(self.contradicts(block));
+                }
+                // Those of a child may all lie before its creating event.
+                let lacking = (&lacking, fact.digest());
+                let encoded = self.encoder.supplement(block, own.block, lacking);
+                supplements.extend(encoded.map(|encoded| (own, encoded)));
             }
             widening.next = heights.last().map_or(widening.next, |last| last.next());
             self.commit_supplements(request, &mut widening, supplements).await?;
@@ -324,7 +363,14 @@ impl Session<'_> {
         if let Some((version, bytes)) = &request.registry
             && !key::was_adopted(store, chain, AdoptedWhat::Registry, &digest(bytes)).await?
         {
-            facts.push(self.adopted(AdoptedWhat::Registry, version, bytes));
+            let lacking = self.lacking_children(bytes).await?;
+            if lacking.is_empty() {
+                facts.push(self.adopted(AdoptedWhat::Registry, version, bytes));
+            } else {
+                // The request is there before this one is done: whoever is stopped in between makes it again.
+                let next = self::request(lacking, request.registry.clone());
+                watch::request(store, chain, &next).await?;
+            }
         }
         let mut tx = self.follower.store.begin().await?;
         let outcome = log::append(&mut tx, self.lease.fence(), facts).await?;
@@ -360,8 +406,12 @@ pub fn request(
     WatchRequest { digest: hash, contracts: named.contracts, registry }
 }
 
-fn registry(bytes: &[u8]) -> Result<Registry, IndexError> {
-    Registry::parse(bytes).map_err(IndexError::Registry)
+/// The lowest block that lacks events; `None` where it may be any.
+fn first_lacking(contracts: &[ContractAddress], children: &[ChildContract]) -> Option<BlockNumber> {
+    if children.len() < contracts.len() {
+        return None;
+    }
+    children.iter().map(|child| child.block).min()
 }
 
 fn digest(bytes: &[u8]) -> Hash32 {
