@@ -77,7 +77,7 @@ async fn a_recorded_chain_is_that_of_json_rpc() {
         println!("skipped: the recorded blocks are not there");
         return;
     }
-    let registry = std::fs::read(root.join("schema/protocols/registry/mainnet.json")).unwrap();
+    let registry = obsqra_protocols::mainnet_registry().to_vec();
     let watched: std::collections::BTreeSet<_> =
         Registry::parse(&registry).unwrap().watched().collect();
     let node = DevNode::start(DevNodeOptions {

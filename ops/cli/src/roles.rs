@@ -14,7 +14,7 @@ use obsqra_indexer::source::{
     DnaOptions, DnaSource, JsonRpcOptions, JsonRpcSource, NodePool, PoolOptions, Remedy, Secret,
 };
 use obsqra_indexer::{Feed, Follower, FollowerOptions};
-use obsqra_protocols::{MAINNET_REGISTRY, METRICS_VERSION, Registry, risk};
+use obsqra_protocols::{METRICS_VERSION, Registry, mainnet_registry, risk};
 use obsqra_store::{Role, Store, key};
 use obsqra_types::{BlockNumber, ChainId, ProtocolId, Seq};
 use obsqra_workers::chain_fold::adopted_registry;
@@ -292,7 +292,7 @@ fn registry_bytes(settings: &Settings, chain: &ChainId) -> Result<Vec<u8>> {
         return std::fs::read(file).with_context(|| format!("registry file {}", file.display()));
     }
     match chain.as_str() {
-        "SN_MAIN" | "OBSQRA_REC" => Ok(MAINNET_REGISTRY.to_vec()),
+        "SN_MAIN" | "OBSQRA_REC" => Ok(mainnet_registry().to_vec()),
         "OBSQRA_DEV" => Ok(SEEDED_REGISTRY.to_vec()),
         "OBSQRA_LIGHT" => Ok(LIGHT_REGISTRY.to_vec()),
         _ => Err(anyhow!(

@@ -16,7 +16,7 @@ use std::path::Path;
 
 use flate2::read::MultiGzDecoder;
 use obsqra_events::Kind;
-use obsqra_protocols::{MAINNET_REGISTRY, Registry};
+use obsqra_protocols::{Registry, mainnet_registry};
 use obsqra_testkit::read_log;
 use obsqra_types::parse_felt;
 use serde_json::{Value, json};
@@ -66,7 +66,7 @@ async fn real_blocks_give_the_figures_that_an_independent_script_gives() {
 async fn oracle(file: &Path) -> Value {
     let mut script = std::process::Command::new("python3");
     script.arg(root().join("ops/checks/oracle/recorded.py")).arg(file);
-    script.arg(root().join("schema/protocols/registry/mainnet.json"));
+    script.arg(root().join("schema/protocols/registry/mainnet"));
     let output = tokio::task::spawn_blocking(move || script.output()).await.unwrap().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).unwrap()
@@ -133,7 +133,7 @@ fn counts(events: &[Value]) -> Value {
 
 /// The watched events of the file, in its order, with the height each block has on the chain.
 fn recorded_events(file: &Path) -> Vec<Value> {
-    let watched: BTreeSet<String> = Registry::parse(MAINNET_REGISTRY)
+    let watched: BTreeSet<String> = Registry::parse(mainnet_registry())
         .unwrap()
         .watched()
         .map(|address| address.to_string())

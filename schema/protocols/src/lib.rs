@@ -4,31 +4,32 @@
 //! Everything here is a function of its arguments: no I/O, no clock, no randomness, no floating
 //! point, ordered maps only. The numbers are defined in `ops/docs/metrics.md`; this package is their
 //! implementation. A protocol is one file in `decoders`, which says how its events read and what they
-//! change in the terms that all protocols share, and one entry of a registry file; the fold knows
-//! kinds of market, never protocols.
+//! mean in the terms that all protocols share, and one registry file; the fold knows kinds of market,
+//! never protocols.
 
+mod contracts;
 mod decoders;
 mod fixed;
 mod metrics;
 mod registry;
 pub mod risk;
 
+pub use contracts::Contracts;
 pub use decoders::{
-    Bounds, Decoded, Delta, EkuboEvent, I129, JediSwapV1Event, Layout, Opaque, PoolKey,
-    PositionKey, ProtocolEvent, SavedBalanceKey, SwapParameters, UpdatePositionParameters,
-    ZkLendEvent, decode, layouts,
+    Activity, ActivityKind, AssetConfigV1, AssetConfigV2, AssetPrice, Bounds, Decoded, Decoder,
+    Delta, EkuboEvent, Erc20Event, I32, I129, I256, I257, JediSwapV1Event, JediSwapV2Event, Layout,
+    MistCashEvent, NostraMoneyMarketEvent, NostraPoolsEvent, ObsqraEvent, Opaque, PoolKey,
+    PositionKey, ProtocolEvent, SavedBalanceKey, SwapParameters, Transfer,
+    UpdatePositionParameters, VesuV1Event, VesuV2Event, ZkLendEvent, decode, decode_from, layouts,
 };
 pub use metrics::{
     BlockInput, BlockOutput, FoldError, FoldTip, InputsAt, MarketMetrics, MetricFold, Reason,
     SnapshotError,
 };
 pub use registry::{
-    AuditReport, AuditState, CalendarDate, Decoder, Deployment, ProtocolEntry, ProtocolKind,
-    Registry, RegistryError, Role, Token, TokenPair, WatchedContract,
+    AuditReport, AuditState, CalendarDate, Deployment, ProtocolEntry, ProtocolKind, Registry,
+    RegistryError, Role, Token, TokenPair, WatchedContract, mainnet_registry,
 };
 
 /// The version of the metric definitions that [`MetricFold`] implements.
 pub const METRICS_VERSION: &str = "metrics-v1";
-
-/// The registry of Starknet mainnet, as its file stands. It also fits the recorded chain.
-pub const MAINNET_REGISTRY: &[u8] = include_bytes!("../registry/mainnet.json");

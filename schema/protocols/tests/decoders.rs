@@ -4,14 +4,16 @@
 mod support;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use obsqra_events::EventData;
-use obsqra_protocols::{Decoder, MAINNET_REGISTRY, ProtocolEvent, Registry, decode, layouts};
+use obsqra_protocols::{
+    Contracts, Decoder, ProtocolEvent, Registry, decode, layouts, mainnet_registry,
+};
 use obsqra_types::{ContractAddress, EventIndex, Felt, TransactionHash, parse_felt};
-use proptest::prelude::*;
 use serde_json::{Value, json};
 use sha3::{Digest, Keccak256};
-use support::{CORE, LEND, USDC_ETH, registry};
+use support::{CORE, LEND, USDC_ETH, all_layouts, contracts};
 
 /// The low 250 bits of Keccak-256 of a name.
 fn starknet_keccak(name: &str) -> Felt {
@@ -22,14 +24,14 @@ fn starknet_keccak(name: &str) -> Felt {
 
 #[test]
 fn selectors_are_the_keccak_of_their_names() {
-    for layout in Decoder::ALL.into_iter().flat_map(layouts) {
+    for layout in all_layouts() {
         assert_eq!(layout.selector, starknet_keccak(layout.name), "{}", layout.name);
     }
 }
 
 #[test]
 fn no_two_layouts_of_a_decoder_read_the_same_event() {
-    for decoder in Decoder::ALL {
+    for decoder in Decoder::ALL.iter().copied() {
         let mut seen = BTreeMap::new();
         for layout in layouts(decoder) {
             let key = (layout.selector, layout.keys_len, layout.data_len);
@@ -55,13 +57,14 @@ fn raw(from: Felt, keys: Vec<Felt>, data: Vec<Felt>) -> EventData {
 
 /// One real event of each layout that the recorded blocks hold, beside what it reads as.
 fn check_golden(text: &str) {
-    let registry = Registry::parse(MAINNET_REGISTRY).unwrap();
+    let registry = Arc::new(Registry::parse(mainnet_registry()).unwrap());
+    let contracts = Contracts::new(registry);
     let cases: Vec<Value> = serde_json::from_str(text).unwrap();
     assert!(!cases.is_empty());
     for case in cases {
         let from = parse_felt(case["from_address"].as_str().unwrap()).unwrap();
         let event = raw(from, felts(&case["keys"]), felts(&case["data"]));
-        let decoded = decode(&registry, &event).unwrap();
+        let decoded = decode(&contracts, &event).unwrap();
         let found = json!({
             "protocol": decoded.protocol.as_str(),
             "name": decoded.name,
@@ -89,7 +92,7 @@ fn golden_jediswap_v1() {
 /// The name that a contract's event of that name and data reads as.
 fn name(contract: u128, selector: &str, data: Vec<Felt>) -> Option<&'static str> {
     let event = raw(Felt::from(contract), vec![starknet_keccak(selector)], data);
-    decode(&registry(), &event).unwrap().name
+    decode(&contracts(), &event).unwrap().name
 }
 
 fn numbers(values: &[u128]) -> Vec<Felt> {
@@ -107,9 +110,9 @@ fn role_and_widths_pick_the_layout() {
     assert_eq!(name(0xa2, "RawTransfer", numbers(&[1, 2, 3, 4, 5])), Some("RawTransfer"));
     assert_eq!(name(LEND, "RawTransfer", numbers(&[1, 2, 3, 4, 5])), None);
     let two_keys = raw(Felt::from(LEND), vec![starknet_keccak("TreasuryUpdate"); 2], numbers(&[1]));
-    assert_eq!(decode(&registry(), &two_keys).unwrap().name, None);
-    assert_eq!(decode(&registry(), &raw(Felt::from(LEND), vec![], vec![])).unwrap().name, None);
-    assert_eq!(decode(&registry(), &raw(Felt::from(1u8), vec![], vec![])), None);
+    assert_eq!(decode(&contracts(), &two_keys).unwrap().name, None);
+    assert_eq!(decode(&contracts(), &raw(Felt::from(LEND), vec![], vec![])).unwrap().name, None);
+    assert_eq!(decode(&contracts(), &raw(Felt::from(1u8), vec![], vec![])), None);
 }
 
 #[test]
@@ -130,47 +133,4 @@ fn values_outside_their_type_fit_no_layout() {
     assert_eq!(initialized([limb, Felt::ZERO]), None);
     assert_eq!(initialized([Felt::ONE, Felt::TWO]), None);
     assert_eq!(initialized([Felt::ZERO, Felt::ONE]), Some("PoolInitialized"));
-}
-
-fn any_felt() -> impl Strategy<Value = Felt> {
-    prop_oneof![
-        any::<[u8; 32]>().prop_map(|bytes| Felt::from_bytes_be(&bytes)),
-        any::<u128>().prop_map(Felt::from),
-        (0u8..3).prop_map(Felt::from),
-    ]
-}
-
-fn any_selector() -> impl Strategy<Value = Felt> {
-    let known: Vec<Felt> =
-        Decoder::ALL.into_iter().flat_map(layouts).map(|layout| layout.selector).collect();
-    prop_oneof![9 => prop::sample::select(known), 1 => any_felt()]
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(10_000))]
-
-    #[test]
-    fn arbitrary_events_never_panic(
-        contract in prop::sample::select(vec![0xa1u128, 0xa2, 0xb1, 0xf0, 0xf1, 0xf2, 0x99]),
-        selector in any_selector(),
-        more_keys in prop::collection::vec(any_felt(), 0..2),
-        width in prop_oneof![Just(None), (0usize..24).prop_map(Some)],
-        data in prop::collection::vec(any_felt(), 24),
-    ) {
-        // Mostly the width that the selector takes, so that reading gets past it.
-        let fitting = Decoder::ALL
-            .into_iter()
-            .flat_map(layouts)
-            .find(|layout| layout.selector == selector)
-            .map_or(0, |layout| layout.data_len);
-        let keys: Vec<Felt> = std::iter::once(selector).chain(more_keys).collect();
-        let data = data[..width.unwrap_or(fitting)].to_vec();
-        let event = raw(Felt::from(contract), keys, data);
-        let decoded = decode(&registry(), &event);
-        prop_assert_eq!(decoded.is_none(), contract == 0x99);
-        if let Some(decoded) = decoded {
-            prop_assert_eq!(decoded.name.is_some(), decoded.event.is_some());
-            let _json = decoded.event.map(|event| event.to_json());
-        }
-    }
 }

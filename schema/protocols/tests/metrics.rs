@@ -344,9 +344,16 @@ fn reasons_of_markets() {
             "2500000000000000000000 history_starts_at - history_starts_at insufficient_history history_starts_at",
         )],
     );
-    // Pairs that the registry does not list are no markets.
-    let scene = check(&[(T0, &[pair::created(0xfff, ETH, DAI)])], &[]);
-    assert_eq!(scene.fold.markets().count(), 0);
+    // A pair that the registry does not list is a market from its creation on; what cannot be a pair is none.
+    let pairs = [
+        pair::sync(0xfff, 1, 1),
+        pair::created(0xfff, ETH, DAI),
+        pair::created(0xffe, DAI, ETH),
+        pair::created(0, ETH, DAI),
+    ];
+    let scene = check(&[(T0, &pairs)], &[]);
+    let markets: Vec<String> = scene.fold.markets().map(|row| row.market.0).collect();
+    assert_eq!(markets, ["0xfff"]);
 }
 
 #[test]

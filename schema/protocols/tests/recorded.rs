@@ -8,7 +8,7 @@ use std::process::Command;
 use std::sync::Arc;
 
 use obsqra_events::EventData;
-use obsqra_protocols::{BlockInput, MAINNET_REGISTRY, MarketMetrics, MetricFold, Registry, decode};
+use obsqra_protocols::{BlockInput, MarketMetrics, MetricFold, Registry, decode, mainnet_registry};
 use obsqra_types::{
     BlockHash, BlockNumber, BlockRef, BranchEpoch, ContractAddress, EventIndex, Felt, Hash32, Seq,
     TransactionHash, U256, UnixSeconds, parse_felt,
@@ -65,7 +65,7 @@ fn oracle(blocks: &Path) -> Option<Value> {
     let output = Command::new("python3")
         .arg(root().join("ops/checks/oracle/recorded.py"))
         .arg(blocks)
-        .arg(root().join("schema/protocols/registry/mainnet.json"))
+        .arg(root().join("schema/protocols/registry/mainnet"))
         .output()
         .ok()?;
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -90,7 +90,9 @@ fn compare(rows: &[MarketMetrics], expected: &Value) -> usize {
                 assert_eq!(row.utilization_bps.map(|bps| u64::from(bps.0)), bps, "{row:?}");
                 compared += 1;
             }
-            "jediswap_v1" if row.tvl.is_some() => compared += compare_reserves(row, expected),
+            "jediswap_v1" | "nostra_pools" if row.tvl.is_some() => {
+                compared += compare_reserves(row, expected)
+            }
             _ => {}
         }
     }
@@ -100,7 +102,7 @@ fn compare(rows: &[MarketMetrics], expected: &Value) -> usize {
 /// A pair with USDC on one side is worth twice that side.
 fn compare_reserves(row: &MarketMetrics, expected: &Value) -> usize {
     const USDC: &str = "0x53c91253bc9682c04929ca02ed00b3e423f6710d2ee7e0d5ebb06f3ecf368a8";
-    let registry = Registry::parse(MAINNET_REGISTRY).unwrap();
+    let registry = Registry::parse(mainnet_registry()).unwrap();
     let address = ContractAddress(parse_felt(&row.market.0).unwrap());
     let tokens = registry.contract(&address).unwrap().pair.unwrap();
     let side = if tokens.token0.to_string() == USDC {
@@ -111,7 +113,7 @@ fn compare_reserves(row: &MarketMetrics, expected: &Value) -> usize {
         return 0;
     };
     let reserve: U256 =
-        expected["jediswap_v1"][&row.market.0][side].as_str().unwrap().parse().unwrap();
+        expected[row.protocol.as_str()][&row.market.0][side].as_str().unwrap().parse().unwrap();
     assert_eq!(row.tvl.unwrap().0, reserve + reserve, "{row:?}");
     1
 }
@@ -127,7 +129,7 @@ fn the_recorded_blocks_agree_with_the_oracle() {
         println!("skipped: python3 does not run");
         return;
     };
-    let registry = Arc::new(Registry::parse(MAINNET_REGISTRY).unwrap());
+    let registry = Arc::new(Registry::parse(mainnet_registry()).unwrap());
     let mut fold = MetricFold::new(Arc::clone(&registry), Seq(1));
     let mut counts: BTreeMap<String, BTreeMap<String, u64>> = BTreeMap::new();
     let mut seq = 2;
@@ -138,7 +140,7 @@ fn the_recorded_blocks_agree_with_the_oracle() {
             (seq + 1..).map(Seq).zip(block.events).map(|(s, e)| (s, Hash32::ZERO, e)).collect();
         seq += 1 + events.len() as u64;
         for (_, _, event) in &events {
-            let decoded = decode(&registry, event).unwrap();
+            let decoded = decode(fold.contracts(), event).unwrap();
             let name = decoded.name.unwrap_or("undecoded").to_owned();
             *counts.entry(decoded.protocol.to_string()).or_default().entry(name).or_default() += 1;
         }

@@ -3,7 +3,7 @@
 
 mod support;
 
-use obsqra_protocols::{AuditState, MAINNET_REGISTRY, ProtocolKind, Registry, RegistryError, Role};
+use obsqra_protocols::{AuditState, ProtocolKind, Registry, RegistryError, Role, mainnet_registry};
 use obsqra_types::{ContractAddress, Felt, parse_felt};
 use serde_json::Value;
 use support::{REGISTRY, protocol};
@@ -14,14 +14,31 @@ fn address(text: &str) -> ContractAddress {
 
 #[test]
 fn mainnet_is_what_its_sources_support() {
-    let registry = Registry::parse(MAINNET_REGISTRY).unwrap();
-    assert_eq!((registry.name(), registry.version()), ("starknet-mainnet", 1));
+    let registry = Registry::parse(mainnet_registry()).unwrap();
+    assert_eq!((registry.name(), registry.version()), ("starknet-mainnet", 2));
     let chains: Vec<&str> = registry.chain_ids().iter().map(|id| id.as_str()).collect();
     assert_eq!(chains, ["SN_MAIN", "OBSQRA_REC"]);
     assert_eq!(registry.quote_token().symbol, "USDC");
     let ids: Vec<&str> = registry.protocols().map(|entry| entry.id.as_str()).collect();
-    assert_eq!(ids, ["ekubo", "jediswap_v1", "zklend"]);
-    assert_eq!(registry.watched().count(), 24);
+    let expected = [
+        "ekubo",
+        "erc20",
+        "jediswap_v1",
+        "jediswap_v2",
+        "mist_cash",
+        "nostra_money_market",
+        "nostra_pools",
+        "vesu_v1",
+        "vesu_v2",
+        "zklend",
+    ];
+    assert_eq!(ids, expected);
+    let without_sources: Vec<&str> = registry
+        .protocols()
+        .filter(|entry| entry.sources.is_empty())
+        .map(|entry| entry.id.as_str())
+        .collect();
+    assert_eq!(without_sources, [""; 0]);
 
     let zklend = registry.protocol(&protocol("zklend")).unwrap();
     assert_eq!(zklend.kind, ProtocolKind::Lending);
@@ -78,7 +95,7 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ("/tokens/1/decimals", r#"37"#, "tokens[1].decimals: is above 36"),
     ("/protocols/0/id", r#""Lend""#, "protocols[0].id: `Lend` is no protocol id"),
     ("/protocols/1/id", r#""lend""#, "protocols[1].id: stands twice"),
-    ("/protocols/0/kind", r#""bank""#, "protocols[0].kind: `bank`"),
+    ("/protocols/0/kind", r#""bank""#, "protocols[0].kind: there is no kind `bank`"),
     ("/protocols/0/kind", r#""amm""#, "protocols[0].kind: is not the kind"),
     ("/protocols/0/decoder", r#""aave""#, "protocols[0].decoder: there is no decoder `aave`"),
     ("/protocols/0/contracts", r#"[]"#, "protocols[0].contracts: is empty"),

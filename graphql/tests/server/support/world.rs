@@ -82,7 +82,7 @@ impl World {
     }
 
     pub(crate) async fn adopt_registry(&self) -> Seq {
-        let bytes = obsqra_protocols::MAINNET_REGISTRY.to_vec();
+        let bytes = obsqra_protocols::mainnet_registry().to_vec();
         let hash = obsqra_protocols::Registry::parse(&bytes).unwrap().hash();
         let (what, version) = (AdoptedWhat::Registry, "1".to_owned());
         let key = Key::Adopted { what, version: version.clone(), hash };

@@ -2,16 +2,22 @@
 //!
 //! A pool is its key. Sqrt ratios have 128 fractional bits; deltas are the core's, positive where it is
 //! paid. Layouts and selectors: `EkuboProtocol/starknet-contracts` `src/core.cairo` @a5b2c7f;
-//! `ProtocolFeesPaid` is of older versions.
+//! `ProtocolFeesPaid` is of older versions. The events of the TWAMM extension are left out, since their
+//! layouts are not known whole, and those of the positions contract say nothing that the core's do not.
+//!
+//! The wallet of an activity is the member `locker`, mostly a router or the positions contract. Fees that a
+//! position collects are no withdrawal.
 
 use std::fmt;
 
-use obsqra_types::{ContractAddress, Felt, U256};
+use obsqra_types::{ContractAddress, U256};
 
+use super::activity::{Activity, ActivityKind, Signed, moved, swap};
 use super::change::{Change, MarketChange, MarketRef};
-use super::layout::{Layout, event_table, member_struct};
-use super::members::{Felts, I129, Member, Opaque};
-use crate::TokenPair;
+use super::layout::{event_table, member_struct};
+use super::meaning::EventMeaning;
+use super::members::{I129, Opaque};
+use crate::{Contracts, TokenPair, WatchedContract};
 
 member_struct! {
     /// What names a pool.
@@ -106,10 +112,35 @@ impl Delta {
     fn balances(&self) -> Change {
         Change::Balances { delta0: self.amount0, delta1: self.amount1 }
     }
+
+    fn gained(&self) -> [Signed; 2] {
+        [self.amount0, self.amount1]
+            .map(|delta| (U256::from(delta.magnitude()), delta.is_negative()))
+    }
+}
+
+impl EventMeaning for EkuboEvent {
+    fn changes(&self, _contracts: &Contracts, _emitter: &WatchedContract) -> Vec<MarketChange> {
+        changes(self)
+    }
+
+    fn activities(&self, _emitter: &WatchedContract) -> Vec<Activity> {
+        match self {
+            Self::Swapped { locker, pool_key, delta, .. } => {
+                swap(*locker, Some(pool_key.tokens()), delta.gained()).into_iter().collect()
+            }
+            Self::PositionUpdated { locker, pool_key, delta, .. } => {
+                let kinds = [ActivityKind::Deposit, ActivityKind::Withdrawal];
+                let tokens = [pool_key.token0, pool_key.token1].into_iter().zip(delta.gained());
+                tokens.filter_map(|(token, gained)| moved(kinds, *locker, token, gained)).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
 }
 
 /// What the event changes.
-pub(super) fn changes(event: &EkuboEvent) -> Vec<MarketChange> {
+fn changes(event: &EkuboEvent) -> Vec<MarketChange> {
     let of = |key: &PoolKey, changes: &[Change]| -> Vec<MarketChange> {
         changes.iter().map(|change| (MarketRef::Pool(*key), *change)).collect()
     };

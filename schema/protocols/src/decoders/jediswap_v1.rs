@@ -1,15 +1,19 @@
 //! JediSwap v1: a factory and pairs, a Cairo 0 port of Uniswap v2.
 //!
-//! Pairs are markets only where the registry lists them: the factory tells of others, but their events
-//! are not watched. Layouts and selectors: `jediswaplabs/JediSwap` `contracts/Pair.cairo` and
+//! The factory announces pairs, which are followed from that event on. Amounts are in the token's smallest
+//! unit. Layouts and selectors: `jediswaplabs/JediSwap` `contracts/Pair.cairo` and
 //! `contracts/Factory.cairo` @15fa9f2.
+//!
+//! The wallet of a swap or of a burn is the member `to`, which gets the tokens; the sender is the
+//! counterparty of a swap. The wallet of a mint is its sender. Either is mostly a router.
 
 use obsqra_types::{ContractAddress, Felt, U256};
 
+use super::activity::{Activity, ActivityKind, Transfer, both, net, swap};
 use super::change::{Change, MarketChange, MarketRef};
-use super::layout::{Layout, event_table};
-use super::members::{Felts, Member};
-use crate::{Registry, Role, WatchedContract};
+use super::layout::event_table;
+use super::meaning::{Announced, EventMeaning};
+use crate::{Contracts, Decoder, Role, TokenPair, WatchedContract};
 
 event_table! {
     /// An event of JediSwap v1's factory or of one of its pairs.
@@ -36,17 +40,63 @@ event_table! {
     }
 }
 
-/// Whether a contract of that role emits an event of that name.
-pub(super) fn emits(role: Role, name: &str) -> bool {
-    match role {
-        Role::Factory => name == "PairCreated",
-        _ => name != "PairCreated",
+impl EventMeaning for JediSwapV1Event {
+    fn emits(role: Role, name: &str) -> bool {
+        (role == Role::Factory) == (name == "PairCreated")
+    }
+
+    fn is_pool(role: Role) -> bool {
+        role == Role::Pair
+    }
+
+    fn is_factory(role: Role) -> bool {
+        role == Role::Factory
+    }
+
+    fn child(&self, emitter: &WatchedContract) -> Option<WatchedContract> {
+        let Self::PairCreated { token0, token1, pair, .. } = *self else {
+            return None;
+        };
+        let (decoder, role) = (Decoder::JediSwapV1, Role::Pair);
+        let tokens = Some(TokenPair { token0, token1 });
+        Announced { address: pair, decoder, role, pair: tokens, asset: None }.by(emitter)
+    }
+
+    fn changes(&self, contracts: &Contracts, emitter: &WatchedContract) -> Vec<MarketChange> {
+        changes(contracts, emitter, self)
+    }
+
+    fn activities(&self, emitter: &WatchedContract) -> Vec<Activity> {
+        match *self {
+            Self::Swap { sender, amount0In, amount1In, amount0Out, amount1Out, to } => {
+                let gained = [net(amount0In, amount0Out), net(amount1In, amount1Out)];
+                let swap = swap(to, emitter.pair, gained);
+                swap.map(|swap| swap.with(sender)).into_iter().collect()
+            }
+            Self::Mint { sender, amount0, amount1 } => {
+                both(ActivityKind::Deposit, sender, emitter.pair, [amount0, amount1])
+            }
+            Self::Burn { amount0, amount1, to, .. } => {
+                both(ActivityKind::Withdrawal, to, emitter.pair, [amount0, amount1])
+            }
+            Self::PairCreated { .. } | Self::Sync { .. } | Self::Transfer { .. } => Vec::new(),
+        }
+    }
+
+    fn transfer(&self, emitter: &WatchedContract) -> Option<Transfer> {
+        match *self {
+            Self::Transfer { from_address: from, to_address: to, amount } => {
+                Some(Transfer { token: emitter.address, from, to, amount })
+            }
+            _ => None,
+        }
     }
 }
 
-/// What the event changes.
-pub(super) fn changes(
-    registry: &Registry,
+/// A pair is the market that its contract is known as, which for a pair that was just announced is the
+/// announcement, unless the registry or an earlier one says otherwise.
+fn changes(
+    contracts: &Contracts,
     emitter: &WatchedContract,
     event: &JediSwapV1Event,
 ) -> Vec<MarketChange> {
@@ -64,8 +114,8 @@ pub(super) fn changes(
         | JediSwapV1Event::Burn { .. }
         | JediSwapV1Event::Transfer { .. } => (&emitter.address, Change::Named),
     };
-    let listed = registry.contract(address).filter(|pair| pair.protocol == emitter.protocol);
-    match listed.and_then(|pair| pair.pair) {
+    let known = contracts.get(address).filter(|pair| pair.protocol == emitter.protocol);
+    match known.and_then(|pair| pair.pair) {
         Some(tokens) => vec![(MarketRef::Pair(*address, tokens), change)],
         None => Vec::new(),
     }

@@ -1,7 +1,9 @@
 //! The table form in which a decoder states its events.
 //!
 //! One table gives the events' type, their layouts, their reading and their JSON, so that these four
-//! cannot drift apart.
+//! cannot drift apart. A row names an event's members in their order. How many of them stand in the keys
+//! is the only thing in which an event's layouts differ: an upgrade moves members from the data into the
+//! keys and leaves their order.
 
 use obsqra_types::Felt;
 
@@ -29,45 +31,67 @@ macro_rules! member_struct {
             $(#[doc = concat!("Member `", stringify!($field), "`.")] pub $field: $type),+
         }
 
-        impl Member for $name {
-            const FELTS: usize = 0 $(+ <$type as Member>::FELTS)+;
+        impl $crate::decoders::Member for $name {
+            const FELTS: usize = 0 $(+ <$type as $crate::decoders::Member>::FELTS)+;
 
-            fn read(felts: &mut Felts<'_>) -> Option<Self> {
-                Some(Self { $($field: Member::read(felts)?),+ })
+            fn read(felts: &mut $crate::decoders::Felts<'_>) -> Option<Self> {
+                Some(Self { $($field: $crate::decoders::Member::read(felts)?),+ })
             }
 
             fn json(&self) -> serde_json::Value {
-                serde_json::json!({ $(stringify!($field): self.$field.json()),+ })
+                $crate::decoders::members_json([$((
+                    stringify!($field),
+                    $crate::decoders::Member::json(&self.$field),
+                )),+])
             }
         }
     };
 }
 
-/// Declares a decoder's events, each with one key: variants with the members of the contract's source,
-/// in the order in which they stand in the data.
+/// An event's layouts: one for each number of felts that its members take in the keys, or one with none
+/// there.
+macro_rules! event_layouts {
+    ($event:ident, $selector:literal, $felts:expr) => {
+        $crate::decoders::event_layouts!($event, $selector, $felts, 0)
+    };
+    ($event:ident, $selector:literal, $felts:expr, $($in_keys:literal),+) => {
+        &[$($crate::decoders::Layout {
+            name: stringify!($event),
+            selector: obsqra_types::Felt::from_hex_unchecked($selector),
+            keys_len: 1 + $in_keys,
+            data_len: $felts - $in_keys,
+        }),+]
+    };
+}
+
+/// Declares a decoder's events: variants with the members of the contract's source, in the order in which
+/// they stand. `keys [0, 2]` after the selector says that the members stand in the data, or, in another
+/// version of the contract, that the first two felts of them are keys.
 macro_rules! event_table {
     (
         $(#[$doc:meta])*
         $name:ident
-        $($event:ident $selector:literal { $($field:ident: $type:ty),+ $(,)? })+
+        $($event:ident $selector:literal $(keys [$($in_keys:literal),+])? {
+            $($field:ident: $type:ty),* $(,)?
+        })+
     ) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, Debug)]
         pub enum $name {
             $(
                 #[doc = concat!("Event `", stringify!($event), "`.")]
-                $event { $(#[doc = concat!("Member `", stringify!($field), "`.")] $field: $type),+ }
+                $event { $(#[doc = concat!("Member `", stringify!($field), "`.")] $field: $type),* }
             ),+
         }
 
         impl $name {
-            /// All layouts.
-            pub(crate) const LAYOUTS: &'static [Layout] = &[$(Layout {
-                name: stringify!($event),
-                selector: Felt::from_hex_unchecked($selector),
-                keys_len: 1,
-                data_len: 0 $(+ <$type as Member>::FELTS)+,
-            }),+];
+            /// All layouts, by event.
+            pub(crate) const LAYOUTS: &'static [&'static [$crate::decoders::Layout]] =
+                &[$($crate::decoders::event_layouts!(
+                    $event,
+                    $selector,
+                    0 $(+ <$type as $crate::decoders::Member>::FELTS)* $(, $($in_keys),+)?
+                )),+];
 
             /// The event's name.
             #[must_use]
@@ -76,10 +100,14 @@ macro_rules! event_table {
             }
 
             /// Reads the event of that name; `None` when a felt is outside its member's type.
-            pub(crate) fn read(name: &str, data: &[Felt]) -> Option<Self> {
-                let felts = &mut Felts::new(data);
+            pub(crate) fn read(
+                name: &str,
+                felts: &mut $crate::decoders::Felts<'_>,
+            ) -> Option<Self> {
                 match name {
-                    $(stringify!($event) => Some(Self::$event { $($field: Member::read(felts)?),+ }),)+
+                    $(stringify!($event) => Some(Self::$event {
+                        $($field: $crate::decoders::Member::read(felts)?),*
+                    }),)+
                     _ => None,
                 }
             }
@@ -89,8 +117,11 @@ macro_rules! event_table {
             #[must_use]
             pub fn to_json(&self) -> serde_json::Value {
                 match self {
-                    $(Self::$event { $($field),+ } => {
-                        serde_json::json!({ $(stringify!($field): $field.json()),+ })
+                    $(Self::$event { $($field),* } => {
+                        $crate::decoders::members_json([$((
+                            stringify!($field),
+                            $crate::decoders::Member::json($field),
+                        )),*])
                     })+
                 }
             }
@@ -98,4 +129,4 @@ macro_rules! event_table {
     };
 }
 
-pub(crate) use {event_table, member_struct};
+pub(crate) use {event_layouts, event_table, member_struct};

@@ -1,41 +1,84 @@
-//! From felts to events, and from events to what they change.
+//! From felts to events, and from events to what they mean.
 //!
-//! A decoder is one file that states its layouts and its changes; the matches of this module are all
-//! that names it. A contract's role, the selector, the number of keys and the number of data felts pick
-//! the layout. What fits none is kept and counted, and changes nothing.
+//! A decoder is one file that states its layouts and what its events mean; the table of this module is all
+//! that names it. Selectors are shared between protocols, so an event is read only after its contract is
+//! found: the contract's role, the selector, the number of keys and the number of data felts pick the
+//! layout. What fits none is kept and counted, and changes nothing.
 
+mod activity;
 mod change;
 mod ekubo;
+mod erc20;
 mod jediswap_v1;
+mod jediswap_v2;
 mod layout;
+mod meaning;
 mod members;
+mod mist_cash;
+mod nostra_money_market;
+mod nostra_pools;
+mod obsqra;
+mod table;
+mod vesu_v1;
+mod vesu_v2;
 mod zklend;
 
 use obsqra_events::EventData;
 use obsqra_types::ProtocolId;
 use serde_json::Value;
 
-use crate::{Decoder, ProtocolKind, Registry, Role, WatchedContract};
+use crate::{Contracts, ProtocolKind, Role, WatchedContract};
+use layout::event_layouts;
+use meaning::EventMeaning;
+use members::{Felts, Member, members_json};
 
+pub use activity::{Activity, ActivityKind, Transfer};
 pub(crate) use change::{Change, MarketChange, MarketRef, MarketTokens};
 pub use ekubo::{
     Bounds, Delta, EkuboEvent, PoolKey, PositionKey, SavedBalanceKey, SwapParameters,
     UpdatePositionParameters,
 };
+pub use erc20::Erc20Event;
 pub use jediswap_v1::JediSwapV1Event;
+pub use jediswap_v2::JediSwapV2Event;
 pub use layout::Layout;
-pub use members::{I129, Opaque};
+pub use members::{I32, I129, I256, I257, Opaque};
+pub use mist_cash::MistCashEvent;
+pub use nostra_money_market::NostraMoneyMarketEvent;
+pub use nostra_pools::NostraPoolsEvent;
+pub use obsqra::ObsqraEvent;
+pub use vesu_v1::{AssetConfigV1, AssetPrice, VesuV1Event};
+pub use vesu_v2::{AssetConfigV2, VesuV2Event};
 pub use zklend::ZkLendEvent;
 
-/// A decoded event.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum ProtocolEvent {
-    /// Of zkLend.
-    ZkLend(ZkLendEvent),
-    /// Of Ekubo.
-    Ekubo(EkuboEvent),
-    /// Of JediSwap v1.
-    JediSwapV1(JediSwapV1Event),
+table::decoder_table! {
+    /// zkLend's market and zTokens.
+    ZkLend(ZkLendEvent), "zklend", Lending, [Market, ZToken];
+    /// Ekubo's core.
+    Ekubo(EkuboEvent), "ekubo", Amm, [Core];
+    /// JediSwap v1's factory and pairs.
+    JediSwapV1(JediSwapV1Event), "jediswap_v1", Amm, [Factory, Pair];
+    /// JediSwap v2's factory and pools.
+    JediSwapV2(JediSwapV2Event), "jediswap_v2", Amm, [PoolFactory, Pool];
+    /// Nostra's interest rate model and tokens.
+    NostraMoneyMarket(NostraMoneyMarketEvent), "nostra_money_market", Lending, [
+        InterestRateModel, InterestToken, InterestCollateralToken, PlainToken,
+        PlainCollateralToken, DebtToken,
+    ];
+    /// Nostra's pairs.
+    NostraPools(NostraPoolsEvent), "nostra_pools", Amm, [Pair];
+    /// Vesu v1's singleton.
+    VesuV1(VesuV1Event), "vesu_v1", Lending, [Singleton];
+    /// Vesu v2's factory and pools.
+    VesuV2(VesuV2Event), "vesu_v2", Lending, [PoolFactory, Pool];
+    /// ERC-20 tokens.
+    Erc20(Erc20Event), "erc20", Token, [Token];
+    /// MIST.cash's chamber.
+    MistCash(MistCashEvent), "mist_cash", Privacy, [Chamber];
+    /// Obsqra's own contracts.
+    Obsqra(ObsqraEvent), "obsqra", Governance, [
+        RiskEngine, StrategyRouter, DaoConstraintManager, ModelRegistry, AgentOrchestrator,
+    ];
 }
 
 /// What a watched event is.
@@ -49,120 +92,15 @@ pub struct Decoded {
     pub event: Option<ProtocolEvent>,
 }
 
-impl Decoder {
-    /// Every decoder.
-    pub const ALL: [Self; 3] = [Self::ZkLend, Self::Ekubo, Self::JediSwapV1];
-
-    /// The name that registry files use.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::ZkLend => "zklend",
-            Self::Ekubo => "ekubo",
-            Self::JediSwapV1 => "jediswap_v1",
-        }
-    }
-
-    /// The kind of market it reads.
-    #[must_use]
-    pub fn kind(self) -> ProtocolKind {
-        match self {
-            Self::ZkLend => ProtocolKind::Lending,
-            Self::Ekubo | Self::JediSwapV1 => ProtocolKind::Amm,
-        }
-    }
-
-    /// The roles that its contracts may have.
-    #[must_use]
-    pub fn roles(self) -> &'static [Role] {
-        match self {
-            Self::ZkLend => &[Role::Market, Role::ZToken],
-            Self::Ekubo => &[Role::Core],
-            Self::JediSwapV1 => &[Role::Factory, Role::Pair],
-        }
-    }
-
-    fn emits(self, role: Role, name: &str) -> bool {
-        match self {
-            Self::ZkLend => zklend::emits(role, name),
-            Self::Ekubo => true,
-            Self::JediSwapV1 => jediswap_v1::emits(role, name),
-        }
-    }
-
-    fn read(self, name: &str, data: &[obsqra_types::Felt]) -> Option<ProtocolEvent> {
-        match self {
-            Self::ZkLend => ZkLendEvent::read(name, data).map(ProtocolEvent::ZkLend),
-            Self::Ekubo => EkuboEvent::read(name, data).map(ProtocolEvent::Ekubo),
-            Self::JediSwapV1 => JediSwapV1Event::read(name, data).map(ProtocolEvent::JediSwapV1),
-        }
-    }
+/// The layouts that a decoder reads, by event.
+pub fn layouts(decoder: Decoder) -> impl Iterator<Item = &'static Layout> {
+    decoder.layouts().iter().copied().flatten()
 }
 
-impl Role {
-    /// The name that registry files use.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Market => "market",
-            Self::ZToken => "z_token",
-            Self::Core => "core",
-            Self::Factory => "factory",
-            Self::Pair => "pair",
-        }
-    }
-}
-
-impl ProtocolEvent {
-    /// The event's name.
-    #[must_use]
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::ZkLend(event) => event.name(),
-            Self::Ekubo(event) => event.name(),
-            Self::JediSwapV1(event) => event.name(),
-        }
-    }
-
-    /// The members under their names in the contract's source: amounts as decimal strings, addresses
-    /// and opaque felts as hex.
-    #[must_use]
-    pub fn to_json(&self) -> Value {
-        match self {
-            Self::ZkLend(event) => event.to_json(),
-            Self::Ekubo(event) => event.to_json(),
-            Self::JediSwapV1(event) => event.to_json(),
-        }
-    }
-
-    /// What the event changes, in order.
-    pub(crate) fn changes(
-        &self,
-        registry: &Registry,
-        emitter: &WatchedContract,
-    ) -> Vec<MarketChange> {
-        match self {
-            Self::ZkLend(event) => zklend::changes(event),
-            Self::Ekubo(event) => ekubo::changes(event),
-            Self::JediSwapV1(event) => jediswap_v1::changes(registry, emitter, event),
-        }
-    }
-}
-
-/// The layouts that a decoder reads.
+/// Decodes an event of a known contract; `None` when the contract is not known.
 #[must_use]
-pub fn layouts(decoder: Decoder) -> &'static [Layout] {
-    match decoder {
-        Decoder::ZkLend => ZkLendEvent::LAYOUTS,
-        Decoder::Ekubo => EkuboEvent::LAYOUTS,
-        Decoder::JediSwapV1 => JediSwapV1Event::LAYOUTS,
-    }
-}
-
-/// Decodes an event of a watched contract; `None` when the registry does not list the contract.
-#[must_use]
-pub fn decode(registry: &Registry, event: &EventData) -> Option<Decoded> {
-    let contract = registry.contract(&event.from_address)?;
+pub fn decode(contracts: &Contracts, event: &EventData) -> Option<Decoded> {
+    let contract = contracts.get(&event.from_address)?;
     let decoded = decode_from(contract, event);
     Some(Decoded {
         protocol: contract.protocol.clone(),
@@ -172,13 +110,14 @@ pub fn decode(registry: &Registry, event: &EventData) -> Option<Decoded> {
 }
 
 /// Decodes an event of that contract; `None` when it fits no layout.
-pub(crate) fn decode_from(contract: &WatchedContract, event: &EventData) -> Option<ProtocolEvent> {
-    let selector = event.keys.first()?;
-    let layout = layouts(contract.decoder).iter().find(|layout| {
+#[must_use]
+pub fn decode_from(contract: &WatchedContract, event: &EventData) -> Option<ProtocolEvent> {
+    let (selector, keys) = event.keys.split_first()?;
+    let layout = layouts(contract.decoder).find(|layout| {
         layout.selector == *selector
             && layout.keys_len == event.keys.len()
             && layout.data_len == event.data.len()
             && contract.decoder.emits(contract.role, layout.name)
     })?;
-    contract.decoder.read(layout.name, &event.data)
+    contract.decoder.read(layout.name, &mut Felts::new(keys, &event.data))
 }

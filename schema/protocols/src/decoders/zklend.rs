@@ -1,14 +1,20 @@
 //! zkLend: one market contract with a reserve for each token.
 //!
 //! Amounts are single felts in the token's smallest unit; rates, accumulators and factors have 27
-//! decimals. Layouts and selectors: `zkLend/zklend-v1-core` `src/market.cairo` @e229e36.
+//! decimals. Layouts and selectors: `zkLend/zklend-v1-core` `src/market.cairo` @e229e36. The market
+//! announces the zToken of each reserve, which is followed from that event on.
+//!
+//! The wallet of an activity is the member `user`, or `repayer`, whose counterparty is the beneficiary. Of
+//! a liquidation it is the `user` whose loan was paid back; the liquidator is the counterparty.
 
 use obsqra_types::{ContractAddress, Felt};
 
+use super::activity::{Activity, ActivityKind, liquidation, single};
 use super::change::{Change, MarketChange, MarketRef};
-use super::layout::{Layout, event_table};
-use super::members::{Felts, Member, Opaque, felt_number};
-use crate::Role;
+use super::layout::event_table;
+use super::meaning::{Announced, EventMeaning};
+use super::members::{Opaque, felt_number};
+use crate::{Contracts, Decoder, Role, WatchedContract};
 
 event_table! {
     /// An event of zkLend's market, or of a zToken.
@@ -82,16 +88,38 @@ event_table! {
     }
 }
 
-/// Whether a contract of that role emits an event of that name.
-pub(super) fn emits(role: Role, name: &str) -> bool {
-    match role {
-        Role::ZToken => name == "RawTransfer",
-        _ => name != "RawTransfer",
+impl EventMeaning for ZkLendEvent {
+    fn emits(role: Role, name: &str) -> bool {
+        (role == Role::ZToken) == (name == "RawTransfer")
+    }
+
+    fn has_asset(role: Role) -> bool {
+        role == Role::ZToken
+    }
+
+    fn is_factory(role: Role) -> bool {
+        role == Role::Market
+    }
+
+    fn child(&self, emitter: &WatchedContract) -> Option<WatchedContract> {
+        let Self::NewReserve { token, z_token, .. } = *self else {
+            return None;
+        };
+        let (decoder, role) = (Decoder::ZkLend, Role::ZToken);
+        Announced { address: z_token, decoder, role, pair: None, asset: Some(token) }.by(emitter)
+    }
+
+    fn changes(&self, _contracts: &Contracts, _emitter: &WatchedContract) -> Vec<MarketChange> {
+        changes(self)
+    }
+
+    fn activities(&self, _emitter: &WatchedContract) -> Vec<Activity> {
+        activities(self).into_iter().collect()
     }
 }
 
 /// What the event changes.
-pub(super) fn changes(event: &ZkLendEvent) -> Vec<MarketChange> {
+fn changes(event: &ZkLendEvent) -> Vec<MarketChange> {
     let one = |token: &ContractAddress, change| vec![(MarketRef::Reserve(*token), change)];
     match event {
         ZkLendEvent::NewReserve { token, .. } => one(token, Change::Opened),
@@ -126,5 +154,40 @@ pub(super) fn changes(event: &ZkLendEvent) -> Vec<MarketChange> {
         ZkLendEvent::TreasuryUpdate { .. }
         | ZkLendEvent::ContractUpgraded { .. }
         | ZkLendEvent::RawTransfer { .. } => Vec::new(),
+    }
+}
+
+fn activities(event: &ZkLendEvent) -> Option<Activity> {
+    let one = |kind, wallet: &ContractAddress, token: &ContractAddress, amount: &Felt| {
+        single(kind, *wallet, Some(*token), felt_number(amount))
+    };
+    match event {
+        ZkLendEvent::Deposit { user, token, face_amount } => {
+            one(ActivityKind::Deposit, user, token, face_amount)
+        }
+        ZkLendEvent::Withdrawal { user, token, face_amount } => {
+            one(ActivityKind::Withdrawal, user, token, face_amount)
+        }
+        ZkLendEvent::Borrowing { user, token, face_amount, .. } => {
+            one(ActivityKind::Borrow, user, token, face_amount)
+        }
+        ZkLendEvent::Repayment { repayer, beneficiary, token, face_amount, .. } => {
+            one(ActivityKind::Repay, repayer, token, face_amount)
+                .map(|activity| activity.with(*beneficiary))
+        }
+        ZkLendEvent::Liquidation {
+            liquidator,
+            user,
+            debt_token,
+            debt_face_amount,
+            collateral_token,
+            collateral_amount,
+            ..
+        } => {
+            let debt = (*debt_token, felt_number(debt_face_amount));
+            let collateral = (*collateral_token, felt_number(collateral_amount));
+            Some(liquidation([*user, *liquidator], debt, collateral))
+        }
+        _ => None,
     }
 }

@@ -17,7 +17,7 @@ use super::market::{Body, Identity, Market, MarketIndex};
 use super::quotes::{Markets, Quotes};
 use super::trades::DAY;
 use crate::decoders::{MarketChange, decode_from};
-use crate::{ProtocolEntry, Registry, WatchedContract};
+use crate::{Contracts, ProtocolEntry, Registry, WatchedContract};
 
 /// One canonical block and its watched events.
 #[derive(Clone, Copy, Debug)]
@@ -38,7 +38,7 @@ pub struct BlockOutput {
     /// Markets whose row differs from the one after the block before, or is their first; by protocol and
     /// market id.
     pub changed_markets: Vec<MarketMetrics>,
-    /// The inputs of every protocol as of the block.
+    /// The inputs of every protocol that makes markets as of the block.
     pub inputs: BTreeMap<ProtocolId, InputsAt>,
     /// The protocols for which a score is due. After the first block those are all.
     pub inputs_changed: BTreeSet<ProtocolId>,
@@ -105,7 +105,7 @@ pub(crate) struct Span {
 /// The state of all markets after a block.
 #[derive(Clone, Debug)]
 pub struct MetricFold {
-    pub(crate) registry: Arc<Registry>,
+    pub(crate) contracts: Contracts,
     pub(crate) registry_seq: Seq,
     pub(crate) span: Option<Span>,
     pub(crate) tallies: BTreeMap<ProtocolId, EventTally>,
@@ -137,7 +137,7 @@ impl MetricFold {
     #[must_use]
     pub fn new(registry: Arc<Registry>, registry_seq: Seq) -> Self {
         Self {
-            registry,
+            contracts: Contracts::new(registry),
             registry_seq,
             span: None,
             tallies: BTreeMap::new(),
@@ -152,7 +152,13 @@ impl MetricFold {
     /// The registry that the fold reads events by.
     #[must_use]
     pub fn registry(&self) -> &Arc<Registry> {
-        &self.registry
+        self.contracts.registry()
+    }
+
+    /// The contracts that the fold reads: those of the registry and those announced so far.
+    #[must_use]
+    pub fn contracts(&self) -> &Contracts {
+        &self.contracts
     }
 
     /// The newest block; `None` before the first.
@@ -254,8 +260,8 @@ impl MetricFold {
         event: &EventData,
         touched: &mut Touched,
     ) {
-        let registry = Arc::clone(&self.registry);
-        let Some(contract) = registry.contract(&event.from_address) else {
+        let contracts = self.contracts.clone();
+        let Some(contract) = contracts.get(&event.from_address) else {
             return;
         };
         match self.tallies.get_mut(&contract.protocol) {
@@ -268,7 +274,8 @@ impl MetricFold {
         let Some(decoded) = decode_from(contract, event) else {
             return;
         };
-        for change in decoded.changes(&registry, contract) {
+        self.contracts.learn(contract, &decoded);
+        for change in decoded.changes(&self.contracts, contract) {
             self.fold_change(contract, &change, seq, touched);
         }
     }
@@ -282,7 +289,7 @@ impl MetricFold {
     ) {
         let now = self.now();
         let place = self.index.find(&contract.protocol, reference).unwrap_or_else(|| {
-            self.open(Identity::new(&self.registry, &contract.protocol, *reference))
+            self.open(Identity::new(self.registry(), &contract.protocol, *reference))
         });
         let market = Arc::make_mut(&mut self.markets[place]);
         market.apply(change, seq, now);
@@ -324,7 +331,7 @@ impl MetricFold {
         }
         let history = self.history();
         let around = Surroundings {
-            registry: &self.registry,
+            registry: self.contracts.registry(),
             quotes: &self.quotes,
             history: &history,
             covers_day: self.covers_day(),
@@ -353,10 +360,10 @@ impl MetricFold {
 
     /// Brings the inputs up to date and returns the protocols whose inputs differ.
     fn update_inputs(&mut self, differing: &BTreeSet<ProtocolId>) -> BTreeSet<ProtocolId> {
-        let registry = Arc::clone(&self.registry);
+        let registry = Arc::clone(self.registry());
         let now = UnixSeconds(self.now());
         let mut changed = BTreeSet::new();
-        for protocol in registry.protocols() {
+        for protocol in registry.protocols().filter(|protocol| protocol.kind.has_markets()) {
             let old = self.inputs.get(&protocol.id);
             let sums = match old {
                 Some(old) if !differing.contains(&protocol.id) => old.sums.clone(),
@@ -384,7 +391,7 @@ impl MetricFold {
 
     fn inputs_at(&self, span: &Span) -> Result<BTreeMap<ProtocolId, InputsAt>, FoldError> {
         let mut all = BTreeMap::new();
-        for protocol in self.registry.protocols() {
+        for protocol in self.registry().protocols() {
             let Some(inputs) = self.inputs.get(&protocol.id) else {
                 continue;
             };
@@ -431,7 +438,7 @@ impl MetricFold {
         let markets = 0..self.markets.len();
         let tokens = self.index.tokens_with_usdc_pools().collect();
         self.update_figures(Touched { markets: markets.collect(), tokens });
-        let all = self.registry.protocols().map(|protocol| protocol.id.clone()).collect();
+        let all = self.registry().protocols().map(|protocol| protocol.id.clone()).collect();
         self.update_inputs(&all);
     }
 }

@@ -126,6 +126,9 @@ impl MarketSums {
         let utilization = match kind {
             ProtocolKind::Lending => lending_utilization(markets),
             ProtocolKind::Amm => amm_turnover(markets),
+            ProtocolKind::Token | ProtocolKind::Privacy | ProtocolKind::Governance => {
+                Err(Absence::bare(Reason::NoMarkets))
+            }
         };
         Self {
             utilization,

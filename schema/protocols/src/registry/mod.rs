@@ -6,14 +6,20 @@
 //! unknown, never assumed.
 
 mod date;
+mod mainnet;
 mod parse;
+mod role;
 
 use std::collections::BTreeMap;
 
 use obsqra_types::{ChainId, ContractAddress, Hash32, ProtocolId, UnixSeconds};
 
 pub use date::CalendarDate;
+pub use mainnet::mainnet_registry;
 pub use parse::RegistryError;
+pub use role::Role;
+
+use crate::Decoder;
 
 /// A parsed and validated registry file.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -39,39 +45,47 @@ pub struct Token {
     pub decimals: u8,
 }
 
-/// What kind of market a protocol makes.
+/// What kind of protocol it is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum ProtocolKind {
     /// Reserves that are lent out.
     Lending,
     /// Pools that swap.
     Amm,
+    /// Tokens, followed for their transfers.
+    Token,
+    /// Pools that hide who deposited what.
+    Privacy,
+    /// Contracts that decide or record allocations.
+    Governance,
 }
 
-/// Which decoder reads a protocol's events.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum Decoder {
-    /// zkLend's market and zTokens.
-    ZkLend,
-    /// Ekubo's core.
-    Ekubo,
-    /// JediSwap v1's factory and pairs.
-    JediSwapV1,
-}
+impl ProtocolKind {
+    /// Every kind.
+    pub const ALL: [Self; 5] =
+        [Self::Lending, Self::Amm, Self::Token, Self::Privacy, Self::Governance];
 
-/// What a watched contract is to its protocol.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum Role {
-    /// A lending market that holds many reserves.
-    Market,
-    /// A reserve's share token.
-    ZToken,
-    /// A contract that holds all pools.
-    Core,
-    /// A contract that deploys pairs.
-    Factory,
-    /// One pool of two tokens.
-    Pair,
+    /// The name that registry files use.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Lending => "lending",
+            Self::Amm => "amm",
+            Self::Token => "token",
+            Self::Privacy => "privacy",
+            Self::Governance => "governance",
+        }
+    }
+
+    /// Whether such a protocol makes markets. One that makes none has no inputs of a risk score, and so
+    /// never a score.
+    #[must_use]
+    pub fn has_markets(self) -> bool {
+        match self {
+            Self::Lending | Self::Amm => true,
+            Self::Token | Self::Privacy | Self::Governance => false,
+        }
+    }
 }
 
 /// The two tokens of a pool, as the pool orders them.
@@ -94,8 +108,11 @@ pub struct WatchedContract {
     pub decoder: Decoder,
     /// Its role there.
     pub role: Role,
-    /// For [`Role::Pair`], and for no other role: its tokens.
+    /// For a contract that is one pool of two tokens, and for no other: its tokens.
     pub pair: Option<TokenPair>,
+    /// For a token over an asset, such as a share or a debt: the asset, where it is known. The debt token
+    /// and the tokens of supply of one lending reserve have the same.
+    pub asset: Option<ContractAddress>,
 }
 
 /// A protocol and what is known of it from outside the chain.
@@ -105,7 +122,7 @@ pub struct ProtocolEntry {
     pub id: ProtocolId,
     /// Name for people.
     pub name: String,
-    /// Kind of its markets.
+    /// What kind of protocol it is.
     pub kind: ProtocolKind,
     /// Decoder of its events.
     pub decoder: Decoder,
@@ -219,6 +236,11 @@ impl Registry {
     #[must_use]
     pub fn contract(&self, address: &ContractAddress) -> Option<&WatchedContract> {
         self.contracts.get(address)
+    }
+
+    /// The contracts that announce others of their protocol, by address.
+    pub fn factories(&self) -> impl Iterator<Item = &WatchedContract> {
+        self.contracts.values().filter(|contract| contract.decoder.is_factory(contract.role))
     }
 
     /// All watched contracts, by address.

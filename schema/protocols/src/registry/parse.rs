@@ -9,9 +9,10 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use super::{
-    AuditReport, AuditState, CalendarDate, Decoder, Deployment, ProtocolEntry, ProtocolKind,
-    Registry, Role, Token, TokenPair, WatchedContract,
+    AuditReport, AuditState, CalendarDate, Deployment, ProtocolEntry, ProtocolKind, Registry,
+    Token, TokenPair, WatchedContract,
 };
+use crate::Decoder;
 
 /// Prices and values have fixed scales, which take a quote token of this many decimals.
 const QUOTE_DECIMALS: u8 = 6;
@@ -73,6 +74,7 @@ struct RawContract {
     role: String,
     token0: Option<String>,
     token1: Option<String>,
+    asset: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -182,17 +184,10 @@ fn tokens(raw: Vec<RawToken>) -> Checked<BTreeMap<ContractAddress, Token>> {
 fn add_protocol(registry: &mut Registry, member: &str, raw: RawProtocol) -> Checked<()> {
     let id = ProtocolId::new(raw.id)
         .or_else(|error| refuse(format!("{member}.id"), error.to_string()))?;
-    let kind = match raw.kind.as_str() {
-        "lending" => ProtocolKind::Lending,
-        "amm" => ProtocolKind::Amm,
-        other => {
-            return refuse(
-                format!("{member}.kind"),
-                format!("`{other}` is neither `lending` nor `amm`"),
-            );
-        }
+    let Some(kind) = ProtocolKind::ALL.into_iter().find(|kind| kind.name() == raw.kind) else {
+        return refuse(format!("{member}.kind"), format!("there is no kind `{}`", raw.kind));
     };
-    let Some(decoder) = Decoder::ALL.into_iter().find(|decoder| decoder.name() == raw.decoder)
+    let Some(decoder) = Decoder::ALL.iter().copied().find(|decoder| decoder.name() == raw.decoder)
     else {
         return refuse(
             format!("{member}.decoder"),
@@ -242,13 +237,14 @@ fn watched_contract(
         protocol: protocol.clone(),
         decoder,
         role,
-        pair: token_pair(member, raw, role)?,
+        pair: token_pair(member, raw, decoder.is_pool(role))?,
+        asset: asset(member, raw, decoder.has_asset(role))?,
     })
 }
 
-fn token_pair(member: &str, raw: &RawContract, role: Role) -> Checked<Option<TokenPair>> {
-    match (role, &raw.token0, &raw.token1) {
-        (Role::Pair, Some(token0), Some(token1)) => {
+fn token_pair(member: &str, raw: &RawContract, is_pool: bool) -> Checked<Option<TokenPair>> {
+    match (is_pool, &raw.token0, &raw.token1) {
+        (true, Some(token0), Some(token1)) => {
             let token0 = address(&format!("{member}.token0"), token0)?;
             let token1 = address(&format!("{member}.token1"), token1)?;
             // A felt's own order is that of its inner form, not of its value.
@@ -257,11 +253,24 @@ fn token_pair(member: &str, raw: &RawContract, role: Role) -> Checked<Option<Tok
             }
             Ok(Some(TokenPair { token0, token1 }))
         }
-        (Role::Pair, None, _) => refuse(format!("{member}.token0"), "is missing"),
-        (Role::Pair, _, None) => refuse(format!("{member}.token1"), "is missing"),
-        (_, None, None) => Ok(None),
-        (_, Some(_), _) => refuse(format!("{member}.token0"), "belongs to pairs alone"),
-        (_, _, Some(_)) => refuse(format!("{member}.token1"), "belongs to pairs alone"),
+        (true, None, _) => refuse(format!("{member}.token0"), "is missing"),
+        (true, _, None) => refuse(format!("{member}.token1"), "is missing"),
+        (false, None, None) => Ok(None),
+        (false, Some(_), _) => {
+            refuse(format!("{member}.token0"), "belongs to pools of two tokens alone")
+        }
+        (false, _, Some(_)) => {
+            refuse(format!("{member}.token1"), "belongs to pools of two tokens alone")
+        }
+    }
+}
+
+/// Optional, since a share token may be listed before its asset is known.
+fn asset(member: &str, raw: &RawContract, has_asset: bool) -> Checked<Option<ContractAddress>> {
+    match &raw.asset {
+        None => Ok(None),
+        Some(asset) if has_asset => address(&format!("{member}.asset"), asset).map(Some),
+        Some(_) => refuse(format!("{member}.asset"), "belongs to tokens over an asset alone"),
     }
 }
 

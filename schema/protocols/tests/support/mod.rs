@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use obsqra_events::EventData;
 use obsqra_protocols::{
-    BlockInput, BlockOutput, Decoder, FoldError, InputsAt, MarketMetrics, MetricFold, Registry,
-    layouts,
+    BlockInput, BlockOutput, Contracts, Decoder, FoldError, InputsAt, Layout, MarketMetrics,
+    MetricFold, Registry, layouts,
 };
 use obsqra_types::{
     BlockHash, BlockNumber, BlockRef, BranchEpoch, ContractAddress, EventIndex, Felt, Hash32,
@@ -59,6 +59,15 @@ pub(crate) fn registry() -> Arc<Registry> {
     Arc::new(Registry::parse(REGISTRY.as_bytes()).unwrap())
 }
 
+pub(crate) fn contracts() -> Contracts {
+    Contracts::new(registry())
+}
+
+/// The layouts of every decoder.
+pub(crate) fn all_layouts() -> impl Iterator<Item = &'static Layout> {
+    Decoder::ALL.iter().copied().flat_map(layouts)
+}
+
 /// An event by contract, name and data.
 #[derive(Clone, Debug)]
 pub(crate) struct Event {
@@ -76,9 +85,7 @@ pub(crate) fn event(
 }
 
 pub(crate) fn event_data(event: &Event, index: u32) -> EventData {
-    let layout = Decoder::ALL
-        .into_iter()
-        .flat_map(layouts)
+    let layout = all_layouts()
         .find(|layout| layout.name == event.name && layout.data_len == event.data.len())
         .unwrap_or_else(|| panic!("no layout for {event:?}"));
     EventData {

@@ -16,7 +16,7 @@ use super::super::signed::SignedAmount;
 use super::super::trades::Volumes;
 use super::{Taken, malformed};
 use crate::decoders::MarketRef;
-use crate::{I129, PoolKey, TokenPair};
+use crate::{I129, PoolKey, TokenPair, WatchedContract};
 
 pub(super) struct Out(Encoder<Vec<u8>>);
 
@@ -268,6 +268,32 @@ item_as!(
         Ok(Self { token0, token1, fee, tick_spacing, extension })
     }
 );
+
+impl Item for WatchedContract {
+    fn put(&self, out: &mut Out) {
+        let kind = (self.decoder.name().to_owned(), self.role.name().to_owned());
+        (self.address, self.protocol.clone(), kind, self.pair, self.asset).put(out);
+    }
+
+    fn take(input: &mut In<'_>) -> Taken<Self> {
+        type Parts = (
+            ContractAddress,
+            ProtocolId,
+            (String, String),
+            Option<TokenPair>,
+            Option<ContractAddress>,
+        );
+        let (address, protocol, (decoder, role), pair, asset): Parts = Item::take(input)?;
+        let Some(decoder) = crate::Decoder::ALL.iter().copied().find(|d| d.name() == decoder)
+        else {
+            return malformed("unknown decoder");
+        };
+        let Some(role) = decoder.roles().iter().copied().find(|known| known.name() == role) else {
+            return malformed("unknown role");
+        };
+        Ok(Self { address, protocol, decoder, role, pair, asset })
+    }
+}
 
 impl Item for MarketRef {
     fn put(&self, out: &mut Out) {

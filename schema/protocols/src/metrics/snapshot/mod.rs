@@ -17,11 +17,11 @@ use super::pool::Pool;
 use super::reserve::{Rates, Reserve, Supply};
 use super::trades::{DayWindow, Hours, UsdcSide, Volumes};
 use crate::decoders::MarketRef;
-use crate::{METRICS_VERSION, Registry};
+use crate::{Contracts, METRICS_VERSION, Registry, WatchedContract};
 use item::{In, Item, Out};
 
 /// The version of the layout.
-const LAYOUT: u32 = 1;
+const LAYOUT: u32 = 2;
 
 /// Bytes are no snapshot that this fold can go on from.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -59,8 +59,9 @@ impl MetricFold {
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Out::new();
-        (version(), self.registry.hash(), self.registry_seq.0).put(&mut out);
+        (version(), self.registry().hash(), self.registry_seq.0).put(&mut out);
         self.span.put(&mut out);
+        self.contracts.children().cloned().collect::<Vec<_>>().put(&mut out);
         let tallies: Vec<_> =
             self.tallies.iter().map(|(id, tally)| (id.clone(), tally.clone())).collect();
         tallies.put(&mut out);
@@ -91,8 +92,10 @@ impl MetricFold {
         if found != registry.hash() {
             return Err(SnapshotError::OtherRegistry { expected: registry.hash(), found });
         }
-        let mut fold = Self::new(registry, Seq(u64::take(&mut input)?));
+        let mut fold = Self::new(Arc::clone(&registry), Seq(u64::take(&mut input)?));
         fold.span = Item::take(&mut input)?;
+        let children: Vec<WatchedContract> = Item::take(&mut input)?;
+        fold.contracts = Contracts::with_children(registry, children);
         fold.tallies = Vec::<(ProtocolId, EventTally)>::take(&mut input)?.into_iter().collect();
         for _ in 0..u64::take(&mut input)? {
             take_market(&mut fold, &mut input)?;

@@ -1,0 +1,96 @@
+//! Vesu v2: a factory, and one contract for each pool.
+//!
+//! The factory announces pools, which are followed from that event on. Scales and the wallet of an
+//! activity are those of version 1. Layouts and selectors: `vesuxyz/vesu-v2` `src/pool.cairo`,
+//! `src/pool_factory.cairo` and `src/data_model.cairo` @d4b21c8.
+
+use obsqra_types::{ContractAddress, U256};
+
+use super::activity::Activity;
+use super::layout::{event_table, member_struct};
+use super::meaning::{Announced, EventMeaning};
+use super::members::{I257, Opaque};
+use super::vesu_v1::{AssetPrice, liquidated, modified};
+use crate::{Decoder, Role, WatchedContract};
+
+member_struct! {
+    /// What a pool holds of an asset, and how it lends it.
+    AssetConfigV2 {
+        total_collateral_shares: U256, total_nominal_debt: U256, reserve: U256,
+        max_utilization: U256, floor: U256, scale: U256, is_legacy: bool, last_updated: u64,
+        last_rate_accumulator: U256, last_full_utilization_rate: U256, fee_rate: U256,
+        fee_shares: U256,
+    }
+}
+
+event_table! {
+    /// An event of Vesu v2's factory or of one of its pools.
+    VesuV2Event
+    UpdateContext "0xe623beb06d0cfbe7f7877cf06290a77c803ca8fde4b54a68b241607c7cc8cc" keys [2] {
+        collateral_asset: ContractAddress, debt_asset: ContractAddress,
+        collateral_asset_config: Box<AssetConfigV2>, debt_asset_config: Box<AssetConfigV2>,
+        collateral_asset_price: AssetPrice, debt_asset_price: AssetPrice,
+    }
+    ModifyPosition "0x3dfe6670b0f4e60f951b8a326e7467613b2470d81881ba2deb540262824f1e" keys [3] {
+        collateral_asset: ContractAddress, debt_asset: ContractAddress, user: ContractAddress,
+        collateral_delta: I257, collateral_shares_delta: I257, debt_delta: I257,
+        nominal_debt_delta: I257,
+    }
+    LiquidatePosition "0x3731bef77d4371d61d696ce475c60d128c4e2c7bba44336635a540d6b180e88" keys [4] {
+        collateral_asset: ContractAddress, debt_asset: ContractAddress, user: ContractAddress,
+        liquidator: ContractAddress, collateral_delta: I257, collateral_shares_delta: I257,
+        debt_delta: I257, nominal_debt_delta: I257, bad_debt: U256,
+    }
+    CreatePool "0x1c92936ee86444fa9ee6b4ff49b7b0ce0bc65c0b8b366bfed2b69dd0a825db4" keys [5] {
+        pool: ContractAddress, name: Opaque, owner: ContractAddress, curator: ContractAddress,
+        oracle: ContractAddress,
+    }
+    AddAsset "0x123cef9c4ff7f2e4efc9dfd68463c134bc3e2c632d014c1d55353f0ba8c646f" keys [2] {
+        pool: ContractAddress, asset: ContractAddress,
+    }
+}
+
+impl EventMeaning for VesuV2Event {
+    fn emits(role: Role, name: &str) -> bool {
+        (role == Role::PoolFactory) == matches!(name, "CreatePool" | "AddAsset")
+    }
+
+    fn is_factory(role: Role) -> bool {
+        role == Role::PoolFactory
+    }
+
+    fn child(&self, emitter: &WatchedContract) -> Option<WatchedContract> {
+        let Self::CreatePool { pool, .. } = *self else {
+            return None;
+        };
+        let (decoder, role) = (Decoder::VesuV2, Role::Pool);
+        Announced { address: pool, decoder, role, pair: None, asset: None }.by(emitter)
+    }
+
+    fn activities(&self, _emitter: &WatchedContract) -> Vec<Activity> {
+        match *self {
+            Self::ModifyPosition {
+                collateral_asset,
+                debt_asset,
+                user,
+                collateral_delta,
+                debt_delta,
+                ..
+            } => modified(user, (collateral_asset, collateral_delta), (debt_asset, debt_delta)),
+            Self::LiquidatePosition {
+                collateral_asset,
+                debt_asset,
+                user,
+                liquidator,
+                collateral_delta,
+                debt_delta,
+                ..
+            } => {
+                let (collateral, debt) =
+                    ((collateral_asset, collateral_delta), (debt_asset, debt_delta));
+                liquidated([user, liquidator], collateral, debt).into_iter().collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+}
