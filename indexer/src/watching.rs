@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use obsqra_events::EventData;
-use obsqra_protocols::{JediSwapV1Event, ProtocolEvent, Registry, Role, decode};
+use obsqra_protocols::{Registry, decode_from};
 use obsqra_types::{BlockNumber, ContractAddress, EventIndex};
 
 /// The place of the event that says that a child was created.
@@ -123,11 +123,6 @@ impl Watching {
             .all(|child| self.contracts.contains(child) || self.births.contains_key(child))
     }
 
-    /// Whether a contract is watched whatever created it.
-    pub(crate) fn watches_whole(&self, contract: &ContractAddress) -> bool {
-        self.contracts.contains(contract)
-    }
-
     /// Every contract of which some event is kept.
     #[must_use]
     pub fn addresses(&self) -> BTreeSet<ContractAddress> {
@@ -157,10 +152,7 @@ pub(crate) struct Announcer {
 
 impl Announcer {
     pub(crate) fn new(registry: Registry) -> Self {
-        let is_factory = |address: &ContractAddress| {
-            registry.contract(address).is_some_and(|contract| contract.role == Role::Factory)
-        };
-        let factories = registry.watched().filter(is_factory).collect();
+        let factories = registry.factories().map(|factory| factory.address).collect();
         Self { registry, factories }
     }
 
@@ -179,9 +171,7 @@ impl Announcer {
         if !self.factories.contains(&event.from_address) {
             return None;
         }
-        match decode(&self.registry, event)?.event? {
-            ProtocolEvent::JediSwapV1(JediSwapV1Event::PairCreated { pair, .. }) => Some(pair),
-            _ => None,
-        }
+        let factory = self.registry.contract(&event.from_address)?;
+        decode_from(factory, event)?.child(factory).map(|child| child.address)
     }
 }

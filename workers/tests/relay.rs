@@ -12,12 +12,13 @@
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use obsqra_bus::{ChainStream, StreamLimits};
 use obsqra_devnode::SEEDED_REGISTRY;
 use obsqra_events::{Fact, Kind};
-use obsqra_protocols::{Registry, decode};
+use obsqra_protocols::{Contracts, Registry, decode};
 use obsqra_store::{Role as DatabaseRole, Store, cursor, log, relay_subject};
 use obsqra_testkit::{StoredMessage, TestDatabase, TestNats};
 use obsqra_types::{Partition, Seq};
@@ -97,7 +98,7 @@ impl World {
     /// Positions of what is to be published: blocks, reverts, scores, and events of contracts that the
     /// registry knows.
     async fn published_seqs(&self) -> Vec<u64> {
-        let registry = Registry::parse(SEEDED_REGISTRY).unwrap();
+        let registry = Contracts::new(Arc::new(Registry::parse(SEEDED_REGISTRY).unwrap()));
         let entries = log::read_after(&self.store, Seq::BEFORE_FIRST, 1_000_000).await.unwrap();
         entries
             .iter()

@@ -1,7 +1,9 @@
 //! Facts as rows.
 
+use std::sync::Arc;
+
 use obsqra_events::{AbsentInput, EventData, RiskAbsent, RiskScored};
-use obsqra_protocols::{MarketMetrics, Registry, decode};
+use obsqra_protocols::{Contracts, MarketMetrics, Registry, decode};
 use obsqra_store::projection::block::BlockRow;
 use obsqra_store::projection::event::EventRow;
 use obsqra_store::projection::market_metrics::MarketMetricsRow;
@@ -64,7 +66,7 @@ pub(super) fn event(
     registry: &Registry,
     (seq, event): (&Seq, &EventData),
 ) -> Result<Option<EventRow>, WorkError> {
-    let Some(decoded) = decode(registry, event) else {
+    let Some(decoded) = decode(&Contracts::new(Arc::new(registry.clone())), event) else {
         return Ok(None);
     };
     Ok(Some(EventRow {
