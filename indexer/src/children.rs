@@ -17,7 +17,7 @@ use crate::watched::{NEWEST, Watched};
 use crate::watching::Announcer;
 
 /// Positions looked at in one query.
-const WINDOW: u64 = 100_000;
+const WINDOW: u64 = 20_000;
 
 struct Scan<'a> {
     store: &'a Store,
@@ -100,7 +100,7 @@ fn lowest(
 }
 
 impl Scan<'_> {
-    /// The events of all factories, in the order of the log.
+    /// The events that announce children, in the order of the log.
     async fn told(&self, announcers: &[Arc<Announcer>]) -> Result<Vec<Told>, IndexError> {
         let factories: BTreeSet<ContractAddress> =
             announcers.iter().flat_map(|announcer| announcer.factories()).copied().collect();
@@ -113,7 +113,8 @@ impl Scan<'_> {
         while after < head {
             let to = Seq(head.0.min(after.0.saturating_add(WINDOW)));
             let entries = log::events_of(self.store, self.chain, (after, to), &factories).await?;
-            told.extend(entries.iter().filter_map(Told::read));
+            let events = entries.iter().filter_map(Told::read);
+            told.extend(events.filter(|told| !told.children(announcers).is_empty()));
             after = to;
         }
         Ok(told)

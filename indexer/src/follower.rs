@@ -4,6 +4,7 @@
 //! connection or a lost lease at any moment leaves nothing to repair: a step is committed whole or did
 //! not happen.
 
+mod children;
 mod fetch;
 mod findings;
 mod nodes;
@@ -15,20 +16,18 @@ mod write;
 use std::time::Duration;
 
 use obsqra_events::AdoptedWhat;
-use obsqra_store::{LeaseKeeper, Store, StoreError, attested, chain_tip, child_contract, log};
-use obsqra_types::{BlockNumber, ChainId, Partition, Seq};
+use obsqra_store::{LeaseKeeper, Store, StoreError, attested, chain_tip, log};
+use obsqra_types::{BlockNumber, ChainId, Partition};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::IndexError;
-use crate::children;
 use crate::completeness::{Checking, Comparing, Effort, Keep};
 use crate::encode::Encoder;
 use crate::planner::Limits;
 use crate::progress::{Progress, ProgressSender};
 use crate::source::{DnaSource, Leader, NodePool, Remedy};
-use crate::watched::Watched;
 use crate::watching::Watching;
 use patience::Patience;
 pub use widen::request as watch_request;
@@ -255,38 +254,6 @@ impl Session<'_> {
         let mut tx = store.begin().await?;
         log::append(&mut tx, self.lease.fence(), Vec::new()).await?;
         attested::rebuild(&mut tx, chain).await?;
-        tx.commit().await.map_err(StoreError::from)?;
-        Ok(())
-    }
-
-    /// Begins to follow children where that is new, and makes their rows anew where some are missing.
-    async fn whole_children(&self) -> Result<(), IndexError> {
-        let (store, chain) = (&self.follower.store, &self.encoder.chain);
-        let following = child_contract::following(store, chain).await?;
-        if following.is_some_and(|following| following.is_whole) {
-            return Ok(());
-        }
-        let children = match following {
-            Some(following) => {
-                tracing::info!(
-                    "which contracts were created by factories is read from the log again"
-                );
-                let watched = Watched::load(store, chain).await?;
-                Some(children::from_log((store, chain), &watched, following.after).await?)
-            }
-            None => None,
-        };
-        let is_new = chain_tip::load(store, chain).await?.is_none();
-        let mut tx = store.begin().await?;
-        let head = log::append(&mut tx, self.lease.fence(), Vec::new()).await?.after.seq;
-        match children {
-            Some(children) => child_contract::replace(&mut tx, chain, &children).await?,
-            // Blocks that were applied by a program that did not follow children lack their events.
-            None => {
-                let after = if is_new { Seq::BEFORE_FIRST } else { head };
-                child_contract::begin_following(&mut tx, chain, after).await?;
-            }
-        }
         tx.commit().await.map_err(StoreError::from)?;
         Ok(())
     }

@@ -84,12 +84,16 @@ impl Watched {
     /// What the log has of a block.
     pub(crate) fn at(&self, block: &AppliedBlock) -> Watching {
         let whole = self.whole(|adopted| adopted < block.seq, |one| one.has_supplemented(block));
-        // The creating event may be the block's own, whose entries follow directly.
+        // The creating event may be the block's own, whose entries follow directly. One that a supplement brought
+        // lies behind all blocks that the child's widening supplements.
         let last = Seq(block.seq.0.saturating_add(u64::from(block.watched_events)));
         let has = |child: &&ChildContract| {
-            let mut joined =
-                self.widenings.iter().filter(|one| one.children.contains(&child.address));
-            child.seq <= last && joined.all(|joined| joined.has_supplemented(block))
+            let joined = self.widenings.iter().filter(|one| one.children.contains(&child.address));
+            let mut joined = joined.peekable();
+            match joined.peek() {
+                Some(_) => joined.all(|joined| joined.has_supplemented(block)),
+                None => child.seq <= last,
+            }
         };
         let births = self.children.values().filter(has).map(birth).collect();
         Watching::new(whole, births, Vec::new())

@@ -175,3 +175,100 @@ impl Announcer {
         decode_from(factory, event)?.child(factory).map(|child| child.address)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use obsqra_protocols::mainnet_registry;
+    use obsqra_types::{Felt, TransactionHash, parse_felt};
+
+    use super::*;
+
+    const PAIR_CREATED: &str = "0x19437bf1c5c394fc8509a2e38c9c72c152df0bac8be777d4fc8f959ac817189";
+    const FACTORY: &str = "0xdad44c139a476c7a17fc8141e6db680e9abc9f56fe249a105094c44382c2fd";
+
+    fn contract(number: u64) -> ContractAddress {
+        ContractAddress(Felt::from(number))
+    }
+
+    fn event(index: u32, from: ContractAddress, keys: Vec<Felt>, data: Vec<Felt>) -> EventData {
+        let transaction_hash = TransactionHash(Felt::ONE);
+        let index = EventIndex(index);
+        EventData { index, transaction_index: 0, transaction_hash, from_address: from, keys, data }
+    }
+
+    fn created(index: u32, child: u64) -> EventData {
+        let data = vec![Felt::ONE, Felt::TWO, Felt::from(child), Felt::ONE];
+        let factory = ContractAddress(parse_felt(FACTORY).unwrap());
+        event(index, factory, vec![parse_felt(PAIR_CREATED).unwrap()], data)
+    }
+
+    fn by(index: u32, from: u64) -> EventData {
+        event(index, contract(from), vec![Felt::THREE], Vec::new())
+    }
+
+    fn watching() -> Watching {
+        let announcer = Announcer::new(Registry::parse(mainnet_registry()).unwrap());
+        let contracts = announcer.listed().collect();
+        Watching::new(contracts, BTreeMap::new(), vec![Arc::new(announcer)])
+    }
+
+    fn check(watching: &Watching, number: u64, events: &[EventData], expected: &[bool]) -> Kept {
+        let kept = watching.keep(BlockNumber(number), events);
+        assert_eq!(kept.is_kept, expected, "block {number}");
+        kept
+    }
+
+    #[test]
+    fn a_child_is_kept_behind_its_creating_event() {
+        let mut watching = watching();
+        check(&watching, 6, &[by(0, 7)], &[false]);
+        let events = [by(0, 7), created(1, 7), by(2, 7), by(3, 8), created(4, 7)];
+        let kept = check(&watching, 7, &events, &[false, true, true, false, true]);
+        assert_eq!(kept.announced, Announced::from([(contract(7), EventIndex(1))]));
+        assert!(!watching.knows(&kept.announced));
+        watching.learn(BlockNumber(7), &kept.announced);
+        assert!(watching.knows(&kept.announced));
+        check(&watching, 6, &[by(0, 7)], &[false]);
+        check(&watching, 7, &events, &[false, true, true, false, true]);
+        check(&watching, 8, &[by(0, 7), by(1, 8)], &[true, false]);
+        check(&watching.below(BlockNumber(8)), 8, &[by(0, 7)], &[true]);
+        check(&watching.below(BlockNumber(7)), 8, &[by(0, 7)], &[false]);
+    }
+
+    #[test]
+    fn a_later_announcement_does_not_make_a_child_younger() {
+        let mut watching = watching();
+        watching.learn(BlockNumber(3), &Announced::from([(contract(7), EventIndex(5))]));
+        let events = [by(0, 7), created(1, 7)];
+        let kept = check(&watching, 9, &events, &[true, true]);
+        watching.learn(BlockNumber(9), &kept.announced);
+        check(&watching, 8, &[by(0, 7)], &[true]);
+    }
+
+    #[test]
+    fn what_no_factory_says_announces_nothing() {
+        let watching = watching();
+        let mut stranger = created(0, 7);
+        stranger.from_address = contract(9);
+        check(&watching, 1, &[stranger, by(1, 7)], &[false, false]);
+        let mut short = created(0, 7);
+        short.data.pop();
+        check(&watching, 1, &[short, by(1, 7)], &[true, false]);
+    }
+
+    #[test]
+    fn for_blocks_that_lack_some_the_others_do_not_count() {
+        let mut watching = watching();
+        let announced = [(contract(7), EventIndex(1)), (contract(8), EventIndex(2))];
+        watching.learn(BlockNumber(3), &Announced::from(announced));
+        let only = watching.only(&BTreeSet::from([contract(7)]));
+        check(
+            &only,
+            4,
+            &[by(0, 7), by(1, 8), created(2, 9), by(3, 9)],
+            &[true, false, false, false],
+        );
+        assert!(only.is_within(&BTreeSet::from([contract(7)])));
+        assert!(!watching.is_within(&BTreeSet::from([contract(7)])));
+    }
+}

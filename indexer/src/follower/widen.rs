@@ -9,17 +9,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use obsqra_events::{Adopted, AdoptedWhat, Draft, Fact, WatchCompleted, WatchWidened};
 use obsqra_store::attested::{self, AttestedAs, AttestedRange};
-use obsqra_store::child_contract::{self, ChildContract};
+use obsqra_store::child_contract;
 use obsqra_store::key::{self, AppliedBlock};
 use obsqra_store::watch::{self, Supplement, Watch, WatchRequest, Widening};
 use obsqra_store::{Key, Keyed, StoreError, log};
 use obsqra_types::{BlockNumber, ContractAddress, Hash32, Seq};
 use sha2::{Digest, Sha256};
 
-use super::Session;
 use super::fetch::fetch_some;
+use super::{Session, children};
 use crate::IndexError;
-use crate::children;
 use crate::encode::EncodedBlock;
 use crate::planner::BlockId;
 use crate::source::{Leader, SourceBlock, SourceError};
@@ -97,15 +96,7 @@ impl Session<'_> {
         Ok(false)
     }
 
-    /// The children that the log tells of to those who know a registry, and of which it lacks events.
-    async fn lacking_children(&self, registry: &[u8]) -> Result<Vec<ContractAddress>, IndexError> {
-        let place = (&self.follower.store, &self.encoder.chain);
-        let announced = children::announced(place, &[watched::announcer(registry)?]).await?;
-        let completed = self.history().await?.completed();
-        Ok(announced.into_keys().filter(|child| !completed.contains(child)).collect())
-    }
-
-    async fn history(&self) -> Result<Watched, IndexError> {
+    pub(super) async fn history(&self) -> Result<Watched, IndexError> {
         Watched::load(&self.follower.store, &self.encoder.chain).await
     }
 
@@ -162,7 +153,8 @@ impl Session<'_> {
             .filter(|contract| !completed.contains(contract))
             .collect();
         let joining = self.joining_children(request, &contracts).await?;
-        let first = first_lacking(&contracts, &joining).unwrap_or(tip.first).max(tip.first);
+        let first =
+            children::first_lacking(&contracts, &joining).unwrap_or(tip.first).max(tip.first);
         let fact = WatchWidened { contracts, first, last: tip.number };
         let nothing = fact.contracts.is_empty();
         let drafts = vec![Draft::new(&self.encoder.chain, None, &Fact::WatchWidened(fact.clone()))];
@@ -196,24 +188,6 @@ impl Session<'_> {
         );
         self.encoder.watching = self.history().await?.now();
         Ok(true)
-    }
-
-    /// Those of the contracts that the log says a factory created: they join from their creating events on.
-    async fn joining_children(
-        &self,
-        request: &WatchRequest,
-        contracts: &[ContractAddress],
-    ) -> Result<Vec<ChildContract>, IndexError> {
-        if contracts.is_empty() {
-            return Ok(Vec::new());
-        }
-        let mut announcers = self.history().await?.announcers(NEWEST);
-        if let Some((_, bytes)) = &request.registry {
-            announcers.push(watched::announcer(bytes)?);
-        }
-        let place = (&self.follower.store, &self.encoder.chain);
-        let announced = children::announced(place, &announcers).await?;
-        Ok(contracts.iter().filter_map(|contract| announced.get(contract).copied()).collect())
     }
 
     /// Supplements the blocks of one range of heights.
@@ -363,7 +337,9 @@ impl Session<'_> {
         if let Some((version, bytes)) = &request.registry
             && !key::was_adopted(store, chain, AdoptedWhat::Registry, &digest(bytes)).await?
         {
-            let lacking = self.lacking_children(bytes).await?;
+            let mut lacking = self.lacking_children(bytes).await?;
+            // Those of this widening are complete from here on.
+            lacking.retain(|child| !contracts.contracts.contains(child));
             if lacking.is_empty() {
                 facts.push(self.adopted(AdoptedWhat::Registry, version, bytes));
             } else {
@@ -404,14 +380,6 @@ pub fn request(
         }
     };
     WatchRequest { digest: hash, contracts: named.contracts, registry }
-}
-
-/// The lowest block that lacks events; `None` where it may be any.
-fn first_lacking(contracts: &[ContractAddress], children: &[ChildContract]) -> Option<BlockNumber> {
-    if children.len() < contracts.len() {
-        return None;
-    }
-    children.iter().map(|child| child.block).min()
 }
 
 fn digest(bytes: &[u8]) -> Hash32 {
