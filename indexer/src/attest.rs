@@ -11,7 +11,6 @@ mod kept;
 mod offline;
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -29,6 +28,7 @@ use crate::completeness::{CheckedBlock, Checking, Comparing, Effort, Keep};
 use crate::encode::Encoder;
 use crate::source::{Leader, MismatchedBlock, NodePool, Remedy, SourceError};
 use crate::watched::Watched;
+use crate::watching::Watching;
 use kept::KeptBlock;
 pub use offline::{OfflineReport, offline};
 
@@ -239,7 +239,7 @@ impl Attesting<'_> {
         futures::stream::iter(blocks)
             .map(|block| {
                 let checking = Checking {
-                    watched: Arc::new(watched.at(block)),
+                    watching: watched.at(block),
                     effort: Effort::Whole,
                     keep: self.options.keep,
                     comparison: Comparing::Nothing,
@@ -265,7 +265,7 @@ impl Attesting<'_> {
         let tip = chain_tip::load(self.store, chain).await?;
         let encoder = Encoder {
             chain: chain.clone(),
-            watched: BTreeSet::new(),
+            watching: Watching::default(),
             source: leader.kind(),
             first: tip.map_or(BlockNumber(u64::MAX), |tip| tip.first),
         };

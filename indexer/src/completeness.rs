@@ -13,12 +13,11 @@ mod checked;
 mod pedersen;
 mod poseidon;
 
-use std::collections::BTreeSet;
 use std::fmt;
 
 use obsqra_events::commitments::{EventFields, Version};
 use obsqra_events::{Check, ComputedCommitments, DaMode, Difference, EventData};
-use obsqra_types::{ContractAddress, Felt, Hash32};
+use obsqra_types::{Felt, Hash32};
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
@@ -278,16 +277,11 @@ fn signed(transactions: &[SourceTransaction]) -> Option<Vec<(Felt, &[Felt])>> {
 
 /// The leaves of events that are not kept, in block order; `None` where none was computed.
 #[must_use]
-pub fn other_leaves(
-    block: &SourceBlock,
-    leaves: &[Felt],
-    watched: &BTreeSet<ContractAddress>,
-) -> Option<Vec<Felt>> {
+pub fn other_leaves(block: &SourceBlock, leaves: &[Felt], is_kept: &[bool]) -> Option<Vec<Felt>> {
     if leaves.len() != block.events.len() {
         return None;
     }
-    let all = block.events.iter().zip(leaves);
-    let others = all.filter(|(event, _)| !watched.contains(&event.from_address));
+    let others = is_kept.iter().zip(leaves).filter(|(is_kept, _)| !**is_kept);
     Some(others.map(|(_, leaf)| *leaf).collect())
 }
 

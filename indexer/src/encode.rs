@@ -1,27 +1,28 @@
 //! Turns blocks into log entries: which events are kept, and what is said about the block.
 
-use std::collections::BTreeSet;
-
 use obsqra_events::{
     BlockApplied, BlockAttested, BlockFinalized, BlockReverted, BlockSupplemented, Check, Draft,
-    EventData, Fact,
+    Fact,
 };
 use obsqra_store::key::AppliedBlock;
 use obsqra_store::{Key, Keyed};
-use obsqra_types::{BlockNumber, BlockRef, BranchEpoch, ChainId, ContractAddress, Hash32};
+use obsqra_types::{
+    BlockNumber, BlockRef, BranchEpoch, ChainId, ContractAddress, EventIndex, Hash32,
+};
 use sha2::{Digest, Sha256};
 
 use crate::completeness::CheckedBlock;
 use crate::planner::BlockId;
 use crate::source::SourceBlock;
+use crate::watching::{Announced, Kept, Watching};
 
 /// What is encoded the same way for every block.
 #[derive(Clone, Debug)]
 pub struct Encoder {
     /// The chain.
     pub chain: ChainId,
-    /// Contracts whose events are kept.
-    pub watched: BTreeSet<ContractAddress>,
+    /// Whose events are kept.
+    pub watching: Watching,
     /// The kind of source, for attestations: `json-rpc/0.10`.
     pub source: String,
     /// The first block of the log, whose parent nothing here can be compared with.
@@ -35,19 +36,35 @@ pub struct EncodedBlock {
     pub id: BlockId,
     /// How many watched events it has.
     pub events: u64,
+    /// The children that they announce.
+    pub children: Vec<EncodedChild>,
     /// Its entries, which are appended together.
     pub entries: Keyed,
 }
 
+/// A child that an event of a block announces.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct EncodedChild {
+    /// Its address.
+    pub address: ContractAddress,
+    /// Place of the event in the block.
+    pub index: EventIndex,
+    /// Place of the event's entry among those of the block, from 0.
+    pub entry: u64,
+}
+
 impl Encoder {
-    /// Encodes a block that is applied on the given branch.
+    /// Encodes a block that is applied on the given branch. What it has of contracts that are not watched, or not
+    /// yet at its place, is left out; then there is no word on the leaves of the other events, which are more than
+    /// whoever checked it knew.
     #[must_use]
     pub fn block(&self, checked: &CheckedBlock, epoch: BranchEpoch) -> EncodedBlock {
         let block = &checked.block;
         let at = BlockRef { number: block.number, epoch, timestamp: block.timestamp };
-        let events: Vec<Draft> = self
-            .kept(block)
-            .map(|event| Draft::new(&self.chain, Some(at), &Fact::Event(event.clone())))
+        let Kept { is_kept, announced } = self.watching.keep(block.number, &block.events);
+        let kept = block.events.iter().zip(&is_kept).filter(|(_, is_kept)| **is_kept);
+        let events: Vec<Draft> = kept
+            .map(|(event, _)| Draft::new(&self.chain, Some(at), &Fact::Event(event.clone())))
             .collect();
         // A block has at most as many events as fit its 32-bit indices.
         let watched_events = u32::try_from(events.len()).unwrap_or(u32::MAX);
@@ -65,31 +82,30 @@ impl Encoder {
         };
         let mut drafts = vec![Draft::new(&self.chain, Some(at), &Fact::BlockApplied(applied))];
         drafts.extend(events);
-        let attested = Fact::BlockAttested(self.attest(checked));
-        drafts.push(Draft::new(&self.chain, Some(at), &attested));
+        let mut attested = self.attest(checked);
+        attested.other_leaves = attested.other_leaves.filter(|_| !is_kept.contains(&false));
+        drafts.push(Draft::new(&self.chain, Some(at), &Fact::BlockAttested(attested)));
         let key = Key::Block { hash: block.hash, parent: block.parent_hash, watched_events };
         EncodedBlock {
             id: BlockId { number: block.number, hash: block.hash },
             events: u64::from(watched_events),
+            children: children(block, &is_kept, &announced),
             entries: Keyed { key, drafts },
         }
     }
 
-    /// Encodes the events of some contracts in a block that was applied without them; `None` where it
-    /// has none.
+    /// Encodes the events that a block was applied without; `None` where it has none.
     #[must_use]
     pub fn supplement(
         &self,
         block: &SourceBlock,
         at: BlockRef,
-        contracts: &BTreeSet<ContractAddress>,
-        named: Hash32,
+        (lacking, named): (&Watching, Hash32),
     ) -> Option<EncodedBlock> {
-        let events: Vec<Draft> = block
-            .events
-            .iter()
-            .filter(|event| contracts.contains(&event.from_address))
-            .map(|event| Draft::new(&self.chain, Some(at), &Fact::Event(event.clone())))
+        let Kept { is_kept, .. } = lacking.keep(block.number, &block.events);
+        let kept = block.events.iter().zip(&is_kept).filter(|(_, is_kept)| **is_kept);
+        let events: Vec<Draft> = kept
+            .map(|(event, _)| Draft::new(&self.chain, Some(at), &Fact::Event(event.clone())))
             .collect();
         if events.is_empty() {
             return None;
@@ -106,12 +122,9 @@ impl Encoder {
         Some(EncodedBlock {
             id: BlockId { number: block.number, hash: block.hash },
             events: u64::from(watched_events),
+            children: Vec::new(),
             entries: Keyed { key: Key::Plain, drafts },
         })
-    }
-
-    fn kept<'a>(&'a self, block: &'a SourceBlock) -> impl Iterator<Item = &'a EventData> {
-        block.events.iter().filter(|event| self.watched.contains(&event.from_address))
     }
 
     /// What is said about how a block was checked.
@@ -147,6 +160,21 @@ impl Encoder {
         let fact = BlockFinalized { hash: applied.hash };
         plain(Draft::new(&self.chain, Some(applied.block), &Fact::BlockFinalized(fact)))
     }
+}
+
+/// Where the entries of the creating events stand: the block's own entry comes first, then the kept events.
+fn children(block: &SourceBlock, is_kept: &[bool], announced: &Announced) -> Vec<EncodedChild> {
+    let kept = block.events.iter().zip(is_kept).filter(|(_, is_kept)| **is_kept);
+    let mut children = Vec::new();
+    for (entry, (event, _)) in (1..).zip(kept) {
+        let born = announced.iter().filter(|(_, index)| **index == event.index);
+        children.extend(born.map(|(address, index)| EncodedChild {
+            address: *address,
+            index: *index,
+            entry,
+        }));
+    }
+    children
 }
 
 fn plain(draft: Draft) -> Keyed {

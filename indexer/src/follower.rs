@@ -4,6 +4,7 @@
 //! connection or a lost lease at any moment leaves nothing to repair: a step is committed whole or did
 //! not happen.
 
+mod children;
 mod fetch;
 mod findings;
 mod nodes;
@@ -12,13 +13,11 @@ mod stream;
 mod widen;
 mod write;
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::time::Duration;
 
 use obsqra_events::AdoptedWhat;
 use obsqra_store::{LeaseKeeper, Store, StoreError, attested, chain_tip, log};
-use obsqra_types::{BlockNumber, ChainId, ContractAddress, Partition};
+use obsqra_types::{BlockNumber, ChainId, Partition};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -29,6 +28,7 @@ use crate::encode::Encoder;
 use crate::planner::Limits;
 use crate::progress::{Progress, ProgressSender};
 use crate::source::{DnaSource, Leader, NodePool, Remedy};
+use crate::watching::Watching;
 use patience::Patience;
 pub use widen::request as watch_request;
 
@@ -191,6 +191,7 @@ impl Follower {
             told_pending: false,
         };
         session.whole_ranges().await?;
+        session.whole_children().await?;
         let followed = match &self.feed {
             Feed::Nodes(nodes) => session.follow(nodes, shutdown, patience).await,
             Feed::Stream { source, nodes } => {
@@ -231,7 +232,7 @@ impl Follower {
         let tip = chain_tip::load(&self.store, &self.options.chain).await?;
         Ok(Encoder {
             chain: self.options.chain.clone(),
-            watched: BTreeSet::new(),
+            watching: Watching::default(),
             source: String::new(),
             first: tip.map_or(self.options.start, |tip| tip.first),
         })
@@ -257,19 +258,9 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// What is checked, and kept, of a block that is applied now.
-    fn checking(&self) -> Checking {
-        self.checking_for(&self.encoder.watched)
-    }
-
-    /// The same for the events of some contracts.
-    fn checking_for(&self, contracts: &BTreeSet<ContractAddress>) -> Checking {
+    /// What is checked, and kept, of a block.
+    fn checking(&self, watching: Watching) -> Checking {
         let FollowerOptions { effort, keep, .. } = self.follower.options;
-        Checking {
-            watched: Arc::new(contracts.clone()),
-            effort,
-            keep,
-            comparison: Comparing::Nothing,
-        }
+        Checking { watching, effort, keep, comparison: Comparing::Nothing }
     }
 }

@@ -12,7 +12,9 @@ pub mod pipeline;
 pub mod planner;
 pub mod progress;
 pub mod source;
+pub mod watching;
 
+mod children;
 mod error;
 mod watched;
 

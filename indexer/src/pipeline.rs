@@ -9,15 +9,17 @@ use std::time::Instant;
 
 use obsqra_store::attested::{self, AttestedAs, AttestedRange};
 use obsqra_store::chain_tip::{self, ChainTip};
+use obsqra_store::child_contract::{self, ChildContract};
 use obsqra_store::log::{self, Prepared};
 use obsqra_store::{AppendOutcome, Fence, Keyed, Store, StoreError};
-use obsqra_types::{BlockNumber, BranchEpoch, ChainId, Seq};
+use obsqra_types::{BlockNumber, BranchEpoch, ChainId, ContractAddress, EventIndex, Seq};
 use tokio::task::JoinError;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::completeness::CheckedBlock;
 use crate::encode::{EncodedBlock, Encoder};
 use crate::planner::BlockId;
+use crate::watching::Watching;
 
 /// Blocks with their entries, ready to be appended together.
 #[derive(Debug)]
@@ -36,7 +38,21 @@ pub struct EncodedBatch {
     newest_entries: u64,
     /// How the blocks were checked.
     attested: Vec<AttestedRange>,
+    /// The children that they announce.
+    children: Vec<Announcement>,
+    /// Whose events are kept of the blocks above them.
+    watching: Watching,
     facts: Prepared,
+}
+
+/// A child that a block of a batch announces.
+#[derive(Clone, Copy, Debug)]
+struct Announcement {
+    address: ContractAddress,
+    block: BlockNumber,
+    index: EventIndex,
+    /// How many entries of the batch come behind the creating event's.
+    behind: u64,
 }
 
 impl EncodedBatch {
@@ -50,8 +66,12 @@ impl EncodedBatch {
         epoch: BranchEpoch,
     ) -> Result<Option<Self>, StoreError> {
         let begun = Instant::now();
-        let encoded: Vec<EncodedBlock> =
-            blocks.iter().map(|block| encoder.block(block, epoch)).collect();
+        let Some(first) = blocks.first() else {
+            return Ok(None);
+        };
+        // What the log has from there on is replaced.
+        let watching = encoder.watching.below(first.block.number);
+        let (encoded, watching) = encode(Encoder { watching, ..encoder.clone() }, blocks, epoch);
         let (Some(lowest), Some(newest)) = (encoded.first(), encoded.last()) else {
             return Ok(None);
         };
@@ -63,6 +83,7 @@ impl EncodedBatch {
             (lowest.id, newest.id, newest.entries.drafts.len() as u64);
         let (count, events) =
             (encoded.len() as u64, encoded.iter().map(|block| block.events).sum());
+        let children = announcements(&encoded);
         let facts = Prepared::new(encoded.into_iter().map(|block| block.entries).collect())?;
         stage("encode", begun);
         Ok(Some(Self {
@@ -73,8 +94,56 @@ impl EncodedBatch {
             events,
             newest_entries,
             attested,
+            children,
+            watching,
             facts,
         }))
+    }
+
+    /// Whose events are kept of the blocks above the batch.
+    #[must_use]
+    pub fn watching(&self) -> &Watching {
+        &self.watching
+    }
+}
+
+/// Blocks one after the other: what one announces is kept of those above it.
+fn encode(
+    mut encoder: Encoder,
+    blocks: &[CheckedBlock],
+    epoch: BranchEpoch,
+) -> (Vec<EncodedBlock>, Watching) {
+    let mut all = Vec::with_capacity(blocks.len());
+    for block in blocks {
+        let encoded = encoder.block(block, epoch);
+        let announced = encoded.children.iter().map(|child| (child.address, child.index));
+        encoder.watching.learn(encoded.id.number, &announced.collect());
+        all.push(encoded);
+    }
+    (all, encoder.watching)
+}
+
+fn announcements(blocks: &[EncodedBlock]) -> Vec<Announcement> {
+    let mut children = Vec::new();
+    let mut above = 0;
+    for block in blocks.iter().rev() {
+        let entries = block.entries.drafts.len() as u64;
+        children.extend(block.children.iter().map(|child| Announcement {
+            address: child.address,
+            block: block.id.number,
+            index: child.index,
+            behind: above + entries - 1 - child.entry,
+        }));
+        above += entries;
+    }
+    children
+}
+
+impl Announcement {
+    /// The same as it stands in the log, after a batch that ends at a position.
+    fn at(self, epoch: BranchEpoch, after: Seq) -> ChildContract {
+        let Self { address, block, index, behind } = self;
+        ChildContract { address, block, epoch, index, seq: Seq(after.0.saturating_sub(behind)) }
     }
 }
 
@@ -136,7 +205,7 @@ pub struct Reverts {
     pub entries: Vec<Keyed>,
 }
 
-/// One transaction: reverts, then blocks, then the tip, then how they were checked.
+/// One transaction: reverts, then blocks, then their children, the tip, and how they were checked.
 ///
 /// # Errors
 /// As [`log::append`].
@@ -155,12 +224,15 @@ pub async fn commit(
     };
     let mut tx = target.store.begin().await?;
     let outcome = log::append_prepared(&mut tx, target.fence, facts).await?;
+    let after = outcome.after.seq;
+    let children = batch.children.iter().map(|child| child.at(batch.epoch, after));
+    child_contract::save(&mut tx, target.chain, &children.collect::<Vec<_>>()).await?;
     let tip = ChainTip {
         first: target.first.unwrap_or(batch.lowest.number),
         number: batch.newest.number,
         hash: batch.newest.hash,
         epoch: batch.epoch,
-        seq: Seq(outcome.after.seq.0 + 1 - batch.newest_entries),
+        seq: Seq(after.0 + 1 - batch.newest_entries),
         finalized: target.finalized,
     };
     chain_tip::store(&mut tx, target.chain, &tip).await?;
@@ -185,9 +257,17 @@ pub async fn run<E: From<JoinError> + From<StoreError>>(
     mut batches: impl AsyncFnMut() -> Option<Vec<CheckedBlock>>,
     mut write: impl AsyncFnMut(EncodedBatch) -> Result<(), E>,
 ) -> Result<(), E> {
-    let mut encode_next = async || match batches().await {
-        Some(blocks) => Encoding::begin(encoder, blocks, epoch).end::<E>().await,
-        None => Ok(None),
+    let mut encoder = Arc::clone(encoder);
+    let mut encode_next = async || {
+        let Some(blocks) = batches().await else {
+            return Ok::<_, E>(None);
+        };
+        let encoded = Encoding::begin(&encoder, blocks, epoch).end::<E>().await?;
+        if let Some(batch) = encoded.as_ref().filter(|batch| !batch.children.is_empty()) {
+            let watching = batch.watching.clone();
+            encoder = Arc::new(Encoder { watching, ..Encoder::clone(&encoder) });
+        }
+        Ok(encoded)
     };
     let mut encoded = encode_next().await?;
     while let Some(batch) = encoded {

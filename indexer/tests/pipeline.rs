@@ -12,6 +12,7 @@ use obsqra_indexer::completeness::{CheckedBlock, Checking, Comparing, Effort, Ke
 use obsqra_indexer::encode::Encoder;
 use obsqra_indexer::pipeline::{self, EncodedBatch, Reverts, Target};
 use obsqra_indexer::source::SourceBlock;
+use obsqra_indexer::watching::Watching;
 use obsqra_store::attested;
 use obsqra_store::log::{self, Verdict};
 use obsqra_store::{Fence, Lease, Role, Store, StoreError, chain_tip, key};
@@ -25,10 +26,14 @@ const WATCHED: u64 = 7;
 const EPOCH: BranchEpoch = BranchEpoch(0);
 const TTL: Duration = Duration::from_secs(600);
 
+fn watching() -> Watching {
+    Watching::of(BTreeSet::from([ContractAddress(felt(WATCHED))]))
+}
+
 fn encoder() -> Arc<Encoder> {
     Arc::new(Encoder {
         chain: ChainId::new("OBSQRA_TEST").unwrap(),
-        watched: BTreeSet::from([ContractAddress(felt(WATCHED))]),
+        watching: watching(),
         source: "test".into(),
         first: BlockNumber(1),
     })
@@ -37,7 +42,7 @@ fn encoder() -> Arc<Encoder> {
 /// With an event that is kept and one that is not.
 fn block(number: u64) -> CheckedBlock {
     let checking = Checking {
-        watched: Arc::new(BTreeSet::from([ContractAddress(felt(WATCHED))])),
+        watching: watching(),
         effort: Effort::Off,
         keep: Keep::Watched,
         comparison: Comparing::Nothing,

@@ -13,5 +13,6 @@ pub mod runtime;
 pub mod verify;
 
 mod error;
+mod known_contracts;
 
 pub use error::WorkError;

@@ -5,17 +5,17 @@
 //! lost, or restored from an older copy, is filled again from where it ends.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use obsqra_bus::{ChainStream, MAX_BATCH, Outgoing, StreamPosition};
 use obsqra_events::{AdoptedWhat, Entry, Fact, Finality, Kind, Message, MessageContext};
-use obsqra_protocols::{Contracts, Registry, decode};
+use obsqra_protocols::decode;
 use obsqra_store::{
     LeaseKeeper, Store, StoreError, chain_tip, cursor, key, lease, log, relay_subject,
 };
 use obsqra_types::{BlockNumber, BranchEpoch, ChainId, Partition, Seq};
 
 use crate::WorkError;
+use crate::known_contracts::KnownContracts;
 use crate::runtime::{Progress, Role, WakesOn};
 
 /// Most entries in a window.
@@ -27,7 +27,8 @@ pub struct Relay {
     store: Store,
     stream: ChainStream,
     chain: ChainId,
-    registry: Option<Arc<Registry>>,
+    /// What events are, as of the cursor.
+    known: KnownContracts,
     cursor: Seq,
     position: StreamPosition,
     /// Last position published on each subject.
@@ -44,7 +45,7 @@ impl Relay {
             store: store.clone(),
             stream: stream.clone(),
             chain: chain.clone(),
-            registry: None,
+            known: KnownContracts::default(),
             cursor: Seq::BEFORE_FIRST,
             position: StreamPosition { stream_sequence: 0, seq: None },
             tails: BTreeMap::new(),
@@ -92,12 +93,14 @@ impl Relay {
         Ok(key::canonical_epochs(&self.store, &self.chain, &heights).await?)
     }
 
-    /// The messages of a window of entries, with the last position on each subject that they move.
-    fn messages(
+    /// The messages of a window of entries, with the last position on each subject that they move. What is too old
+    /// to be sent still tells what later events are.
+    async fn messages(
         &mut self,
         entries: &[Entry],
         final_blocks: &BTreeMap<BlockNumber, BranchEpoch>,
     ) -> Result<Vec<Outgoing>, WorkError> {
+        let now = chrono::Utc::now();
         let mut messages = Vec::new();
         for entry in entries {
             if entry.draft.chain != self.chain || entry.draft.kind == Kind::BlockAttested {
@@ -105,7 +108,10 @@ impl Relay {
             }
             let fact =
                 entry.draft.fact().map_err(|source| WorkError::Entry { seq: entry.seq, source })?;
-            self.learn(&fact, entry.seq)?;
+            self.learn(entry, &fact).await?;
+            if !self.is_kept(entry, now) {
+                continue;
+            }
             let context = self.context(entry, &fact);
             let Some(message) = Message::new(entry, &fact, &context) else {
                 continue;
@@ -123,25 +129,25 @@ impl Relay {
         Ok(messages)
     }
 
-    fn learn(&mut self, fact: &Fact, seq: Seq) -> Result<(), WorkError> {
-        if let Fact::Adopted(adopted) = fact
-            && adopted.what == AdoptedWhat::Registry
-        {
-            let registry = Registry::parse(&adopted.bytes)
-                .map_err(|source| WorkError::Registry { seq, source })?;
-            self.registry = Some(Arc::new(registry));
+    /// Another registry may read what was announced before it.
+    async fn learn(&mut self, entry: &Entry, fact: &Fact) -> Result<(), WorkError> {
+        match fact {
+            Fact::Adopted(adopted) if adopted.what == AdoptedWhat::Registry => {
+                self.known = KnownContracts::load(&self.store, &self.chain, entry.seq).await?;
+            }
+            fact => self.known.take(entry, fact),
         }
         Ok(())
     }
 
     fn context(&self, entry: &Entry, fact: &Fact) -> MessageContext {
         let mut context = MessageContext::default();
-        match (fact, &self.registry) {
+        match (fact, self.known.contracts()) {
             (Fact::BlockApplied(applied), _) => {
                 context.last_seq = Some(Seq(entry.seq.0 + u64::from(applied.watched_events)));
             }
-            (Fact::Event(event), Some(registry)) => {
-                if let Some(decoded) = decode(&Contracts::new(Arc::clone(registry)), event) {
+            (Fact::Event(event), Some(contracts)) => {
+                if let Some(decoded) = decode(contracts, event) {
                     context.protocol = Some(decoded.protocol);
                     context.event_name = decoded.name.map(str::to_owned);
                     context.decoded = decoded.event.map(|event| event.to_json());
@@ -170,13 +176,13 @@ impl Relay {
     }
 
     /// Entries older than the stream keeps messages are not sent: of blocks that is so only where a
-    /// stream is filled again. What was adopted is read in any case, since it tells what events are.
+    /// stream is filled again.
     fn is_kept(&self, entry: &Entry, now: chrono::DateTime<chrono::Utc>) -> bool {
         let block_level = matches!(
             entry.draft.kind,
             Kind::BlockApplied | Kind::BlockReverted | Kind::BlockFinalized
         );
-        if entry.draft.kind == Kind::Adopted || block_level && entry.seq > self.published {
+        if block_level && entry.seq > self.published {
             return true;
         }
         let age = now.timestamp_micros().saturating_sub(entry.recorded_at.0);
@@ -204,29 +210,17 @@ impl Role for Relay {
             return Err(WorkError::StreamAhead { stream: end, log: head });
         }
         self.refill().await?;
-        self.registry = None;
-        let adopted =
-            key::adopted_as_of(&self.store, &self.chain, AdoptedWhat::Registry, self.cursor)
-                .await?;
-        if let Some(adopted) = adopted
-            && let Some(entry) = log::entry(&self.store, adopted.seq).await?
-        {
-            let fact =
-                entry.draft.fact().map_err(|source| WorkError::Entry { seq: entry.seq, source })?;
-            self.learn(&fact, entry.seq)?;
-        }
+        self.known = KnownContracts::load(&self.store, &self.chain, self.cursor).await?;
         Ok(())
     }
 
     async fn work(&mut self, lease: &LeaseKeeper) -> Result<Progress, WorkError> {
-        let mut entries = log::read_after(&self.store, self.cursor, WINDOW).await?;
+        let entries = log::read_after(&self.store, self.cursor, WINDOW).await?;
         let Some(last) = entries.last().map(|entry| entry.seq) else {
             return Ok(Progress::Idle);
         };
-        let now = chrono::Utc::now();
-        entries.retain(|entry| self.is_kept(entry, now));
         let final_blocks = self.final_blocks(&entries).await?;
-        let mut messages = self.messages(&entries, &final_blocks)?;
+        let mut messages = self.messages(&entries, &final_blocks).await?;
         let moved = messages
             .iter()
             .map(|outgoing| (outgoing.message.subject.as_str().to_owned(), outgoing.seq))

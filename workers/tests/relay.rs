@@ -16,11 +16,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use obsqra_bus::{ChainStream, StreamLimits};
-use obsqra_events::{Fact, Kind};
-use obsqra_protocols::{Contracts, Registry, decode};
+use obsqra_events::{EventData, Fact, Kind};
+use obsqra_protocols::{Contracts, Decoder, Registry, decode, layouts};
+use obsqra_store::child_contract::{self, ChildContract};
 use obsqra_store::{Role as DatabaseRole, Store, cursor, log, relay_subject};
-use obsqra_testkit::{StoredMessage, TestDatabase, TestNats};
-use obsqra_types::{Partition, Seq};
+use obsqra_testkit::{MadeBlock, StoredMessage, TestDatabase, TestNats, felt};
+use obsqra_types::{
+    BlockHash, BlockNumber, BlockRef, BranchEpoch, ContractAddress, EventIndex, Felt, Partition,
+    Seq, TransactionHash, UnixSeconds,
+};
 use obsqra_workers::relay::Relay;
 use obsqra_workers::runtime::{self, Progress, Role as _, RoleContext};
 use support::{Script, chain, hold, run_to_end};
@@ -355,4 +359,78 @@ async fn events_older_than_the_stream_keeps_are_left_out_and_blocks_are_not() {
     world.script.grow(1).await;
     world.publish().await;
     assert!(world.messages().await.len() > 4, "young events are published again");
+}
+
+const CHILD: u64 = 0xc1;
+
+/// An event of a pair that no registry lists; with `created` the factory's word for it comes first.
+fn child_block(number: u64, epoch: u32, parent: Felt, created: bool) -> MadeBlock {
+    let registry = Registry::parse(SEEDED_REGISTRY).unwrap();
+    let factory = registry.factories().find(|one| one.decoder == Decoder::JediSwapV1).unwrap();
+    let pair_created = layouts(Decoder::JediSwapV1).find(|one| one.name == "PairCreated").unwrap();
+    let event = |index: u32, from: ContractAddress, key: Felt, data: Vec<Felt>| EventData {
+        index: EventIndex(index),
+        transaction_index: 0,
+        transaction_hash: TransactionHash(felt(7_000 + number)),
+        from_address: from,
+        keys: vec![key],
+        data,
+    };
+    let mut events = Vec::new();
+    if created {
+        let data = vec![felt(1), felt(2), felt(CHILD), felt(1)];
+        events.push(event(0, factory.address, pair_created.selector, data));
+    }
+    events.push(event(1, ContractAddress(felt(CHILD)), felt(3), Vec::new()));
+    let timestamp = UnixSeconds(2_000_000_000 + number);
+    let at = BlockRef { number: BlockNumber(number), epoch: BranchEpoch(epoch), timestamp };
+    let hash = BlockHash(felt(90_000 + 1_000 * u64::from(epoch) + number));
+    MadeBlock { at, hash, parent: BlockHash(parent), events }
+}
+
+#[tokio::test]
+async fn a_relay_that_begins_in_the_middle_knows_the_children_announced_before() {
+    let mut world = World::begin().await;
+    world.script.grow(2).await;
+    let writer = &world.script.writer;
+    let creating = child_block(2, 0, world.script.tip().hash, true);
+    let (hash, at) = (creating.hash.0, creating.at);
+    let appended = writer.append(writer.made(creating), 0).await.unwrap();
+    let created = Seq(appended.after.seq.0 - 1);
+    let (address, index) = (ContractAddress(felt(CHILD)), EventIndex(0));
+    let row = ChildContract { address, block: at.number, epoch: at.epoch, index, seq: created };
+    let mut tx = world.store.begin().await.unwrap();
+    child_contract::save(&mut tx, &chain(), &[row]).await.unwrap();
+    tx.commit().await.unwrap();
+    world.publish().await;
+    // Another relay, which never saw the announcement.
+    let next = child_block(3, 0, hash, false);
+    let above = writer.append(writer.made(next), 0).await.unwrap().after.seq;
+    world.publish().await;
+    let published = |messages: Vec<StoredMessage>| -> Vec<u64> {
+        messages.iter().map(|message| message.position("Obsqra-Seq")).collect()
+    };
+    let seqs = published(world.messages().await);
+    assert!(seqs.contains(&appended.after.seq.0) && seqs.contains(&above.0), "{seqs:?}");
+    // On the other branch nobody created it.
+    let other = child_block(2, 1, world.script.tip().hash, false);
+    let replaced = writer.replace(2, writer.made(other), 1).await.unwrap();
+    world.publish().await;
+    let seqs = published(world.messages().await);
+    assert!(!seqs.contains(&replaced.after.seq.0), "{seqs:?}");
+    // Positions between the reverts and the block that replaces count too.
+    let known = async |seq: u64| {
+        child_contract::canonical_as_of(&world.store, &chain(), Seq(seq)).await.unwrap()
+    };
+    let reverted = replaced.before.seq.0;
+    for (seq, expected) in [
+        (created.0 - 1, vec![]),
+        (created.0, vec![row]),
+        (reverted, vec![row]),
+        (reverted + 1, vec![row]),
+        (reverted + 2, vec![]),
+        (replaced.after.seq.0, vec![]),
+    ] {
+        assert_eq!(known(seq).await, expected, "at {seq}");
+    }
 }

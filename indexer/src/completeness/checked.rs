@@ -1,15 +1,14 @@
 //! A block that was checked, as far as it is kept: the watched events, and what the check showed.
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::time::Instant;
 
 use obsqra_events::{Check, ComputedCommitments, Difference, Verdict};
-use obsqra_types::{BlockHash, BlockNumber, ContractAddress, Felt, Hash32};
+use obsqra_types::{BlockHash, BlockNumber, Felt, Hash32};
 
 use super::{Findings, Outcome, check, check_all, digest, other_leaves};
 use crate::pipeline::stage;
 use crate::source::SourceBlock;
+use crate::watching::{Announced, Kept, Watching};
 
 /// Why nothing was recomputed although it could have been.
 const TURNED_OFF: &str = "checking was turned off";
@@ -17,8 +16,8 @@ const TURNED_OFF: &str = "checking was turned off";
 /// What of a block is checked, and what is kept of it.
 #[derive(Clone, Debug)]
 pub struct Checking {
-    /// Contracts whose events are kept.
-    pub watched: Arc<BTreeSet<ContractAddress>>,
+    /// Whose events are kept.
+    pub watching: Watching,
     /// How thoroughly.
     pub effort: Effort,
     /// What is kept of other events.
@@ -68,6 +67,8 @@ pub struct CheckedBlock {
     pub attestation: Attestation,
     /// What it is compared with other sources by, where it is; see [`digest`].
     pub digest: Option<Hash32>,
+    /// The children that its kept events announce.
+    pub announced: Announced,
     /// About how many bytes it took when it was received.
     pub weight: usize,
 }
@@ -131,18 +132,21 @@ impl Checking {
         mut block: SourceBlock,
         findings: Option<Findings>,
     ) -> Result<CheckedBlock, Mismatch> {
-        let attestation = self.attest(&block, findings)?;
+        let Kept { is_kept, announced } = self.watching.keep(block.number, &block.events);
+        let attestation = self.attest(&block, &is_kept, findings)?;
         let digest = (self.comparison == Comparing::Digest).then(|| digest(&block));
         let (all_events, weight) = (block.events.len() as u64, block.weight());
         block.transactions = None;
-        block.events.retain(|event| self.watched.contains(&event.from_address));
+        let mut is_kept = is_kept.into_iter();
+        block.events.retain(|_| is_kept.next().unwrap_or(false));
         block.events.shrink_to_fit();
-        Ok(CheckedBlock { block, all_events, attestation, digest, weight })
+        Ok(CheckedBlock { block, all_events, attestation, digest, announced, weight })
     }
 
     fn attest(
         &self,
         block: &SourceBlock,
+        is_kept: &[bool],
         findings: Option<Findings>,
     ) -> Result<Attestation, Mismatch> {
         let Some(Findings { outcome, checks, computed, leaves }) = findings else {
@@ -158,9 +162,7 @@ impl Checking {
             }
         };
         let other_leaves = match (self.keep, &verdict) {
-            (Keep::WatchedAndLeaves, Verdict::Verified) => {
-                other_leaves(block, &leaves, &self.watched)
-            }
+            (Keep::WatchedAndLeaves, Verdict::Verified) => other_leaves(block, &leaves, is_kept),
             _ => None,
         };
         Ok(Attestation { verdict, checks, computed, other_leaves })

@@ -13,6 +13,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::completeness::{CheckedBlock, Checking};
 use crate::source::{Leader, ReceivedBlock, SourceError, UncheckedBlock};
+use crate::watching::Announced;
 
 /// Bytes of blocks, as they lie in memory, that may be under way. At least one block always is.
 const BUDGET: usize = 64 << 20;
@@ -40,6 +41,10 @@ pub(super) async fn fetch_some(
 
 /// A range of heights being fetched.
 pub(super) struct Fetch {
+    source: Leader,
+    to: BlockNumber,
+    checking: Checking,
+    at_most: usize,
     checked: mpsc::Receiver<Waiting>,
     _supply: AbortOnDropHandle<()>,
 }
@@ -53,7 +58,7 @@ impl Fetch {
         let (sender, checked) = mpsc::channel(WAITING);
         let supply = Supply {
             source: source.clone(),
-            checking,
+            checking: checking.clone(),
             next: from,
             to,
             at_most: at_most.max(1),
@@ -62,13 +67,28 @@ impl Fetch {
             sender,
             room: Arc::new(Semaphore::new(WAITING_KIB as usize)),
         };
-        Self { checked, _supply: AbortOnDropHandle::new(tokio::spawn(supply.run())) }
+        let _supply = AbortOnDropHandle::new(tokio::spawn(supply.run()));
+        Self { source: source.clone(), to, checking, at_most, checked, _supply }
     }
 
     /// The next block; `None` after the last, or after an error.
     pub(super) async fn next(&mut self) -> Option<Result<ReceivedBlock, SourceError>> {
         // Its room is free for another from here on.
-        self.checked.recv().await.map(|waiting| waiting.block)
+        let received = self.checked.recv().await?.block;
+        if let Ok(ReceivedBlock { checked, .. }) = &received
+            && !self.checking.watching.knows(&checked.announced)
+        {
+            self.go_on_above(checked.block.number, &checked.announced);
+        }
+        Some(received)
+    }
+
+    /// What is under way above a block was checked by one who did not know its children, and may lack their events:
+    /// it is let go of and fetched once more.
+    fn go_on_above(&mut self, block: BlockNumber, announced: &Announced) {
+        let mut checking = self.checking.clone();
+        checking.watching.learn(block, announced);
+        *self = Self::new(&self.source, (block.next(), self.to), (checking, self.at_most));
     }
 }
 

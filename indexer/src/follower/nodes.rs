@@ -117,7 +117,7 @@ impl Session<'_> {
 
     /// One look at the node and what follows from it; whether to look again at once.
     async fn step(
-        &self,
+        &mut self,
         leader: &Leader,
         (watch, finality_at): (&HeadWatch, &mut Option<BlockNumber>),
         shutdown: &CancellationToken,
@@ -141,7 +141,7 @@ impl Session<'_> {
         Ok(look)
     }
 
-    async fn go(&self, step: &mut Step<'_>, head: BlockId) -> Result<bool, IndexError> {
+    async fn go(&mut self, step: &mut Step<'_>, head: BlockId) -> Result<bool, IndexError> {
         let mut input = Some(Input::Head(head));
         loop {
             let told = match input.take() {
@@ -188,13 +188,15 @@ impl Session<'_> {
         Ok(Some(Input::EndOfBlocks))
     }
 
-    async fn act(&self, step: &mut Step<'_>, effect: Effect) -> Result<Next, IndexError> {
+    async fn act(&mut self, step: &mut Step<'_>, effect: Effect) -> Result<Next, IndexError> {
         match effect {
             Effect::Rest => return Ok(Next::Over { look: false }),
             Effect::Look => return Ok(Next::Over { look: step.grew }),
             Effect::Fetch { from, to } => {
                 let at_most = self.follower.options.fetch_ahead;
-                step.fetch = Some(Fetch::new(step.leader, (from, to), (self.checking(), at_most)));
+                // Whatever the log has from there on, these blocks come in its place.
+                let checking = self.checking(self.encoder.watching.below(from));
+                step.fetch = Some(Fetch::new(step.leader, (from, to), (checking, at_most)));
             }
             Effect::Compare { height, node } => {
                 step.fetch = None;
@@ -216,7 +218,7 @@ impl Session<'_> {
 
     /// Looks at the node's newest block accepted on L1, when its head has moved.
     async fn finality(
-        &self,
+        &mut self,
         leader: &Leader,
         looked_at: &mut Option<BlockNumber>,
         head: BlockId,

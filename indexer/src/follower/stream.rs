@@ -2,10 +2,15 @@
 //!
 //! The stream is resumed from the log's own tip, so that nothing about it is kept elsewhere. A server that
 //! never had the tip is asked for older blocks of the log, each step twice as deep, down to what is final.
+//!
+//! A server sends the events that it was asked for. A block that announces a child may have events of it that were
+//! not sent, so that block is not taken: the stream is resumed below it with the child among what is asked for.
+
+use std::collections::{BTreeSet, VecDeque};
 
 use futures::{FutureExt, StreamExt};
 use obsqra_store::{StoreError, key};
-use obsqra_types::BlockNumber;
+use obsqra_types::{BlockNumber, ContractAddress};
 use tokio_util::sync::CancellationToken;
 
 use super::Session;
@@ -22,6 +27,10 @@ use crate::source::{
 /// What a stream goes through the planner with.
 struct Flow<'a> {
     source: &'a DnaSource,
+    /// Whose events the server was asked for.
+    asked: BTreeSet<ContractAddress>,
+    /// Children that a block announced of whom it was not.
+    missing: BTreeSet<ContractAddress>,
     course: Course,
     /// The highest final block that the server told of, as far as the log has not come to it.
     accepted: Option<BlockNumber>,
@@ -42,13 +51,16 @@ impl Session<'_> {
     ) -> Result<(), IndexError> {
         self.adopt().await?;
         "apibara-dna/2".clone_into(&mut self.encoder.source);
+        let mut announced = BTreeSet::new();
         loop {
             // A widened set is another filter, and so another stream.
-            let watched = self.encoder.watched.clone();
-            let mut flow = self.flow(source).await?;
+            let watched = self.encoder.watching.addresses();
+            announced.retain(|child| !watched.contains(child));
+            let asked = watched.union(&announced).copied().collect();
+            let mut flow = self.flow(source, asked).await?;
             let mut stream = self.resume(&flow).await?;
             let lost = self.lease.lost().clone();
-            while watched == self.encoder.watched {
+            while self.encoder.watching.is_within(&flow.asked) {
                 let message = match stream.next().now_or_never() {
                     Some(ready) => ready,
                     None => {
@@ -73,6 +85,10 @@ impl Session<'_> {
                 };
                 self.message(&mut flow, message?).await?;
                 patience.reset();
+                if !flow.missing.is_empty() {
+                    announced.append(&mut flow.missing);
+                    break;
+                }
                 if shutdown.is_cancelled() {
                     return Ok(());
                 }
@@ -87,18 +103,23 @@ impl Session<'_> {
         StoreError::LeaseLost(self.lease.fence().partition.clone()).into()
     }
 
-    async fn flow<'a>(&self, source: &'a DnaSource) -> Result<Flow<'a>, IndexError> {
+    async fn flow<'a>(
+        &self,
+        source: &'a DnaSource,
+        asked: BTreeSet<ContractAddress>,
+    ) -> Result<Flow<'a>, IndexError> {
         let status = source.status().await?;
         let head = status.head.map_or(BlockNumber(0), |head| head.number);
         let accepted = status.finalized.map(|finalized| finalized.number);
         let course = self.course().await?;
         self.note(course.standing, head).await?;
-        Ok(Flow { source, course, accepted, confirmed: None, head })
+        let missing = BTreeSet::new();
+        Ok(Flow { source, asked, missing, course, accepted, confirmed: None, head })
     }
 
     async fn resume(&self, flow: &Flow<'_>) -> Result<DnaStream, IndexError> {
         let position = flow.course.standing.position;
-        let watched = &self.encoder.watched;
+        let watched = &flow.asked;
         let Some(tip) = position.tip else {
             return Ok(flow.source.stream(DnaStart::At(position.first), watched).await?);
         };
@@ -119,12 +140,21 @@ impl Session<'_> {
         }
     }
 
-    async fn message(&self, flow: &mut Flow<'_>, message: DnaMessage) -> Result<(), IndexError> {
+    async fn message(
+        &mut self,
+        flow: &mut Flow<'_>,
+        message: DnaMessage,
+    ) -> Result<(), IndexError> {
         match message {
             DnaMessage::Block(block) => {
                 let (link, events) = (block.link(), block.events.len() as u64);
                 flow.head = flow.head.max(link.id.number);
-                flow.course.held.push_back(self.streamed(*block)?);
+                let checked = self.streamed(&flow.course.held, *block)?;
+                if !checked.announced.keys().all(|child| flow.asked.contains(child)) {
+                    flow.missing = checked.announced.into_keys().collect();
+                    return self.tell(flow, Input::Pause).await;
+                }
+                flow.course.held.push_back(checked);
                 self.offer(flow, Offer { link, events }).await?;
                 flow.confirmed = Some(link.id.number);
                 self.stream_finality(flow).await
@@ -154,7 +184,7 @@ impl Session<'_> {
     }
 
     /// Offers the block that was received last.
-    async fn offer(&self, flow: &mut Flow<'_>, offer: Offer) -> Result<(), IndexError> {
+    async fn offer(&mut self, flow: &mut Flow<'_>, offer: Offer) -> Result<(), IndexError> {
         let number = offer.link.id.number;
         loop {
             let standing = flow.course.standing;
@@ -169,21 +199,30 @@ impl Session<'_> {
         }
     }
 
-    /// A block of a stream, which there is nothing to check by.
-    fn streamed(&self, block: SourceBlock) -> Result<CheckedBlock, IndexError> {
+    /// A block of a stream, which there is nothing to check by. It lies above the log's blocks and those held that
+    /// are lower than it, or it is refused.
+    fn streamed(
+        &self,
+        held: &VecDeque<CheckedBlock>,
+        block: SourceBlock,
+    ) -> Result<CheckedBlock, IndexError> {
         let node = self.node.clone();
-        self.checking().take(block).map_err(|mismatch| {
+        let mut watching = self.encoder.watching.below(block.number);
+        for lower in held.iter().filter(|held| held.block.number < block.number) {
+            watching.learn(lower.block.number, &lower.announced);
+        }
+        self.checking(watching).take(block).map_err(|mismatch| {
             let block = MismatchedBlock { node, mismatch, answer: Vec::new() };
             SourceError::Mismatch(Box::new(block)).into()
         })
     }
 
-    async fn tell(&self, flow: &mut Flow<'_>, input: Input) -> Result<(), IndexError> {
+    async fn tell(&mut self, flow: &mut Flow<'_>, input: Input) -> Result<(), IndexError> {
         self.tell_again(flow, input).await.map(|_| ())
     }
 
     /// Tells the planner and does what it says; whether the last block is to be offered once more.
-    async fn tell_again(&self, flow: &mut Flow<'_>, input: Input) -> Result<bool, IndexError> {
+    async fn tell_again(&mut self, flow: &mut Flow<'_>, input: Input) -> Result<bool, IndexError> {
         let mut again = false;
         for effect in flow.course.planner.take(input) {
             again |= effect == Effect::OfferAgain;
@@ -200,7 +239,7 @@ impl Session<'_> {
 
     /// Final blocks come without their hash. Up to the block that the stream confirmed last the log is on the
     /// server's chain: a final height at or below it is the log's block there. One above waits.
-    async fn stream_finality(&self, flow: &mut Flow<'_>) -> Result<(), IndexError> {
+    async fn stream_finality(&mut self, flow: &mut Flow<'_>) -> Result<(), IndexError> {
         let (Some(accepted), Some(tip)) = (flow.accepted, flow.course.standing.tip) else {
             return Ok(());
         };

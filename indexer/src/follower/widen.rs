@@ -8,21 +8,22 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use obsqra_events::{Adopted, AdoptedWhat, Draft, Fact, WatchCompleted, WatchWidened};
-use obsqra_protocols::Registry;
 use obsqra_store::attested::{self, AttestedAs, AttestedRange};
+use obsqra_store::child_contract;
 use obsqra_store::key::{self, AppliedBlock};
 use obsqra_store::watch::{self, Supplement, Watch, WatchRequest, Widening};
 use obsqra_store::{Key, Keyed, StoreError, log};
 use obsqra_types::{BlockNumber, ContractAddress, Hash32, Seq};
 use sha2::{Digest, Sha256};
 
-use super::Session;
 use super::fetch::fetch_some;
+use super::{Session, children};
 use crate::IndexError;
 use crate::encode::EncodedBlock;
 use crate::planner::BlockId;
 use crate::source::{Leader, SourceBlock, SourceError};
 use crate::watched::{self, NEWEST, Watched};
+use crate::watching::Watching;
 
 /// Heights of one range read, after which the chain's head is looked at again.
 const RANGE: u64 = 1_000;
@@ -41,7 +42,7 @@ impl Session<'_> {
         let mut tx = self.follower.store.begin().await?;
         log::append(&mut tx, self.lease.fence(), facts).await?;
         tx.commit().await.map_err(StoreError::from)?;
-        self.encoder.watched = self.history().await?.now();
+        self.encoder.watching = self.history().await?.now();
         Ok(())
     }
 
@@ -80,9 +81,13 @@ impl Session<'_> {
             return Ok(true);
         }
         // What is still being supplemented is not there yet, whoever asked for it.
-        let watched = self.history().await?.completed();
-        let added: Vec<_> =
-            registry(bytes)?.watched().filter(|contract| !watched.contains(contract)).collect();
+        let completed = self.history().await?.completed();
+        let listed = watched::announcer(bytes)?;
+        let mut added: Vec<_> =
+            listed.listed().filter(|contract| !completed.contains(contract)).collect();
+        if added.is_empty() {
+            added = self.lacking_children(bytes).await?;
+        }
         if added.is_empty() {
             return Ok(true);
         }
@@ -91,7 +96,7 @@ impl Session<'_> {
         Ok(false)
     }
 
-    async fn history(&self) -> Result<Watched, IndexError> {
+    pub(super) async fn history(&self) -> Result<Watched, IndexError> {
         Watched::load(&self.follower.store, &self.encoder.chain).await
     }
 
@@ -140,21 +145,25 @@ impl Session<'_> {
         let Some(tip) = self.standing().await?.tip else {
             return Ok(false);
         };
+        let completed = self.history().await?.completed();
         let contracts: Vec<_> = request
             .contracts
             .iter()
             .copied()
-            .filter(|contract| !self.encoder.watched.contains(contract))
+            .filter(|contract| !completed.contains(contract))
             .collect();
-        let fact = WatchWidened { contracts, first: tip.first, last: tip.number };
+        let joining = self.joining_children(request, &contracts).await?;
+        let first =
+            children::first_lacking(&contracts, &joining).unwrap_or(tip.first).max(tip.first);
+        let fact = WatchWidened { contracts, first, last: tip.number };
         let nothing = fact.contracts.is_empty();
         let drafts = vec![Draft::new(&self.encoder.chain, None, &Fact::WatchWidened(fact.clone()))];
         let mut tx = self.follower.store.begin().await?;
         let facts = if nothing { Vec::new() } else { vec![Keyed { key: Key::Plain, drafts }] };
         let outcome = log::append(&mut tx, self.lease.fence(), facts).await?;
-        let next = if nothing { tip.number.next() } else { tip.first };
+        let next = if nothing { tip.number.next() } else { first };
         let widening = Widening {
-            first: tip.first,
+            first,
             last: tip.number,
             next,
             widened: outcome.after.seq,
@@ -163,20 +172,21 @@ impl Session<'_> {
             events: 0,
         };
         watch::save(&mut tx, &self.encoder.chain, &request.digest, &widening).await?;
+        child_contract::save(&mut tx, &self.encoder.chain, &joining).await?;
         if !nothing {
             // Nothing vouches for the events of contracts that join: which blocks have some is the node's word.
-            let (first, last, verdict) = (tip.first, tip.number, AttestedAs::Unchecked);
+            let (last, verdict) = (tip.number, AttestedAs::Unchecked);
             let range = AttestedRange { first, last, verdict };
             attested::cover(&mut tx, &self.encoder.chain, range).await?;
         }
         tx.commit().await.map_err(StoreError::from)?;
         tracing::info!(
             contracts = fact.contracts.len(),
-            first = tip.first.0,
+            first = first.0,
             last = tip.number.0,
             "the watched set is widened; blocks below are supplemented"
         );
-        self.encoder.watched.extend(fact.contracts);
+        self.encoder.watching = self.history().await?.now();
         Ok(true)
     }
 
@@ -194,7 +204,8 @@ impl Session<'_> {
             return Ok(false);
         };
         let options = &self.follower.options;
-        let checking = self.checking_for(&contracts);
+        let checking = self.checking(Watching::of(contracts.clone()));
+        let lacking = self.encoder.watching.only(&contracts);
         for blocks in wanted.chunks(options.batch_blocks.max(1)) {
             let heights: Vec<_> = blocks.iter().map(|own| own.block.number).collect();
             let fetched = match fetch_some(leader, &heights, (&checking, options.fetch_ahead)).await
@@ -211,12 +222,14 @@ impl Session<'_> {
                 if block.hash != own.hash {
                     return Ok(false);
                 }
-                let encoded = self.encoder.supplement(block, own.block, &contracts, fact.digest());
-                let encoded = encoded.ok_or_else(|| {
+                if block.events.is_empty() {
                     leader.blame();
-                    self.contradicts(block)
-                })?;
-                supplements.push((own, encoded));
+                    return Err(self.contradicts(block));
+                }
+                // Those of a child may all lie before its creating event.
+                let lacking = (&lacking, fact.digest());
+                let encoded = self.encoder.supplement(block, own.block, lacking);
+                supplements.extend(encoded.map(|encoded| (own, encoded)));
             }
             widening.next = heights.last().map_or(widening.next, |last| last.next());
             self.commit_supplements(request, &mut widening, supplements).await?;
@@ -324,7 +337,16 @@ impl Session<'_> {
         if let Some((version, bytes)) = &request.registry
             && !key::was_adopted(store, chain, AdoptedWhat::Registry, &digest(bytes)).await?
         {
-            facts.push(self.adopted(AdoptedWhat::Registry, version, bytes));
+            let mut lacking = self.lacking_children(bytes).await?;
+            // Those of this widening are complete from here on.
+            lacking.retain(|child| !contracts.contracts.contains(child));
+            if lacking.is_empty() {
+                facts.push(self.adopted(AdoptedWhat::Registry, version, bytes));
+            } else {
+                // The request is there before this one is done: whoever is stopped in between makes it again.
+                let next = self::request(lacking, request.registry.clone());
+                watch::request(store, chain, &next).await?;
+            }
         }
         let mut tx = self.follower.store.begin().await?;
         let outcome = log::append(&mut tx, self.lease.fence(), facts).await?;
@@ -358,10 +380,6 @@ pub fn request(
         }
     };
     WatchRequest { digest: hash, contracts: named.contracts, registry }
-}
-
-fn registry(bytes: &[u8]) -> Result<Registry, IndexError> {
-    Registry::parse(bytes).map_err(IndexError::Registry)
 }
 
 fn digest(bytes: &[u8]) -> Hash32 {

@@ -75,7 +75,7 @@ impl Session<'_> {
 
     /// Does what is to be written; the answer, if the planner awaits one.
     pub(super) async fn write(
-        &self,
+        &mut self,
         course: &mut Course,
         effect: Effect,
     ) -> Result<Option<Input>, IndexError> {
@@ -104,7 +104,7 @@ impl Session<'_> {
     }
 
     async fn replace(
-        &self,
+        &mut self,
         standing: Standing,
         fork: BlockId,
         blocks: &[CheckedBlock],
@@ -130,7 +130,7 @@ impl Session<'_> {
 
     /// One transaction: reverts above a fork, then blocks, then the tip.
     async fn append(
-        &self,
+        &mut self,
         standing: Standing,
         reverts: Option<Reverts>,
         blocks: &[CheckedBlock],
@@ -140,6 +140,7 @@ impl Session<'_> {
             return Ok(standing);
         };
         let (id, count, events) = (batch.newest, batch.blocks, batch.events);
+        let watching = batch.watching().clone();
         let target = Target {
             store: &self.follower.store,
             fence: self.lease.fence(),
@@ -148,6 +149,7 @@ impl Session<'_> {
             finalized: standing.position.finalized,
         };
         let Committed { tip, outcome } = pipeline::commit(target, reverts, batch).await?;
+        self.encoder.watching = watching;
 
         self.follower.progress.send_modify(|progress| {
             progress.tip = Some(id.number);

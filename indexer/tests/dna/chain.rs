@@ -1,7 +1,6 @@
 //! A chain that only grows.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use obsqra_devnode::{DevNode, DevNodeOptions, Source};
@@ -11,6 +10,7 @@ use obsqra_indexer::encode::Encoder;
 use obsqra_indexer::source::{
     DnaCursor, DnaMessage, DnaOptions, DnaSource, DnaStart, JsonRpcSource, SourceBlock,
 };
+use obsqra_indexer::watching::Watching;
 use obsqra_protocols::Registry;
 use obsqra_types::{BlockNumber, BranchEpoch, ChainId, Hash32};
 
@@ -21,9 +21,8 @@ use crate::support::{
 
 /// Content hashes of a block's entries, the attestation aside.
 fn entries(encoder: &Encoder, block: &SourceBlock) -> Vec<(Kind, Hash32)> {
-    let watched = Arc::new(encoder.watched.clone());
     let checking = Checking {
-        watched,
+        watching: encoder.watching.clone(),
         effort: Effort::Whole,
         keep: Keep::Watched,
         comparison: Comparing::Nothing,
@@ -47,7 +46,8 @@ async fn same_as_json_rpc(
     for streamed in blocks {
         let mut asked = json_rpc.block(streamed.number).await.unwrap();
         assert_eq!(entries(encoder, streamed), entries(encoder, &asked));
-        asked.events.retain(|event| encoder.watched.contains(&event.from_address));
+        let watched = encoder.watching.addresses();
+        asked.events.retain(|event| watched.contains(&event.from_address));
         assert_eq!(streamed.events, asked.events, "events of block {}", streamed.number);
         assert!(streamed.l2_gas.is_none() && streamed.supplied.is_none());
         events += asked.events.len();
@@ -62,7 +62,7 @@ async fn a_seeded_chain_is_that_of_json_rpc() {
     assert_eq!(blocks.len(), 40);
     let encoder = Encoder {
         chain: ChainId::new("OBSQRA_DEV").unwrap(),
-        watched: watched(),
+        watching: Watching::of(watched()),
         source: "dna/2".into(),
         first: BlockNumber(0),
     };
@@ -93,7 +93,7 @@ async fn a_recorded_chain_is_that_of_json_rpc() {
     let blocks = blocks_to(&mut stream, last).await;
     let encoder = Encoder {
         chain: ChainId::new("OBSQRA_REC").unwrap(),
-        watched,
+        watching: Watching::of(watched),
         source: "dna/2".into(),
         first: BlockNumber(0),
     };

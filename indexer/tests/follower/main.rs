@@ -9,6 +9,7 @@
 )]
 
 mod attest;
+mod children;
 mod completeness;
 mod faults;
 mod lane;

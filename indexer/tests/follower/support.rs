@@ -71,7 +71,7 @@ impl World {
         Self::of(LIGHT_CHAIN_ID, LIGHT_REGISTRY).await
     }
 
-    async fn of(chain: &str, registry: &'static [u8]) -> Self {
+    pub(crate) async fn of(chain: &str, registry: &'static [u8]) -> Self {
         let database = TestDatabase::create().await;
         let store = database.store(Role::Writer).await;
         Self { database, store, chain: ChainId::new(chain).unwrap(), registry }

@@ -14,6 +14,7 @@ mod row;
 pub mod attested;
 pub mod chain_tip;
 pub mod checkpoint;
+pub mod child_contract;
 pub mod cursor;
 pub mod finding;
 pub mod key;

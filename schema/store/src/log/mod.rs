@@ -13,7 +13,7 @@ pub use append::{AppendOutcome, Head, Key, Keyed, Prepared, append, append_prepa
 pub use copy::copy_out_nowhere;
 pub use copy_in::{CopyFiles, CopyIn, copy_in, move_head};
 pub use links::{Link, links};
-pub use read::{entries, entry, head, read_after, reverts_after};
+pub use read::{entries, entry, events_of, head, read_after, reverts_after};
 pub use size::{Disk, checkpoint, disk};
 pub use verify::{
     CheckpointTally, FileCheckpoints, Verdict, VerifyOptions, VerifyReport, verify, verify_with,

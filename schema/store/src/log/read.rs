@@ -1,9 +1,11 @@
 //! Reading the log by position. Because `seq` is dense and in commit order, a reader needs only
 //! `seq > last`.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
-use obsqra_events::{Draft, Entry, Kind};
-use obsqra_types::{ChainId, Seq};
+use obsqra_events::{Draft, Entry, Fact, Kind};
+use obsqra_types::{ChainId, ContractAddress, Seq};
 
 use crate::{Head, Store, StoreError, row};
 
@@ -117,6 +119,53 @@ pub async fn reverts_after(
     .into_iter()
     .map(Entry::try_from)
     .collect()
+}
+
+/// The events of some contracts among the entries of a chain after a position and up to another, in order. Which
+/// entries are looked at is bounded by the positions alone: there is no index over contracts.
+///
+/// # Errors
+/// When the database fails or an entry cannot be read.
+pub async fn events_of(
+    store: &Store,
+    chain: &ChainId,
+    (after, up_to): (Seq, Seq),
+    contracts: &BTreeSet<ContractAddress>,
+) -> Result<Vec<Entry>, StoreError> {
+    let addresses: Vec<Vec<u8>> =
+        contracts.iter().map(|contract| row::felt_bytes(&contract.0)).collect();
+    let found = sqlx::query_as!(
+        LogRow,
+        r#"
+        SELECT seq, kind, schema_version, chain_id, block_number, branch_epoch,
+               occurred_at, recorded_at, payload, content_hash, hash
+        FROM log
+        WHERE seq > $1 AND seq <= $2 AND kind = 11 AND chain_id = $3
+          AND EXISTS (SELECT FROM unnest($4::bytea[]) a (address) WHERE position(a.address IN payload) > 0)
+        ORDER BY seq
+        "#,
+        row::to_i64(after.0, "seq")?,
+        row::to_i64(up_to.0, "seq")?,
+        chain.as_str(),
+        &addresses,
+    )
+    .fetch_all(&store.pool)
+    .await?;
+    let mut entries = Vec::new();
+    for found in found {
+        let entry = Entry::try_from(found)?;
+        // The address may also stand among an event's data.
+        match entry.draft.fact() {
+            Ok(Fact::Event(event)) if contracts.contains(&event.from_address) => {
+                entries.push(entry);
+            }
+            Ok(_) => {}
+            Err(problem) => {
+                return Err(StoreError::Corrupt { seq: entry.seq, problem: problem.to_string() });
+            }
+        }
+    }
+    Ok(entries)
 }
 
 /// The first entry beyond the head, which no append leaves there; `None` in an honest log. Head and

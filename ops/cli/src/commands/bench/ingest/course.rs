@@ -13,6 +13,7 @@ use obsqra_indexer::completeness::{CheckedBlock, Checking, Comparing, Effort, Ke
 use obsqra_indexer::encode::Encoder;
 use obsqra_indexer::pipeline::{self, Target};
 use obsqra_indexer::source::SourceBlock;
+use obsqra_indexer::watching::Watching;
 use obsqra_store::log::{self, CopyFiles, CopyIn, Verdict};
 use obsqra_store::{Keyed, Lease, Role, Store};
 use obsqra_types::{BlockNumber, BranchEpoch, ChainId, Partition, RecordedAt, Seq};
@@ -49,7 +50,7 @@ impl Course {
         let lease = lease.context("somebody else writes to the log of this bench")?;
         let encoder = Encoder {
             chain,
-            watched: BTreeSet::from([Blocks::contract()]),
+            watching: Watching::of(BTreeSet::from([Blocks::contract()])),
             source: "memory".into(),
             first: BlockNumber(0),
         };
@@ -101,7 +102,7 @@ impl Course {
 
     fn checking(&self, effort: Effort) -> Checking {
         Checking {
-            watched: Arc::new(self.encoder.watched.clone()),
+            watching: self.encoder.watching.clone(),
             effort,
             keep: Keep::Watched,
             comparison: Comparing::Nothing,
