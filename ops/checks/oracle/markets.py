@@ -5,6 +5,8 @@ API gives it; decimal numbers are text with all their places. Where several reas
 say which is given; here the checks stand in that order.
 """
 
+from datetime import datetime, timezone
+
 MAX_BPS = 2**31 - 1
 # Name, hours of the window, hours with trades that it needs.
 VOLATILITIES = [("volatility1dBps", 24, 18), ("volatilityBps", 168, 120), ("volatility30dBps", 720, 514)]
@@ -41,6 +43,11 @@ def usdc(value):
 def e18(value):
     """A price or a rate at scale 10^-18."""
     return places(value, 18)
+
+
+def instant(seconds):
+    """A second since 1970."""
+    return datetime.fromtimestamp(seconds, timezone.utc).isoformat()
 
 
 def bps(value):
@@ -105,11 +112,12 @@ class Market:
                 lambda: sum(tvl() >= bound * 10**12 for bound in (1, 10, 50))
             ),
             "drawdownBps": figure(drawdown),
-            "openedAt": self.opened or {"absent": "history_starts_at"},
+            "openedAt": figure(lambda: self.opened or absent("history_starts_at"), instant),
         }
         for name, hours, needed in VOLATILITIES:
             figures[name] = figure(lambda hours=hours, needed=needed: around.volatility(self.asset, hours, needed))
         return figures
 
     def end_block(self):
-        """Checks what the block's events said."""
+        """The rules that the block broke, each told when that begins."""
+        return []

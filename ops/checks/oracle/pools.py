@@ -202,6 +202,7 @@ class Pair(Pool):
 
     def end_block(self):
         """Reserves are at least what was there before and what came in."""
+        was_faulty = self.is_faulty
         if self.is_synced:
             if self.before is not None and not self.was_skipped:
                 least = [before + flow for before, flow in zip(self.before, self.flows)]
@@ -211,6 +212,7 @@ class Pair(Pool):
             self.was_skipped = True
         self.before = self.reserves
         self.flows, self.has_flows, self.is_synced = [0, 0], False, False
+        return ["reserves_below_flows"] * (self.is_faulty and not was_faulty)
 
     def virtual(self, side):
         """The reserve of a token."""

@@ -8,7 +8,8 @@ become 0, 1, 2 and so on, and the timestamps stay. REGISTRY is a registry file, 
 the chain and one for each protocol. Prints one JSON object:
 
     {"heights": [{"height", "block", "timestamp", "zklend", "ekubo", "jediswap_v1", "nostra_pools",
-                  "prices", "markets": {protocol: {market: {"asset", "assetAddress", figure: …}}}}],
+                  "prices", "markets": {protocol: {market: {"asset", "assetAddress", figure: …}}},
+                  "anomalies": [[protocol, market or null, rule]]}],
      "events": {protocol: {name or "undecoded": count}},
      "activities": {protocol: {kind: count}}, "unread": {protocol: [figure]}}
 
@@ -78,9 +79,11 @@ class Reading:
         self.times = []
         self.events = {}
         self.activities = {}
+        self.upgraded = []  # of the newest block
 
     def block(self, block):
-        """Takes a block's events."""
+        """Takes a block's events; the rules that it broke, with protocol and market."""
+        self.upgraded = []
         self.times.append(max([block["timestamp"], *self.times[-1:]]))
         for transaction in block["transactions"]:
             for event in transaction["events"]:
@@ -88,9 +91,13 @@ class Reading:
                 if contract is not None:
                     keys, data = ([int(felt, 16) for felt in event[part]] for part in ("keys", "data"))
                     self.event(contract, keys, data)
-        for markets in self.markets.values():
-            for market in markets.values():
-                market.end_block()
+        broken = [
+            [protocol, market_id, rule]
+            for protocol, markets in self.markets.items()
+            for market_id, market in markets.items()
+            for rule in market.end_block()
+        ]
+        return broken + self.upgraded
 
     def event(self, contract, keys, data):
         """Takes an event of a watched contract."""
@@ -100,6 +107,8 @@ class Reading:
             return
         for kind in activities(contract, name, event):
             self.activities.setdefault(contract.protocol, Counter())[kind] += 1
+        if name in ("ContractUpgraded", "Upgraded"):
+            self.upgraded.append([contract.protocol, None, "contract_upgraded"])
         self.registry.announce(contract, name, event)
         market = self.market(contract, name, event)
         if market is not None:
@@ -206,7 +215,7 @@ def read(blocks_path, registry_path):
     reading = Reading(registry_path)
     heights = []
     for height, block in enumerate(blocks(blocks_path)):
-        reading.block(block)
+        anomalies = reading.block(block)
         prices = reading.prices()
         heights.append({
             "height": height,
@@ -220,6 +229,7 @@ def read(blocks_path, registry_path):
                 hex(token): {"price": str(price), "pool": pool} for token, (price, pool) in sorted(prices.items())
             },
             "markets": reading.figures(prices),
+            "anomalies": anomalies,
         })
     counts = {"events": reading.events, "activities": reading.activities}
     return {"heights": heights, **counts, "unread": UNREAD}

@@ -4,10 +4,18 @@ The recorded blocks open no reserve, so what needs a reserve's opening is `histo
 is not written down a second time: a block that does open one ends the script.
 """
 
+from decimal import Decimal, getcontext
+
 from markets import VOLATILITIES, Market, absent, bps, e18, figure
 
 YEAR = 31_536_000
 RAY = 10**27
+getcontext().prec = 60
+# A jump is growth of more than a hundredth beyond the rate; closer to it than this is not decided here.
+JUMP = Decimal("1.01").ln()
+UNDECIDED = Decimal("1e-15")
+# Bps of utilization from which on time counts.
+HIGH_UTILIZATION = 9_900
 NEEDS_OPENING = [
     "tvlUsdc",
     "supplied",
@@ -28,10 +36,10 @@ class Reserve(Market):
         super().__init__(token, (token,))
         self.rates = None  # lending, borrowing; RAY is 1
         self.factor = None
-        self.syncs = []  # (instant, lending accumulator), the last of each of the newest two instants
+        self.syncs = []  # (instant, both accumulators), the last of each of the newest two instants
         self.before = (None, None)  # rates and factor before the newest instant's first sync
-        self.debt_accumulator = 0
-        self.fell = False
+        self.is_synced = False
+        self.fell = self.has_fallen = False
 
     def apply(self, name, event, now):
         """Takes an event."""
@@ -42,18 +50,40 @@ class Reserve(Market):
         if name == "ReserveFactorUpdate":
             self.factor = event["reserve_factor"]
         if name == "AccumulatorsSync":
-            self.sync(now, event["lending_accumulator"], event["debt_accumulator"])
+            self.sync(now, (event["lending_accumulator"], event["debt_accumulator"]))
 
-    def sync(self, now, lending, debt):
+    def sync(self, now, accumulators):
         """Takes both accumulators."""
-        self.fell |= bool(self.syncs) and lending < self.syncs[-1][1]
-        self.fell |= debt < self.debt_accumulator
-        self.debt_accumulator = debt
+        self.is_synced = True
+        if self.syncs:
+            self.fell |= any(new < old for new, old in zip(accumulators, self.syncs[-1][1]))
         if self.syncs and self.syncs[-1][0] == now:
             self.syncs.pop()
         else:
             self.before = (self.rates, self.factor)
-        self.syncs = self.syncs[-1:] + [(now, lending)]
+        self.syncs = self.syncs[-1:] + [(now, accumulators)]
+
+    def end_block(self):
+        """The rules that the block broke."""
+        if self.rates and self.rates[1] and self.utilization() >= HIGH_UTILIZATION:
+            raise SystemExit("recorded.py does not count how long utilization is high, and these blocks need it")
+        jumped = self.is_synced and self.jumped()
+        fell = self.fell and not self.has_fallen
+        self.is_synced, self.has_fallen = False, self.fell
+        return ["accumulator_jump"] * jumped + ["index_fell"] * fell
+
+    def jumped(self):
+        """Whether an accumulator grew beyond what its rate explains."""
+        if len(self.syncs) < 2 or self.before[0] is None:
+            return False
+        (then, first), (now, last) = self.syncs
+        excess = [
+            (Decimal(new) / Decimal(old)).ln() - Decimal(rate * (now - then)) / (RAY * YEAR) - JUMP
+            for old, new, rate in zip(first, last, self.before[0])
+        ]
+        if min(map(abs, excess)) < UNDECIDED:
+            raise SystemExit("recorded.py does not round logarithms as the definition does, and these blocks need it")
+        return max(excess) > 0
 
     def utilization(self):
         """Bps of the last rates."""
@@ -72,7 +102,7 @@ class Reserve(Market):
         rates, factor = self.before
         if len(self.syncs) < 2 or rates is None:
             absent("no_state")
-        (then, first), (now, last) = self.syncs
+        (then, (first, _)), (now, (last, _)) = self.syncs
         supply = rates[0] * (RAY - known_factor(factor)) // RAY
         one = RAY * YEAR
         if first == 0:
