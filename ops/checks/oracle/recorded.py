@@ -39,17 +39,8 @@ from reserves import Reserve
 
 getcontext().prec = 60
 
-# Events of zkLend's market that change a reserve's state.
-RESERVE_EVENTS = {
-    "NewReserve",
-    "ReserveFactorUpdate",
-    "AccumulatorsSync",
-    "InterestRatesSync",
-    "Deposit",
-    "Withdrawal",
-    "Borrowing",
-    "Repayment",
-}
+# The members by which an event of zkLend's market names a reserve.
+RESERVE_MEMBERS = ("token", "debt_token", "collateral_token")
 PAIR_EVENTS = {"Sync", "Swap", "Mint", "Burn", "PairMint", "PairBurn"}
 # What the pairs of Nostra Pools take for a swap is not known.
 UNREAD = {"nostra_pools": ["fees24hUsdc", "supplyApyBps"]}
@@ -110,24 +101,24 @@ class Reading:
         if name in ("ContractUpgraded", "Upgraded"):
             self.upgraded.append([contract.protocol, None, "contract_upgraded"])
         self.registry.announce(contract, name, event)
-        market = self.market(contract, name, event)
-        if market is not None:
+        for market in self.named(contract, name, event):
             market.apply(name, event, self.times[-1])
 
-    def market(self, contract, name, event):
-        """The market that an event changes, made if it is new; None where it changes none."""
+    def named(self, contract, name, event):
+        """The markets that an event names, each made if it is new."""
         markets = self.markets.setdefault(contract.protocol, {})
-        if contract.decoder == "zklend" and name in RESERVE_EVENTS:
-            return markets.setdefault(hex(event["token"]), Reserve(event["token"]))
+        if contract.role == "market":
+            tokens = [event[member] for member in RESERVE_MEMBERS if member in event]
+            return [markets.setdefault(hex(token), Reserve(token)) for token in tokens]
         if contract.decoder == "ekubo" and "pool_key" in event:
             key = event["pool_key"]
-            return markets.setdefault(pool_id(key), EkuboPool(key, self.registry))
+            return [markets.setdefault(pool_id(key), EkuboPool(key, self.registry))]
         if name == "PairCreated":
             child = self.registry.contracts[event["pair"]]
-            return markets.setdefault(hex(child.address), Pair(child.tokens, self.registry))
+            return [markets.setdefault(hex(child.address), Pair(child.tokens, self.registry))]
         if contract.role == "pair" and name in PAIR_EVENTS:
-            return markets.setdefault(hex(contract.address), Pair(contract.tokens, self.registry))
-        return None
+            return [markets.setdefault(hex(contract.address), Pair(contract.tokens, self.registry))]
+        return []
 
     def prices(self):
         """USDC price by token at the deepest pool, with that pool's id."""
