@@ -79,7 +79,8 @@ impl Servers {
     }
 
     async fn is_worked_off(&self, chain: &ChainId, end: Seq) -> bool {
-        let mut partitions = vec![Partition::Relay(chain.clone())];
+        let mut partitions =
+            vec![Partition::Relay(chain.clone()), Partition::Allocator(chain.clone())];
         let scored = scored(chain).into_iter();
         partitions.extend(scored.map(|protocol| Partition::RiskWorker(chain.clone(), protocol)));
         for partition in &partitions {
