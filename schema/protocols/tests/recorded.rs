@@ -1,7 +1,9 @@
 //! The recorded mainnet blocks, against figures that a script without shared code works out.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
-use std::collections::BTreeMap;
+mod support;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -9,13 +11,15 @@ use std::sync::Arc;
 
 use obsqra_events::EventData;
 use obsqra_protocols::{
-    BlockInput, Contracts, MarketMetrics, MetricFold, Registry, decode, mainnet_registry,
+    BlockInput, BlockOutput, Contracts, MarketMetrics, MetricFold, Registry, decode,
+    mainnet_registry,
 };
 use obsqra_types::{
     BlockHash, BlockNumber, BlockRef, BranchEpoch, ContractAddress, EventIndex, Felt, Hash32, Seq,
-    TransactionHash, U256, UnixSeconds, parse_felt,
+    TransactionHash, UnixSeconds, parse_felt,
 };
-use serde_json::Value;
+use serde_json::{Map, Value, json};
+use support::published::published;
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
@@ -76,50 +80,43 @@ fn oracle(blocks: &Path) -> Option<Value> {
     Some(serde_json::from_slice(&output.stdout).unwrap())
 }
 
-/// Compares the rows after one block with the script's figures; returns how many were compared.
-fn compare(rows: &[MarketMetrics], expected: &Value) -> usize {
-    let mut compared = 0;
-    let prices = expected["prices"].as_object().unwrap();
+/// Holds the rows after one block against the script's, by protocol and market, figure by figure; returns
+/// how many figures were compared.
+fn compare(rows: &[MarketMetrics], expected: &Value, unread: &Value) -> usize {
+    let mut found: BTreeMap<&str, Map<String, Value>> = BTreeMap::new();
     for row in rows {
-        let unlisted = row.absent.iter().any(|absent| absent.reason == "token_unlisted");
-        if !unlisted {
-            let price =
-                prices.get(&row.asset_address.to_string()).map(|p| p["price"].as_str().unwrap());
-            assert_eq!(row.price.map(|price| price.0.to_string()).as_deref(), price, "{row:?}");
-            compared += 1;
+        let mut figures = published(row);
+        for name in unread[row.protocol.as_str()].as_array().into_iter().flatten() {
+            figures.remove(name.as_str().unwrap());
         }
-        match row.protocol.as_str() {
-            "zklend" => {
-                let bps = expected["zklend"].get(&row.market.0).and_then(Value::as_u64);
-                assert_eq!(row.utilization_bps.map(|bps| u64::from(bps.0)), bps, "{row:?}");
-                compared += 1;
-            }
-            "jediswap_v1" | "nostra_pools" if row.tvl.is_some() => {
-                compared += compare_reserves(row, expected)
-            }
-            _ => {}
+        let markets = found.entry(row.protocol.as_str()).or_default();
+        markets.insert(row.market.0.clone(), Value::Object(figures));
+    }
+    let (height, expected) = (&expected["height"], expected["markets"].as_object().unwrap());
+    let markets = |protocol: &str| expected[protocol].as_object().unwrap().keys();
+    for (protocol, found) in &found {
+        assert!(found.keys().eq(markets(protocol)), "markets of {protocol} at {height}");
+        for (market, figures) in found {
+            let expected = &expected[*protocol][market];
+            assert_eq!(figures, expected, "{protocol} {market} at {height}");
         }
     }
-    compared
+    assert!(found.keys().eq(expected.keys()), "protocols at {height}");
+    let figures = found.values().flat_map(Map::values);
+    figures.map(|market| market.as_object().unwrap().len()).sum()
 }
 
-/// A pair with USDC on one side is worth twice that side.
-fn compare_reserves(row: &MarketMetrics, expected: &Value) -> usize {
-    const USDC: &str = "0x53c91253bc9682c04929ca02ed00b3e423f6710d2ee7e0d5ebb06f3ecf368a8";
-    let registry = Registry::parse(mainnet_registry()).unwrap();
-    let address = ContractAddress(parse_felt(&row.market.0).unwrap());
-    let tokens = registry.contract(&address).unwrap().pair.unwrap();
-    let side = if tokens.token0.to_string() == USDC {
-        "reserve0"
-    } else if tokens.token1.to_string() == USDC {
-        "reserve1"
-    } else {
-        return 0;
-    };
-    let reserve: U256 =
-        expected[row.protocol.as_str()][&row.market.0][side].as_str().unwrap().parse().unwrap();
-    assert_eq!(row.tvl.unwrap().0, reserve + reserve, "{row:?}");
-    1
+/// The rules that a block broke, by protocol and market, as JSON.
+fn broken(output: &BlockOutput) -> BTreeSet<String> {
+    let violations = output
+        .violations
+        .iter()
+        .map(|one| json!([one.protocol.as_str(), one.market.0, one.rule.name()]).to_string());
+    let anomalies = output.anomalies.iter().map(|one| {
+        let market = one.market.as_ref().map(|market| &market.0);
+        json!([one.protocol.as_str(), market, one.rule.name()]).to_string()
+    });
+    violations.chain(anomalies).collect()
 }
 
 fn recorded_file() -> Option<PathBuf> {
@@ -260,6 +257,7 @@ fn the_recorded_blocks_agree_with_the_oracle() {
     let registry = Arc::new(Registry::parse(mainnet_registry()).unwrap());
     let mut fold = MetricFold::new(Arc::clone(&registry), Seq(1));
     let mut counts: BTreeMap<String, BTreeMap<String, u64>> = BTreeMap::new();
+    let mut activities = counts.clone();
     let mut seq = 2;
     let mut compared = 0;
     for (height, block) in (0u64..).zip(recorded(&path, &registry)) {
@@ -270,7 +268,13 @@ fn the_recorded_blocks_agree_with_the_oracle() {
         for (_, _, event) in &events {
             let decoded = decode(fold.contracts(), event).unwrap();
             let name = decoded.name.unwrap_or("undecoded").to_owned();
-            *counts.entry(decoded.protocol.to_string()).or_default().entry(name).or_default() += 1;
+            let protocol = decoded.protocol.to_string();
+            *counts.entry(protocol.clone()).or_default().entry(name).or_default() += 1;
+            let emitter = registry.contract(&event.from_address).unwrap();
+            for activity in decoded.event.iter().flat_map(|event| event.activities(emitter)) {
+                let kind = activity.kind.name().to_owned();
+                *activities.entry(protocol.clone()).or_default().entry(kind).or_default() += 1;
+            }
         }
         let timestamp = UnixSeconds(block.timestamp);
         let block = BlockRef { number: BlockNumber(height), epoch: BranchEpoch(0), timestamp };
@@ -279,10 +283,14 @@ fn the_recorded_blocks_agree_with_the_oracle() {
         // Years of history are missing between the blocks, and no audit is dated.
         assert!(output.inputs.values().all(|inputs| inputs.complete().is_err()));
         let rows: Vec<MarketMetrics> = fold.markets().collect();
-        compared += compare(&rows, &expected["heights"][usize::try_from(height).unwrap()]);
+        let expected_here = &expected["heights"][usize::try_from(height).unwrap()];
+        compared += compare(&rows, expected_here, &expected["unread"]);
+        let rules = expected_here["anomalies"].as_array().unwrap().iter().map(Value::to_string);
+        assert_eq!(broken(&output), rules.collect(), "rules broken at {height}");
     }
-    assert_eq!(serde_json::to_value(&counts).unwrap(), expected["events"]);
-    assert!(compared > 500, "only {compared} figures were compared");
+    assert_eq!(json!(counts), expected["events"]);
+    assert_eq!(json!(activities), expected["activities"]);
+    assert!(compared > 10_000, "only {compared} figures were compared");
     known_answers(&expected);
 }
 

@@ -5,6 +5,36 @@ use serde_json::{Value, json};
 const EVENT: &str = "seq protocol name contract keys data decoded blockNumber blockHash \
      transactionHash eventIndex timestamp";
 
+/// The figures of a market, those of lending markets and of pools alike.
+pub(crate) const FIGURES: [&str; 26] = [
+    "utilizationBps",
+    "turnoverBps",
+    "volatilityBps",
+    "volatility1dBps",
+    "volatility30dBps",
+    "liquidityClass",
+    "priceUsdc",
+    "tvlUsdc",
+    "drawdownBps",
+    "supplyApyBps",
+    "openedAt",
+    "borrowRate",
+    "supplyRate",
+    "supplied",
+    "borrowed",
+    "withdrawHeadroom",
+    "exitShockBps",
+    "suppliers",
+    "top1Bps",
+    "top5Bps",
+    "hhiBps",
+    "accumulatorExcessPpb",
+    "volume24hUsdc",
+    "fees24hUsdc",
+    "depthUpUsdc",
+    "depthDownUsdc",
+];
+
 pub(crate) struct Api {
     http: reqwest::Client,
     url: String,
@@ -70,18 +100,27 @@ impl Api {
         self.all(query, json!({ "protocol": protocol })).await
     }
 
+    /// All anomalies, oldest first.
+    pub(crate) async fn anomalies(&self) -> Vec<Value> {
+        let query = "query($after: String) { page: anomalies(first: 100, after: $after) {
+            pageInfo { hasNextPage endCursor }
+            nodes { protocol market rule severity lasts blockNumber }
+        } }";
+        self.all(query, json!({})).await
+    }
+
     /// A protocol as of a block.
     pub(crate) async fn protocol(&self, id: &str, at_block: u64) -> Value {
-        let query = "query($id: String!, $at: Int) { protocol(id: $id, atBlock: $at) {
+        let figures = FIGURES.join(" ");
+        let query = format!(
+            "query($id: String!, $at: Int) {{ protocol(id: $id, atBlock: $at) {{
             id name
-            metrics {
-                market asset assetAddress utilizationBps turnoverBps volatilityBps liquidityClass
-                priceUsdc tvlUsdc blockNumber absent { field reason }
-            }
-            risk { score blockNumber }
-            absent { field reason }
-        } }";
-        self.ask(query, json!({ "id": id, "at": at_block })).await["protocol"].take()
+            metrics {{ market asset assetAddress {figures} blockNumber absent {{ field reason }} }}
+            risk {{ score blockNumber }}
+            absent {{ field reason }}
+        }} }}"
+        );
+        self.ask(&query, json!({ "id": id, "at": at_block })).await["protocol"].take()
     }
 
     pub(crate) async fn head(&self) -> Value {

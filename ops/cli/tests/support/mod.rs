@@ -1,10 +1,11 @@
-//! The binary under test, the servers it works with, and three ways to look at what it did: GraphQL,
-//! the log, and the stream.
+//! The binary under test, the servers it works with, three ways to look at what it did, which are
+//! GraphQL, the log and the stream, and a script that says what it should have done.
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 pub(crate) mod api;
 pub(crate) mod chain;
+pub(crate) mod oracle;
 pub(crate) mod process;
 pub(crate) mod servers;
 

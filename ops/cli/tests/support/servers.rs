@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::process::Command;
 
+use obsqra_devnode::SEEDED_REGISTRY;
+use obsqra_protocols::{Registry, mainnet_registry};
 use obsqra_store::projection::state;
 use obsqra_store::{Role, Store, chain_tip, cursor, log};
 use obsqra_testkit::{TestDatabase, TestNats};
@@ -12,7 +14,7 @@ use tempfile::TempDir;
 use super::process::obsqra;
 use super::until;
 
-/// The protocols of both registries.
+/// The protocols of the seeded chain.
 pub(crate) const PROTOCOLS: [&str; 3] = ["ekubo", "jediswap_v1", "zklend"];
 
 pub(crate) struct Servers {
@@ -77,10 +79,10 @@ impl Servers {
     }
 
     async fn is_worked_off(&self, chain: &ChainId, end: Seq) -> bool {
-        let mut partitions = vec![Partition::Relay(chain.clone())];
-        partitions.extend(PROTOCOLS.map(|id| {
-            Partition::RiskWorker(chain.clone(), ProtocolId::new(id).expect("a protocol's id"))
-        }));
+        let mut partitions =
+            vec![Partition::Relay(chain.clone()), Partition::Allocator(chain.clone())];
+        let scored = scored(chain).into_iter();
+        partitions.extend(scored.map(|protocol| Partition::RiskWorker(chain.clone(), protocol)));
         for partition in &partitions {
             if cursor::load(&self.store, partition).await.expect("database answers") < end {
                 return false;
@@ -88,6 +90,15 @@ impl Servers {
         }
         state::load(&self.store, chain).await.expect("database answers").seq >= end
     }
+}
+
+/// The protocols with markets of a chain's registry.
+fn scored(chain: &ChainId) -> Vec<ProtocolId> {
+    let is_recorded = chain.as_str() == "OBSQRA_REC";
+    let registry = if is_recorded { mainnet_registry() } else { SEEDED_REGISTRY };
+    let registry = Registry::parse(registry).expect("a registry");
+    let scored = registry.protocols().filter(|protocol| protocol.kind.has_markets());
+    scored.map(|protocol| protocol.id.clone()).collect()
 }
 
 pub(crate) fn chain_id(name: &str) -> ChainId {

@@ -1,6 +1,7 @@
 //! A small registry and a builder of blocks, so that a test states events by name and felts.
 #![allow(dead_code, reason = "each test file uses a part")]
 
+pub(crate) mod published;
 pub(crate) mod roles;
 
 use std::sync::Arc;

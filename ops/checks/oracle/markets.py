@@ -1,0 +1,123 @@
+"""What all markets have, by the definitions of ops/docs/metrics.md.
+
+State is what the events said so far. A figure is a value, or `{"absent": reason}`, under the name that the
+API gives it; decimal numbers are text with all their places. Where several reasons apply, the definitions
+say which is given; here the checks stand in that order.
+"""
+
+from datetime import datetime, timezone
+
+MAX_BPS = 2**31 - 1
+# Name, hours of the window, hours with trades that it needs.
+VOLATILITIES = [("volatility1dBps", 24, 18), ("volatilityBps", 168, 120), ("volatility30dBps", 720, 514)]
+
+
+class Absent(Exception):
+    """The log does not support a figure."""
+
+
+def figure(work, show=lambda value: value):
+    """What `work` gives, or why it is absent."""
+    try:
+        return show(work())
+    except Absent as absent:
+        return {"absent": str(absent)}
+
+
+def absent(reason):
+    """Ends the work on a figure."""
+    raise Absent(reason)
+
+
+def places(value, count):
+    """An integer as a decimal number with that many places."""
+    digits = str(abs(value)).zfill(count + 1)
+    return f"{'-' if value < 0 else ''}{digits[:-count]}.{digits[-count:]}"
+
+
+def usdc(value):
+    """A value in USDC's smallest unit, in USDC."""
+    return places(value, 6)
+
+
+def e18(value):
+    """A price or a rate at scale 10^-18."""
+    return places(value, 18)
+
+
+def instant(seconds):
+    """A second since 1970."""
+    return datetime.fromtimestamp(seconds, timezone.utc).isoformat()
+
+
+def bps(value):
+    """A ratio in basis points."""
+    return value if value <= MAX_BPS else absent("overflow")
+
+
+class Around:
+    """What figures need beside their market, at the end of a block."""
+
+    def __init__(self, registry, prices, times):
+        self.registry = registry
+        self.prices = prices  # token: USDC at scale 10^-18
+        self.times = times  # timestamps of the blocks so far, each the greatest up to there
+        self.now = times[-1]
+
+    def price(self, token):
+        """The token's price."""
+        return self.prices[token] if token in self.prices else absent("no_usdc_pool")
+
+    def value(self, token, amount):
+        """A raw amount in USDC's smallest unit."""
+        return amount * self.price(token) // self.registry.scale(token)
+
+    def volatility(self, asset, hours, needed):
+        """Only USDC's is known: no window of the recorded blocks has enough hours."""
+        if asset == self.registry.usdc:
+            return 0
+        self.price(asset)
+        hour = self.now // 3600
+        seen = {time // 3600 for time in self.times if hour - hours <= time // 3600 < hour}
+        if len(seen) >= needed:
+            raise SystemExit("recorded.py has no formula of volatility, and these blocks need it")
+        return absent("insufficient_history")
+
+
+class Market:
+    """What all markets have: `asset`, `tokens`, and when the log opened them."""
+
+    def __init__(self, asset, tokens):
+        self.asset = asset
+        self.tokens = tokens
+        self.opened = None
+        self.peak = 0
+
+    def is_tracked(self, registry):
+        """Whether the registry lists all tokens."""
+        return all(token in registry.decimals for token in self.tokens)
+
+    def valued(self, around, tvl):
+        """The figures that every market has but for the yield; `tvl` is work."""
+
+        def drawdown():
+            value = tvl()
+            self.peak = max(self.peak, value)
+            return bps((self.peak - value) * 10_000 // self.peak if self.peak else absent("zero_tvl"))
+
+        figures = {
+            "priceUsdc": figure(lambda: around.price(self.asset), e18),
+            "tvlUsdc": figure(tvl, usdc),
+            "liquidityClass": figure(
+                lambda: sum(tvl() >= bound * 10**12 for bound in (1, 10, 50))
+            ),
+            "drawdownBps": figure(drawdown),
+            "openedAt": figure(lambda: self.opened or absent("history_starts_at"), instant),
+        }
+        for name, hours, needed in VOLATILITIES:
+            figures[name] = figure(lambda hours=hours, needed=needed: around.volatility(self.asset, hours, needed))
+        return figures
+
+    def end_block(self):
+        """The rules that the block broke, each told when that begins."""
+        return []
