@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use obsqra_bus::{ChainStream, StreamLimits};
+use obsqra_devnode::SEEDED_REGISTRY;
 use obsqra_events::{EventData, Fact, Kind};
 use obsqra_protocols::{Contracts, Decoder, Registry, decode, layouts};
 use obsqra_store::child_contract::{self, ChildContract};
