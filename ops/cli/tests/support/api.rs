@@ -100,6 +100,15 @@ impl Api {
         self.all(query, json!({ "protocol": protocol })).await
     }
 
+    /// All that wallets did, oldest first.
+    pub(crate) async fn activity(&self) -> Vec<Value> {
+        let query = "query($after: String) { page: activity(first: 100, after: $after) {
+            pageInfo { hasNextPage endCursor }
+            nodes { protocol kind }
+        } }";
+        self.all(query, json!({})).await
+    }
+
     /// All anomalies, oldest first.
     pub(crate) async fn anomalies(&self) -> Vec<Value> {
         let query = "query($after: String) { page: anomalies(first: 100, after: $after) {
