@@ -166,6 +166,13 @@ fn data(fact: &Fact, context: &MessageContext) -> Value {
             "source": fact.source,
             "differences": differences(&fact.differences),
         }),
+        _ => derived(fact),
+    }
+}
+
+/// What a derived fact says; the facts of the chain lane are above.
+fn derived(fact: &Fact) -> Value {
+    match fact {
         Fact::RiskScored(fact) => scored(fact),
         Fact::RiskAbsent(fact) => json!({
             "protocol": fact.protocol.as_str(),
@@ -197,6 +204,7 @@ fn data(fact: &Fact, context: &MessageContext) -> Value {
             "contentHash": fact.content_hash.to_string(),
             "revertedSeq": fact.reverted_seq.to_string(),
         }),
+        _ => Value::Null,
     }
 }
 
