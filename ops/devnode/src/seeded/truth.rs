@@ -169,6 +169,7 @@ impl Scene<'_> {
         let token = reserve.spec.token;
         let mut absences = Absences::default();
         let utilization = absences.take("utilizationBps", lending::utilization(reserve));
+        let own = lending::figures(reserve, &mut absences);
         let parts = Parts {
             protocol: ZKLEND.id,
             id: hex(&token.address()).into(),
@@ -180,7 +181,7 @@ impl Scene<'_> {
         };
         let mut market = self.market(parts, &mut absences);
         market.truth.utilization_bps = utilization;
-        market.truth.lending = lending::figures(reserve, &mut absences);
+        market.truth.lending = own;
         market.truth.absent = absences.0;
         market
     }
@@ -193,6 +194,7 @@ impl Scene<'_> {
         let tracked = state.is_tracked();
         let mut absences = Absences::default();
         let turnover = absences.take("turnoverBps", figures.turnover);
+        let own = figures.own(&mut absences);
         let parts = Parts {
             protocol,
             id: id.into(),
@@ -204,7 +206,7 @@ impl Scene<'_> {
         };
         let mut market = self.market(parts, &mut absences);
         market.truth.turnover_bps = turnover;
-        market.truth.pool = figures.own(&mut absences);
+        market.truth.pool = own;
         market.truth.absent = absences.0;
         market
     }

@@ -1,6 +1,6 @@
 //! What the truth says of a market: each figure, or why it is absent.
 //!
-//! Names, units and order are those of the product's metrics, so that the two can be laid side by side.
+//! Names and units are those of the product's metrics, so that the two can be laid side by side.
 
 use std::sync::Arc;
 
@@ -49,7 +49,7 @@ pub struct MarketTruth {
     pub lending: LendingTruth,
     /// What pools alone have.
     pub pool: PoolTruth,
-    /// Why figures are absent, in the order of the fields.
+    /// Why figures are absent, in the product's order: what the kind alone has stands first.
     pub absent: Vec<AbsentTruth>,
 }
 
