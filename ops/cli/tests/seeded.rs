@@ -157,6 +157,7 @@ fn figures(market: &Value) -> Value {
 }
 
 fn true_figures(market: &MarketTruth) -> Value {
+    let (lending, pool) = (&market.lending, &market.pool);
     json!({
         "asset": market.asset,
         "assetAddress": market.asset_address.to_string(),
@@ -166,7 +167,34 @@ fn true_figures(market: &MarketTruth) -> Value {
         "liquidityClass": market.liquidity_class,
         "priceUsdc": market.price_usdc.map(|price| with_places(&price.to_string(), 18)),
         "tvlUsdc": market.tvl_usdc.map(|value| with_places(&value.to_string(), 6)),
+        "volatility1dBps": market.volatility_1d_bps,
+        "volatility30dBps": market.volatility_30d_bps,
+        "drawdownBps": market.drawdown_bps,
+        "supplyApyBps": market.supply_apy_bps,
+        "openedAt": market.opened_at.map(instant),
+        "borrowRate": lending.borrow_rate.map(|rate| with_places(&rate.to_string(), 18)),
+        "supplyRate": lending.supply_rate.map(|rate| with_places(&rate.to_string(), 18)),
+        "supplied": lending.supplied.map(|amount| amount.to_string()),
+        "borrowed": lending.borrowed.map(|amount| amount.to_string()),
+        "withdrawHeadroom": lending.withdraw_headroom.map(|amount| amount.to_string()),
+        "exitShockBps": lending.exit_shock_bps,
+        "suppliers": lending.suppliers.map(|count| count.to_string()),
+        "top1Bps": lending.top1_bps,
+        "top5Bps": lending.top5_bps,
+        "hhiBps": lending.hhi_bps,
+        "accumulatorExcessPpb": lending.accumulator_excess_ppb.map(|excess| excess.to_string()),
+        "volume24hUsdc": pool.volume_24h_usdc.map(|value| with_places(&value.to_string(), 6)),
+        "fees24hUsdc": pool.fees_24h_usdc.map(|value| with_places(&value.to_string(), 6)),
+        "depthUpUsdc": pool.depth_up_usdc.map(|value| with_places(&value.to_string(), 6)),
+        "depthDownUsdc": pool.depth_down_usdc.map(|value| with_places(&value.to_string(), 6)),
     })
+}
+
+/// As GraphQL spells an instant.
+fn instant(seconds: u64) -> String {
+    let seconds = i64::try_from(seconds).unwrap();
+    let at = chrono::DateTime::from_timestamp(seconds, 0).unwrap();
+    at.to_rfc3339_opts(chrono::SecondsFormat::Secs, false)
 }
 
 /// There is a score at each block at which an input other than the age differs from the block before and

@@ -87,7 +87,6 @@ impl Holdings {
     }
 
     fn count(&self) -> Figure<u64> {
-        self.greatest()?;
         u64::try_from(self.sorted.len()).map_err(|_| Reason::Overflow)
     }
 
