@@ -9,6 +9,7 @@
 )]
 
 mod activity;
+mod findings;
 mod privacy_pools;
 mod reads;
 mod statements;

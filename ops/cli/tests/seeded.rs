@@ -59,6 +59,7 @@ async fn scores_and_markets_are_the_truth_and_causes_hold_the_nodes_felts() {
     let events = events_by_seq(&api).await;
     check_events(&events, &blocks);
     let tallies = Tallies::new(&entries, &events);
+    check_anomalies(&api, &truths).await;
     for protocol in PROTOCOLS {
         let scores = api.scores(protocol).await;
         check_scores(protocol, &scores, &truths);
@@ -195,6 +196,26 @@ fn instant(seconds: u64) -> String {
     let seconds = i64::try_from(seconds).unwrap();
     let at = chrono::DateTime::from_timestamp(seconds, 0).unwrap();
     at.to_rfc3339_opts(chrono::SecondsFormat::Secs, false)
+}
+
+/// Each anomaly that the books know of is told at its block, and no other.
+async fn check_anomalies(api: &Api, truths: &[BlockTruth]) {
+    let found: BTreeSet<String> = api
+        .anomalies()
+        .await
+        .iter()
+        .map(|one| json!([one["blockNumber"], one["protocol"], one["market"], one["rule"]]))
+        .map(|one| one.to_string())
+        .collect();
+    let told = truths.iter().flat_map(|truth| {
+        let begun = truth.anomalies.iter().filter(|one| one.phase.name() != "closed");
+        begun.map(move |one| {
+            json!([truth.block_number, one.protocol.to_string(), one.market, one.rule]).to_string()
+        })
+    });
+    let told: BTreeSet<String> = told.collect();
+    assert!(!told.is_empty(), "no anomaly to compare");
+    assert_eq!(found, told);
 }
 
 /// There is a score at each block at which an input other than the age differs from the block before and

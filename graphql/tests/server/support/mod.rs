@@ -5,5 +5,7 @@ mod rows;
 mod world;
 
 pub(crate) use client::{Socket, code_of};
-pub(crate) use rows::{absent, activity, block, event, felt, market, pool, score};
+pub(crate) use rows::{
+    absent, activity, allocation, anomaly, block, event, felt, market, pool, price, score,
+};
 pub(crate) use world::{OPEN, World};

@@ -2,9 +2,12 @@
 
 use chrono::DateTime;
 use obsqra_store::projection::activity::ActivityRow;
+use obsqra_store::projection::allocation_snapshot::AllocationSnapshotRow;
+use obsqra_store::projection::anomaly::AnomalyRow;
 use obsqra_store::projection::block::BlockRow;
 use obsqra_store::projection::event::EventRow;
 use obsqra_store::projection::market_metrics::MarketMetricsRow;
+use obsqra_store::projection::price::PriceRow;
 use obsqra_store::projection::privacy_pool::PrivacyPoolRow;
 use obsqra_store::projection::risk_score::RiskScoreRow;
 use obsqra_store::projection::{Absent, Ranges};
@@ -155,5 +158,64 @@ pub(crate) fn pool(bucket: i16, deposits: i64, from_block: i64, from_seq: i64) -
         withdrawals: 1,
         deposited: U512::from(deposits.unsigned_abs() * 10),
         withdrawn: U512::from(10u8),
+    }
+}
+
+/// What a rule says of zkLend's market `0x1` from a block on.
+pub(crate) fn anomaly(
+    rule: &str,
+    severity: &str,
+    phase: &str,
+    from_block: i64,
+    entry_seq: i64,
+) -> AnomalyRow {
+    AnomalyRow {
+        chain_id: CHAIN.into(),
+        protocol: "zklend".into(),
+        market: "0x1".into(),
+        rule: rule.into(),
+        ranges: Ranges::open(from_block, entry_seq),
+        entry_seq,
+        block_hash: felt(from_block),
+        occurred_at: DateTime::from_timestamp(1_700_000_000 + from_block, 0).unwrap(),
+        severity: severity.into(),
+        phase: phase.into(),
+        detail: "measured".into(),
+    }
+}
+
+/// A policy's shares from a block on; without them it is infeasible.
+pub(crate) fn allocation(
+    policy: &str,
+    shares: Option<Vec<(String, i32)>>,
+    from_block: i64,
+    entry_seq: i64,
+) -> AllocationSnapshotRow {
+    AllocationSnapshotRow {
+        chain_id: CHAIN.into(),
+        policy: policy.into(),
+        ranges: Ranges::open(from_block, entry_seq),
+        entry_seq,
+        block_hash: felt(from_block),
+        occurred_at: DateTime::from_timestamp(1_700_000_000 + from_block, 0).unwrap(),
+        version: "obsqra/1".into(),
+        rule: "allocation-v1".into(),
+        failure: shares.is_none().then(|| "too_few_protocols".into()),
+        shares,
+    }
+}
+
+/// A token's price from a block on; without digits there is none.
+pub(crate) fn price(token: i64, digits: Option<&str>, from_block: i64) -> PriceRow {
+    PriceRow {
+        chain_id: CHAIN.into(),
+        token: felt(token),
+        source: "pools".into(),
+        ranges: Ranges::open(from_block, from_block),
+        symbol: "ETH".into(),
+        price_usdc: digits.map(str::to_owned),
+        protocol: digits.map(|_| "ekubo".to_owned()),
+        market: digits.map(|_| "0x1".to_owned()),
+        reason: digits.is_none().then(|| "no_usdc_pool".to_owned()),
     }
 }

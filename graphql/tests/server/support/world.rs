@@ -12,9 +12,12 @@ use obsqra_graphql::{Server, ServerOptions};
 use obsqra_store::attested::{self, AttestedAs, AttestedRange};
 use obsqra_store::notify::{Signal, notify};
 use obsqra_store::projection::activity::ActivityRow;
+use obsqra_store::projection::allocation_snapshot::AllocationSnapshotRow;
+use obsqra_store::projection::anomaly::AnomalyRow;
 use obsqra_store::projection::block::BlockRow;
 use obsqra_store::projection::event::EventRow;
 use obsqra_store::projection::market_metrics::MarketMetricsRow;
+use obsqra_store::projection::price::PriceRow;
 use obsqra_store::projection::privacy_pool::PrivacyPoolRow;
 use obsqra_store::projection::risk_score::RiskScoreRow;
 use obsqra_store::projection::state::ProjectionState;
@@ -208,6 +211,24 @@ impl World {
     pub(crate) async fn insert_activities(&self, rows: &[ActivityRow]) {
         let mut tx = self.writer.begin().await.unwrap();
         projection::activity::insert(&mut tx, rows).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+
+    pub(crate) async fn insert_anomalies(&self, rows: &[AnomalyRow]) {
+        let mut tx = self.writer.begin().await.unwrap();
+        projection::anomaly::insert(&mut tx, rows).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+
+    pub(crate) async fn insert_allocations(&self, rows: &[AllocationSnapshotRow]) {
+        let mut tx = self.writer.begin().await.unwrap();
+        projection::allocation_snapshot::insert(&mut tx, rows).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+
+    pub(crate) async fn insert_prices(&self, rows: &[PriceRow]) {
+        let mut tx = self.writer.begin().await.unwrap();
+        projection::price::insert(&mut tx, rows).await.unwrap();
         tx.commit().await.unwrap();
     }
 
