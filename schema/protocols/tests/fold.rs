@@ -9,9 +9,12 @@ use obsqra_protocols::{BlockOutput, MetricFold, SnapshotError};
 use obsqra_types::Seq;
 use proptest::prelude::*;
 use support::pool::{Key, Swap, fees_collected, initialized, position, swapped};
+use support::wide::{
+    CHILD_POOL, POOL, PoolSwap, burnt, collected, created, minted, pool_swap, started,
+    wide_registry as registry,
+};
 use support::{
     BTC, Block, Chain, DAI, ETH, ETH_BTC, ETH_UNLISTED, Event, USDC, USDC_ETH, event, lend, pair,
-    registry,
 };
 
 const WHOLE_ETH: u128 = 10u128.pow(18);
@@ -86,7 +89,26 @@ fn any_event() -> impl Strategy<Value = Event> {
             }
         },
     );
-    prop_oneof![reserve, pair, pool]
+    prop_oneof![reserve, pair, pool, any_pool_contract_event()]
+}
+
+fn any_pool_contract_event() -> impl Strategy<Value = Event> {
+    let pools = prop::sample::select(vec![POOL, CHILD_POOL]);
+    (pools, any_delta(), any_delta(), any_amount(), 0usize..8).prop_map(|(pool, a, b, c, kind)| {
+        let (tick, bounds) = (a % 1_000, (a % 1_000 - 10, a % 1_000 + 500));
+        let amounts = (a.unsigned_abs(), b.unsigned_abs());
+        match kind {
+            0 => created(pool, c % 2_000_000 % (1 << 32)),
+            1 => started(pool, c % 40_000, tick),
+            2 | 3 => minted(pool, bounds, c, amounts),
+            4 => burnt(pool, bounds, c, amounts),
+            5 => collected(pool, amounts),
+            _ => pool_swap(
+                pool,
+                &PoolSwap { delta: (a, b), ratio_whole: c % 40_000, tick, liquidity: c },
+            ),
+        }
+    })
 }
 
 /// Blocks minutes, hours or days apart, and now and then behind the one before.

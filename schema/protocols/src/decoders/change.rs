@@ -4,7 +4,7 @@
 use obsqra_types::{ContractAddress, MarketId, U256};
 
 use super::ekubo::PoolKey;
-use super::members::I129;
+use super::members::{I129, I257};
 use crate::TokenPair;
 
 /// Which market of a protocol an event is about.
@@ -16,6 +16,8 @@ pub(crate) enum MarketRef {
     Pair(ContractAddress, TokenPair),
     /// A pool inside a core contract.
     Pool(PoolKey),
+    /// A concentrated pool, by its contract.
+    PoolContract(ContractAddress, TokenPair),
     /// The reserve whose shares that contract keeps, as an earlier [`Change::ShareToken`] says. No
     /// market is opened under such a reference.
     ShareToken(ContractAddress),
@@ -34,9 +36,10 @@ impl MarketRef {
     /// The id under which the market is published.
     pub(crate) fn id(&self) -> MarketId {
         MarketId(match self {
-            Self::Reserve(address) | Self::Pair(address, _) | Self::ShareToken(address) => {
-                address.to_string()
-            }
+            Self::Reserve(address)
+            | Self::Pair(address, _)
+            | Self::PoolContract(address, _)
+            | Self::ShareToken(address) => address.to_string(),
             Self::Pool(key) => key.to_string(),
         })
     }
@@ -44,7 +47,7 @@ impl MarketRef {
     pub(crate) fn tokens(&self) -> MarketTokens {
         match self {
             Self::Reserve(token) | Self::ShareToken(token) => MarketTokens::Single(*token),
-            Self::Pair(_, tokens) => MarketTokens::Pair(*tokens),
+            Self::Pair(_, tokens) | Self::PoolContract(_, tokens) => MarketTokens::Pair(*tokens),
             Self::Pool(key) => MarketTokens::Pair(key.tokens()),
         }
     }
@@ -68,6 +71,17 @@ pub(crate) enum ReserveAmount {
     Raw(U256),
     /// As tokens at the accumulator of that moment.
     Face(U256),
+}
+
+/// What a swap's event says of its fee, by side.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum SwapFees {
+    /// What the fees are.
+    Fixed(U256, U256),
+    /// What was paid in; the share that is a fee is the pool's, as [`Change::SwapFee`] says.
+    OfPaidIn(U256, U256),
+    /// Nothing, and no other event tells.
+    Unknown,
 }
 
 /// One step of a market's state. Accumulators, rates and factors of reserves have 27 decimals, whatever
@@ -107,9 +121,11 @@ pub(crate) enum Change {
     /// Liquidity put into or taken out of a range of ticks.
     Ranged { lower: I129, upper: I129, liquidity: I129 },
     /// Tokens that a concentrated pool gained or lost.
-    Balances { delta0: I129, delta1: I129 },
-    /// What a swap moved on each side, and the fees on what was paid in, where they are known.
-    Traded { amount0: U256, amount1: U256, fees: Option<(U256, U256)> },
+    Balances { delta0: I257, delta1: I257 },
+    /// The share of what is paid into a pool that is a fee, in millionths.
+    SwapFee { millionths: u32 },
+    /// What a swap moved on each side, and the fees on what was paid in.
+    Traded { amount0: U256, amount1: U256, fees: SwapFees },
     /// What a constant-product pool's event says went in and out.
     Flowed { in0: U256, in1: U256, out0: U256, out1: U256 },
 }

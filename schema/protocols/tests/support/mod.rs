@@ -3,6 +3,7 @@
 
 pub(crate) mod published;
 pub(crate) mod roles;
+pub(crate) mod wide;
 
 use std::sync::Arc;
 

@@ -99,6 +99,16 @@ impl Item for u64 {
     }
 }
 
+impl Item for u32 {
+    fn put(&self, out: &mut Out) {
+        out.write(|encoder| encoder.u32(*self).map(|_| ()));
+    }
+
+    fn take(input: &mut In<'_>) -> Taken<Self> {
+        Ok(input.0.u32()?)
+    }
+}
+
 impl Item for bool {
     fn put(&self, out: &mut Out) {
         out.write(|encoder| encoder.bool(*self).map(|_| ()));
@@ -385,6 +395,7 @@ impl Item for MarketRef {
             Self::Pool(key) => (2u64, *key).put(out),
             // Names a reserve that stands under its own reference: never of a market, never read.
             Self::ShareToken(token) => (3u64, *token).put(out),
+            Self::PoolContract(address, tokens) => (4u64, *address, *tokens).put(out),
         }
     }
 
@@ -393,6 +404,7 @@ impl Item for MarketRef {
             0 => Item::take(input).map(Self::Reserve),
             1 => Item::take(input).map(|(address, tokens)| Self::Pair(address, tokens)),
             2 => Item::take(input).map(Self::Pool),
+            4 => Item::take(input).map(|(address, tokens)| Self::PoolContract(address, tokens)),
             _ => malformed("unknown market"),
         }
     }

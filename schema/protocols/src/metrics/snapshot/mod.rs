@@ -22,7 +22,7 @@ use crate::{Contracts, METRICS_VERSION, Registry, WatchedContract};
 use item::{In, Item, Out};
 
 /// The version of the layout.
-const LAYOUT: u32 = 2;
+const LAYOUT: u32 = 3;
 
 /// Bytes are no snapshot that this fold can go on from.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -139,7 +139,7 @@ fn put_body(body: &Body, out: &mut Out) {
         }
         Body::Pool(pool) => {
             (2u64, pool.opened_at, pool.state, pool.unsettled).put(out);
-            pool.fee_unknown.put(out);
+            (pool.fee_millionths, pool.fee_unknown).put(out);
             (pool.balance0, pool.balance1).put(out);
             pool.day.put(out);
             pool.hours.items().map(|hour| (hour.hour, hour.volumes)).collect::<Vec<_>>().put(out);
@@ -159,7 +159,7 @@ fn take_body(side: Option<&UsdcSide>, input: &mut In<'_>) -> Taken<Body> {
         }
         2 => {
             let (opened_at, state, unsettled) = Item::take(input)?;
-            let fee_unknown = Item::take(input)?;
+            let (fee_millionths, fee_unknown) = Item::take(input)?;
             let (balance0, balance1) = Item::take(input)?;
             let day = Item::take(input)?;
             let mut hours = Hours::default();
@@ -168,8 +168,17 @@ fn take_body(side: Option<&UsdcSide>, input: &mut In<'_>) -> Taken<Body> {
                     hours.add(hour, &volumes, side);
                 }
             }
-            let pool =
-                Pool { opened_at, state, balance0, balance1, day, hours, unsettled, fee_unknown };
+            let pool = Pool {
+                opened_at,
+                state,
+                balance0,
+                balance1,
+                day,
+                hours,
+                unsettled,
+                fee_millionths,
+                fee_unknown,
+            };
             Ok(Body::Pool(Box::new(pool)))
         }
         _ => malformed("unknown kind of market"),

@@ -1,0 +1,102 @@
+//! The test registry with more protocols beside its own, and events of those: `0xc0` the factory of
+//! JediSwap v2, `0xc1` a pool of USDC and ETH, `0xc2` one that the registry does not list.
+
+use std::sync::Arc;
+
+use obsqra_protocols::{MetricFold, Registry};
+use obsqra_types::Seq;
+use serde_json::{Value, json};
+
+use super::pool::signed;
+use super::roles::registry_of;
+use super::{Chain, ETH, Event, REGISTRY, Scene, USDC, event};
+
+pub(crate) const POOL_FACTORY: u128 = 0xc0;
+pub(crate) const POOL: u128 = 0xc1;
+pub(crate) const CHILD_POOL: u128 = 0xc2;
+
+fn protocol(id: &str, kind: &str, contracts: &Value) -> Value {
+    json!({
+        "id": id, "name": id, "kind": kind, "decoder": id, "contracts": contracts,
+        "audits": {"state": "unknown", "detail": "none"}, "sources": [],
+    })
+}
+
+pub(crate) fn wide_registry() -> Arc<Registry> {
+    let file: Value = serde_json::from_str(REGISTRY).unwrap();
+    let mut protocols = file["protocols"].as_array().unwrap().clone();
+    let pool = json!({"address": "0xc1", "role": "pool", "token0": "0x10", "token1": "0x11"});
+    let contracts = json!([{"address": "0xc0", "role": "pool_factory"}, pool]);
+    protocols.push(protocol("jediswap_v2", "amm", &contracts));
+    registry_of(&Value::Array(protocols))
+}
+
+pub(crate) fn wide_scene() -> Scene {
+    Scene { chain: Chain::default(), fold: MetricFold::new(wide_registry(), Seq(1)) }
+}
+
+/// 256 bits in two limbs.
+fn wide(amount: u128) -> [u128; 2] {
+    [amount, 0]
+}
+
+/// 256 bits and a sign.
+fn wide_signed(amount: i128) -> [u128; 3] {
+    [amount.unsigned_abs(), 0, u128::from(amount < 0)]
+}
+
+pub(crate) fn created(pool: u128, fee: u128) -> Event {
+    event(POOL_FACTORY, "PoolCreated", [USDC, ETH, fee, 60, pool])
+}
+
+/// A square root of a price in units of 2⁻⁹⁶, as `whole · 2⁹⁶`.
+fn ratio(whole: u128) -> [u128; 2] {
+    [whole << 96, whole >> 32]
+}
+
+pub(crate) fn started(pool: u128, ratio_whole: u128, tick: i128) -> Event {
+    event(pool, "Initialize", ratio(ratio_whole).into_iter().chain(signed(tick)))
+}
+
+pub(crate) fn minted(
+    pool: u128,
+    bounds: (i128, i128),
+    liquidity: u128,
+    amounts: (u128, u128),
+) -> Event {
+    let data = [0x77, 0x78].into_iter().chain(signed(bounds.0)).chain(signed(bounds.1));
+    let amounts = wide(amounts.0).into_iter().chain(wide(amounts.1));
+    event(pool, "Mint", data.chain([liquidity]).chain(amounts))
+}
+
+pub(crate) fn burnt(
+    pool: u128,
+    bounds: (i128, i128),
+    liquidity: u128,
+    amounts: (u128, u128),
+) -> Event {
+    let data = [0x78].into_iter().chain(signed(bounds.0)).chain(signed(bounds.1));
+    let amounts = wide(amounts.0).into_iter().chain(wide(amounts.1));
+    event(pool, "Burn", data.chain([liquidity]).chain(amounts))
+}
+
+pub(crate) fn collected(pool: u128, amounts: (u128, u128)) -> Event {
+    event(pool, "Collect", [0x78, 0x78, 0, 0, 0, 0, amounts.0, amounts.1])
+}
+
+pub(crate) fn protocol_collected(pool: u128, amounts: (u128, u128)) -> Event {
+    event(pool, "CollectProtocol", [0x78, 0x78, amounts.0, amounts.1])
+}
+
+pub(crate) struct PoolSwap {
+    pub(crate) delta: (i128, i128),
+    pub(crate) ratio_whole: u128,
+    pub(crate) tick: i128,
+    pub(crate) liquidity: u128,
+}
+
+pub(crate) fn pool_swap(pool: u128, swap: &PoolSwap) -> Event {
+    let deltas = wide_signed(swap.delta.0).into_iter().chain(wide_signed(swap.delta.1));
+    let data = [0x77, 0x78].into_iter().chain(deltas).chain(ratio(swap.ratio_whole));
+    event(pool, "Swap", data.chain([swap.liquidity]).chain(signed(swap.tick)))
+}
