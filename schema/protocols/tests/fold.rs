@@ -10,8 +10,8 @@ use obsqra_types::Seq;
 use proptest::prelude::*;
 use support::pool::{Key, Swap, fees_collected, initialized, position, swapped};
 use support::wide::{
-    CHILD_POOL, POOL, PoolSwap, burnt, collected, created, minted, pool_swap, started,
-    wide_registry as registry,
+    CHILD_POOL, Config, POOL, PoolSwap, SINGLETONS, VESU_POOL, asset_added, burnt, collected,
+    context_v1, context_v2, created, minted, pool_swap, started, wide_registry as registry,
 };
 use support::{
     BTC, Block, Chain, DAI, ETH, ETH_BTC, ETH_UNLISTED, Event, USDC, USDC_ETH, event, lend, pair,
@@ -89,7 +89,33 @@ fn any_event() -> impl Strategy<Value = Event> {
             }
         },
     );
-    prop_oneof![reserve, pair, pool, any_pool_contract_event()]
+    prop_oneof![reserve, pair, pool, any_pool_contract_event(), any_vesu_event()]
+}
+
+fn any_config() -> impl Strategy<Value = Config> {
+    let token = prop_oneof![any_token(), Just(0)];
+    let rest = (0u64..100, 0..2 * WHOLE_ETH, prop::option::of(any_amount()));
+    (token, any_amount(), any_amount(), rest).prop_map(|(asset, a, b, (at, c, price))| Config {
+        asset,
+        nominal_debt: a,
+        reserve: b,
+        scale: if c % 9 == 0 { c } else { WHOLE_ETH },
+        at,
+        accumulator: WHOLE_ETH - 50 + u128::from(at) + c % 5,
+        fee_rate: c,
+        price,
+    })
+}
+
+fn any_vesu_event() -> impl Strategy<Value = Event> {
+    let singleton = prop::sample::select(SINGLETONS.to_vec());
+    (singleton, 1u128..3, any_config(), any_config(), 0usize..6).prop_map(
+        |(singleton, pool, collateral, debt, kind)| match kind {
+            0 => asset_added(VESU_POOL, collateral.asset),
+            1 | 2 => context_v2(VESU_POOL, [collateral, debt]),
+            _ => context_v1(singleton, pool, [collateral, debt]),
+        },
+    )
 }
 
 fn any_pool_contract_event() -> impl Strategy<Value = Event> {

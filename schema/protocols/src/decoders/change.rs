@@ -1,7 +1,7 @@
 //! What an event does to a market, in terms that no protocol owns. Decoders translate into these; the
 //! fold knows nothing else.
 
-use obsqra_types::{ContractAddress, MarketId, U256};
+use obsqra_types::{ContractAddress, Felt, MarketId, U256, felt_hex};
 
 use super::ekubo::PoolKey;
 use super::members::{I129, I257};
@@ -18,6 +18,9 @@ pub(crate) enum MarketRef {
     Pool(PoolKey),
     /// A concentrated pool, by its contract.
     PoolContract(ContractAddress, TokenPair),
+    /// A reserve of one pool out of several, whose events state it in full: by the contract that holds it,
+    /// the pool where the contract holds several, and the token.
+    PoolReserve { contract: ContractAddress, pool: Option<Felt>, asset: ContractAddress },
     /// The reserve whose shares that contract keeps, as an earlier [`Change::ShareToken`] says. No
     /// market is opened under such a reference.
     ShareToken(ContractAddress),
@@ -41,12 +44,18 @@ impl MarketRef {
             | Self::PoolContract(address, _)
             | Self::ShareToken(address) => address.to_string(),
             Self::Pool(key) => key.to_string(),
+            Self::PoolReserve { contract, pool: Some(pool), asset } => {
+                format!("{contract}/{}/{asset}", felt_hex(pool))
+            }
+            Self::PoolReserve { contract, pool: None, asset } => format!("{contract}/{asset}"),
         })
     }
 
     pub(crate) fn tokens(&self) -> MarketTokens {
         match self {
-            Self::Reserve(token) | Self::ShareToken(token) => MarketTokens::Single(*token),
+            Self::Reserve(token)
+            | Self::ShareToken(token)
+            | Self::PoolReserve { asset: token, .. } => MarketTokens::Single(*token),
             Self::Pair(_, tokens) | Self::PoolContract(_, tokens) => MarketTokens::Pair(*tokens),
             Self::Pool(key) => MarketTokens::Pair(key.tokens()),
         }
@@ -71,6 +80,25 @@ pub(crate) enum ReserveAmount {
     Raw(U256),
     /// As tokens at the accumulator of that moment.
     Face(U256),
+}
+
+/// What an event states of a reserve, as it stands after that event.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Statement {
+    /// What is not lent out, in the token's smallest unit.
+    pub(crate) available: U256,
+    /// Debt without interest, 18 decimals, whatever the token's own are.
+    pub(crate) nominal_debt: U256,
+    /// What a nominal debt of 1 has grown to, 27 decimals.
+    pub(crate) debt_accumulator: U256,
+    /// Smallest units in a whole token.
+    pub(crate) unit: U256,
+    /// The share of the interest that does not go to the suppliers, 27 decimals.
+    pub(crate) fee_rate: U256,
+    /// Seconds since 1970 at which the accumulator was brought up to date.
+    pub(crate) at: u64,
+    /// What the oracle gives for a whole token, 18 decimals, where it vouches for it.
+    pub(crate) oracle_price: Option<U256>,
 }
 
 /// What a swap's event says of its fee, by side.
@@ -98,6 +126,8 @@ pub(crate) enum Change {
     ReserveFactor { factor: U256 },
     /// A reserve's accumulators.
     Accumulators { lending: U256, debt: U256 },
+    /// All of a reserve.
+    Stated(Statement),
     /// A reserve's rates, the lending rate before the reserve factor.
     Rates { lending: U256, borrowing: U256 },
     /// An account supplied to a reserve.
@@ -136,7 +166,11 @@ impl Change {
     pub(crate) fn sets_state(&self) -> bool {
         matches!(
             self,
-            Self::Rates { .. } | Self::Reserves { .. } | Self::Started { .. } | Self::Moved { .. }
+            Self::Rates { .. }
+                | Self::Stated(_)
+                | Self::Reserves { .. }
+                | Self::Started { .. }
+                | Self::Moved { .. }
         )
     }
 }

@@ -19,6 +19,7 @@ mod growth;
 mod inputs;
 mod lending;
 mod market;
+mod oracle;
 mod pool;
 mod quotes;
 mod reserve;
@@ -26,6 +27,7 @@ mod review;
 mod row;
 mod signed;
 mod snapshot;
+mod stated;
 mod suppliers;
 mod trades;
 

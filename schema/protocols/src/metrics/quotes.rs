@@ -63,7 +63,7 @@ impl Volatilities {
 pub enum PriceSource {
     /// The deepest pool of the token and USDC.
     Pools,
-    /// What a protocol's events carry of its oracle.
+    /// What a protocol's events carry of its oracle, in US dollars: one is taken for one USDC.
     Oracle(ProtocolId),
 }
 

@@ -20,7 +20,7 @@ use super::super::signed::SignedAmount;
 use super::super::suppliers::Suppliers;
 use super::super::trades::{DayWindow, Flows, ShareFlows, Summed, Volumes};
 use super::{Taken, malformed};
-use crate::decoders::MarketRef;
+use crate::decoders::{MarketRef, Statement};
 use crate::{I129, PoolKey, TokenPair, WatchedContract};
 
 pub(super) struct Out(Encoder<Vec<u8>>);
@@ -281,6 +281,17 @@ item_as!(Rates as (U256, U256), |v| (v.lending, v.borrowing), |(lending, borrowi
     borrowing
 }));
 item_as!(
+    Statement as ((U256, U256, U256, U256, U256), u64, Option<U256>),
+    |v| {
+        let Statement { available, nominal_debt, debt_accumulator, unit, fee_rate, .. } = *v;
+        let amounts = (available, nominal_debt, debt_accumulator, unit, fee_rate);
+        (amounts, v.at, v.oracle_price)
+    },
+    |((available, nominal_debt, debt_accumulator, unit, fee_rate), at, oracle_price)| {
+        Ok(Self { available, nominal_debt, debt_accumulator, unit, fee_rate, at, oracle_price })
+    }
+);
+item_as!(
     Growth as (Indices, Option<Rates>, Option<U256>, U512),
     |v| (v.base, v.rates, v.reserve_factor, v.flash_fees),
     |(base, rates, reserve_factor, flash_fees)| {
@@ -396,6 +407,9 @@ impl Item for MarketRef {
             // Names a reserve that stands under its own reference: never of a market, never read.
             Self::ShareToken(token) => (3u64, *token).put(out),
             Self::PoolContract(address, tokens) => (4u64, *address, *tokens).put(out),
+            Self::PoolReserve { contract, pool, asset } => {
+                (5u64, *contract, *pool, *asset).put(out);
+            }
         }
     }
 
@@ -405,6 +419,11 @@ impl Item for MarketRef {
             1 => Item::take(input).map(|(address, tokens)| Self::Pair(address, tokens)),
             2 => Item::take(input).map(Self::Pool),
             4 => Item::take(input).map(|(address, tokens)| Self::PoolContract(address, tokens)),
+            5 => Item::take(input).map(|(contract, pool, asset)| Self::PoolReserve {
+                contract,
+                pool,
+                asset,
+            }),
             _ => malformed("unknown market"),
         }
     }

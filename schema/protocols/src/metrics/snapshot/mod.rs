@@ -16,6 +16,7 @@ use super::fold::MetricFold;
 use super::market::{Body, Identity, Market};
 use super::pool::Pool;
 use super::reserve::Reserve;
+use super::stated::StatedReserve;
 use super::trades::{Hours, UsdcSide, Volumes};
 use crate::decoders::MarketRef;
 use crate::{Contracts, METRICS_VERSION, Registry, WatchedContract};
@@ -137,6 +138,10 @@ fn put_body(body: &Body, out: &mut Out) {
             (1u64, reserve.book.clone(), reserve.rates, reserve.reserve_factor).put(out);
             (reserve.indices, reserve.growth, reserve.index_fell, reserve.signals).put(out);
         }
+        Body::Stated(reserve) => {
+            let StatedReserve { opened_at, newest, base, index_fell } = **reserve;
+            (3u64, opened_at, newest, base, index_fell).put(out);
+        }
         Body::Pool(pool) => {
             (2u64, pool.opened_at, pool.state, pool.unsettled).put(out);
             (pool.fee_millionths, pool.fee_unknown).put(out);
@@ -180,6 +185,11 @@ fn take_body(side: Option<&UsdcSide>, input: &mut In<'_>) -> Taken<Body> {
                 fee_unknown,
             };
             Ok(Body::Pool(Box::new(pool)))
+        }
+        3 => {
+            let (opened_at, newest, base, index_fell) = Item::take(input)?;
+            let reserve = StatedReserve { opened_at, newest, base, index_fell };
+            Ok(Body::Stated(Box::new(reserve)))
         }
         _ => malformed("unknown kind of market"),
     }
