@@ -35,7 +35,7 @@ from layouts import decode
 from markets import Around
 from pools import Q128, EkuboPool, Pair
 from registry import Registry
-from reserves import Reserve
+from reserves import NostraReserve, Reserve
 
 getcontext().prec = 60
 
@@ -113,6 +113,10 @@ class Reading:
         if contract.decoder == "ekubo" and "pool_key" in event:
             key = event["pool_key"]
             return [markets.setdefault(pool_id(key), EkuboPool(key, self.registry))]
+        if name == "InterestStateUpdated":
+            debt = self.registry.contracts.get(event["debtToken"])
+            asset = debt.asset if debt and (debt.protocol, debt.role) == (contract.protocol, "debt_token") else None
+            return [markets.setdefault(hex(asset), NostraReserve(asset))] if asset else []
         if name == "PairCreated":
             child = self.registry.contracts[event["pair"]]
             return [markets.setdefault(hex(child.address), Pair(child.tokens, self.registry))]

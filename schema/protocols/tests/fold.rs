@@ -10,8 +10,9 @@ use obsqra_types::Seq;
 use proptest::prelude::*;
 use support::pool::{Key, Swap, fees_collected, initialized, position, swapped};
 use support::wide::{
-    CHILD_POOL, Config, POOL, PoolSwap, SINGLETONS, VESU_POOL, asset_added, burnt, collected,
-    context_v1, context_v2, created, minted, pool_swap, started, wide_registry as registry,
+    CHILD_POOL, Config, DEBT_TOKEN, POOL, PoolSwap, SINGLETONS, SUPPLY_TOKEN, VESU_POOL,
+    asset_added, burnt, collected, context_v1, context_v2, created, interest, minted, pool_swap,
+    started, wide_registry as registry,
 };
 use support::{
     BTC, Block, Chain, DAI, ETH, ETH_BTC, ETH_UNLISTED, Event, USDC, USDC_ETH, event, lend, pair,
@@ -89,7 +90,7 @@ fn any_event() -> impl Strategy<Value = Event> {
             }
         },
     );
-    prop_oneof![reserve, pair, pool, any_pool_contract_event(), any_vesu_event()]
+    prop_oneof![reserve, pair, pool, any_pool_contract_event(), any_vesu_event(), any_interest()]
 }
 
 fn any_config() -> impl Strategy<Value = Config> {
@@ -104,6 +105,13 @@ fn any_config() -> impl Strategy<Value = Config> {
         accumulator: WHOLE_ETH - 50 + u128::from(at) + c % 5,
         fee_rate: c,
         price,
+    })
+}
+
+fn any_interest() -> impl Strategy<Value = Event> {
+    let token = prop::sample::select(vec![DEBT_TOKEN, SUPPLY_TOKEN]);
+    (token, any_amount(), any_amount()).prop_map(|(token, a, b)| {
+        interest(token, [a, b], [WHOLE_ETH + a % 100, WHOLE_ETH + b % 100])
     })
 }
 

@@ -130,6 +130,9 @@ pub(crate) enum Change {
     Stated(Statement),
     /// A reserve's rates, the lending rate before the reserve factor.
     Rates { lending: U256, borrowing: U256 },
+    /// A reserve's rates, the lending rate as suppliers earn it. What the protocol keeps is not told, so
+    /// that both rates say nothing of utilization.
+    NetRates { lending: U256, borrowing: U256 },
     /// An account supplied to a reserve.
     Supplied { account: ContractAddress, amount: ReserveAmount },
     /// An account withdrew from a reserve.
@@ -167,6 +170,7 @@ impl Change {
         matches!(
             self,
             Self::Rates { .. }
+                | Self::NetRates { .. }
                 | Self::Stated(_)
                 | Self::Reserves { .. }
                 | Self::Started { .. }

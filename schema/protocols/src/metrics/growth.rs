@@ -135,7 +135,7 @@ mod tests {
         let rate = U256::from(rate);
         Growth {
             base: Indices { lending: ray(), debt: ray(), at: 0 },
-            rates: Some(Rates { lending: rate, borrowing: rate }),
+            rates: Some(Rates { lending: rate, borrowing: rate, is_net: false }),
             reserve_factor: Some(U256::ZERO),
             flash_fees: U512::ZERO,
         }

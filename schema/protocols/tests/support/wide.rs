@@ -1,6 +1,7 @@
 //! The test registry with more protocols beside its own, and events of those: `0xc0` the factory of
 //! JediSwap v2, `0xc1` a pool of USDC and ETH, `0xc2` one that the registry does not list; `0xd0` and `0xd1` the
-//! singletons of Vesu v1; `0xd8` the factory of Vesu v2 and `0xd9` a pool of it.
+//! singletons of Vesu v1; `0xd8` the factory of Vesu v2 and `0xd9` a pool of it; `0xe0` the rate model of Nostra, `0xe1` a debt in ETH, `0xe2` a supply
+//! of ETH.
 
 use std::sync::Arc;
 
@@ -17,6 +18,9 @@ pub(crate) const POOL: u128 = 0xc1;
 pub(crate) const CHILD_POOL: u128 = 0xc2;
 pub(crate) const SINGLETONS: [u128; 2] = [0xd0, 0xd1];
 pub(crate) const VESU_FACTORY: u128 = 0xd8;
+pub(crate) const RATE_MODEL: u128 = 0xe0;
+pub(crate) const DEBT_TOKEN: u128 = 0xe1;
+pub(crate) const SUPPLY_TOKEN: u128 = 0xe2;
 pub(crate) const VESU_POOL: u128 = 0xd9;
 
 fn protocol(id: &str, kind: &str, contracts: &Value) -> Value {
@@ -37,6 +41,12 @@ pub(crate) fn wide_registry() -> Arc<Registry> {
     let pool = json!({"address": "0xd9", "role": "pool"});
     let contracts = json!([{"address": "0xd8", "role": "pool_factory"}, pool]);
     protocols.push(protocol("vesu_v2", "lending", &contracts));
+    let contracts = json!([
+        {"address": "0xe0", "role": "interest_rate_model"},
+        {"address": "0xe1", "role": "debt_token", "asset": "0x11"},
+        {"address": "0xe2", "role": "interest_token", "asset": "0x11"},
+    ]);
+    protocols.push(protocol("nostra_money_market", "lending", &contracts));
     registry_of(&Value::Array(protocols))
 }
 
@@ -159,4 +169,10 @@ pub(crate) fn context_v2(pool: u128, sides: [Config; 2]) -> Event {
 
 pub(crate) fn asset_added(pool: u128, asset: u128) -> Event {
     keyed(&[pool, asset], event(VESU_FACTORY, "AddAsset", []))
+}
+
+/// Of Nostra: rates and indices of lending and borrowing, 18 decimals.
+pub(crate) fn interest(debt_token: u128, rates: [u128; 2], indices: [u128; 2]) -> Event {
+    let data = rates.into_iter().chain(indices).flat_map(wide);
+    event(RATE_MODEL, "InterestStateUpdated", [debt_token].into_iter().chain(data))
 }

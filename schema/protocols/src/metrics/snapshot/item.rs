@@ -276,9 +276,14 @@ item_as!(Flows as (Volumes, Volumes), |v| (v.moved, v.fees), |(moved, fees)| Ok(
 item_as!(Indices as (U256, U256, u64), |v| (v.lending, v.debt, v.at), |(lending, debt, at)| Ok(
     Self { lending, debt, at }
 ));
-item_as!(Rates as (U256, U256), |v| (v.lending, v.borrowing), |(lending, borrowing)| Ok(Self {
+item_as!(Rates as (U256, U256, bool), |v| (v.lending, v.borrowing, v.is_net), |(
     lending,
-    borrowing
+    borrowing,
+    is_net,
+)| Ok(Self {
+    lending,
+    borrowing,
+    is_net
 }));
 item_as!(
     Statement as ((U256, U256, U256, U256, U256), u64, Option<U256>),
