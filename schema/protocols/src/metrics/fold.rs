@@ -15,6 +15,7 @@ use super::audit;
 use super::causes::{CauseSources, EventTally, causes};
 use super::conservation::Violation;
 use super::figures::{Figures, Surroundings};
+use super::gaps::PriceGaps;
 use super::inputs::{Inputs, InputsAt, MarketSums, TrackedMarket};
 use super::market::{Body, Identity, Market, MarketIndex};
 use super::oracle::{OracleKey, OraclePrices};
@@ -127,6 +128,7 @@ pub struct MetricFold {
     pub(crate) markets: Vec<Arc<Market>>,
     index: Arc<MarketIndex>,
     due: DueSignals,
+    pub(crate) gaps: PriceGaps,
     quotes: Quotes,
     oracle_prices: OraclePrices,
     figures: Vec<Option<Arc<Figures>>>,
@@ -162,6 +164,7 @@ impl MetricFold {
             markets: Vec::new(),
             index: Arc::default(),
             due: DueSignals::default(),
+            gaps: PriceGaps::default(),
             quotes: Quotes::default(),
             oracle_prices: OraclePrices::default(),
             figures: Vec::new(),
@@ -347,6 +350,10 @@ impl MetricFold {
             self.due.note(*place, &self.markets[*place]);
         }
         findings.anomalies.extend(self.due.tell(&mut self.markets, now, applied_seq));
+        let registry = self.contracts.registry();
+        let markets = Markets { list: &self.markets, index: &self.index, registry };
+        let gaps = self.gaps.review(markets, &touched.tokens, now, applied_seq);
+        findings.anomalies.extend(gaps);
         findings.violations.sort_unstable();
         findings.anomalies.sort_unstable();
         findings

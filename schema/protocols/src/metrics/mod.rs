@@ -15,6 +15,7 @@ mod chunks;
 mod conservation;
 mod figures;
 mod fold;
+mod gaps;
 mod growth;
 mod inputs;
 mod lending;

@@ -5,14 +5,15 @@
 use minicbor::{Decoder, Encoder};
 use obsqra_events::SetDigest;
 use obsqra_types::{
-    BlockHash, BlockNumber, BlockRef, BranchEpoch, ContractAddress, Felt, Hash32, ProtocolId, Seq,
-    U256, U512, UnixSeconds, felt_from_bytes,
+    BlockHash, BlockNumber, BlockRef, BranchEpoch, ContractAddress, Felt, Hash32, MarketId,
+    ProtocolId, Seq, U256, U512, UnixSeconds, felt_from_bytes,
 };
 
 use super::super::anomalies::Signals;
 use super::super::causes::EventTally;
 use super::super::conservation::Faults;
 use super::super::fold::{FoldTip, Span};
+use super::super::gaps::{Gap, PriceGaps};
 use super::super::growth::{Growth, Indices};
 use super::super::pool::PoolState;
 use super::super::reserve::{Book, Rates};
@@ -285,6 +286,18 @@ item_as!(Rates as (U256, U256, bool), |v| (v.lending, v.borrowing, v.is_net), |(
     borrowing,
     is_net
 }));
+item_as!(MarketId as String, |v| v.0.clone(), |id| Ok(Self(id)));
+item_as!(Gap as (u64, Option<(ProtocolId, MarketId)>), |v| (v.since, v.told.clone()), |(
+    since,
+    told,
+)| Ok(
+    Self { since, told }
+));
+item_as!(
+    PriceGaps as Vec<(ContractAddress, Gap)>,
+    |v| v.0.iter().map(|(token, gap)| (*token, gap.clone())).collect::<Vec<_>>(),
+    |gaps| Ok(Self(gaps.into_iter().collect()))
+);
 item_as!(
     Statement as ((U256, U256, U256, U256, U256), u64, Option<U256>),
     |v| {

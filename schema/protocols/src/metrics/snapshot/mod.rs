@@ -67,6 +67,7 @@ impl MetricFold {
         let tallies: Vec<_> =
             self.tallies.iter().map(|(id, tally)| (id.clone(), tally.clone())).collect();
         tallies.put(&mut out);
+        self.gaps.put(&mut out);
         let mut markets: Vec<_> = self.markets.iter().collect();
         markets.sort_by(|a, b| {
             (&a.identity.protocol, &a.identity.id).cmp(&(&b.identity.protocol, &b.identity.id))
@@ -100,6 +101,7 @@ impl MetricFold {
         let children: Vec<WatchedContract> = Item::take(&mut input)?;
         fold.contracts = Contracts::with_children(registry, children);
         fold.tallies = Vec::<(ProtocolId, EventTally)>::take(&mut input)?.into_iter().collect();
+        fold.gaps = Item::take(&mut input)?;
         for _ in 0..u64::take(&mut input)? {
             take_market(&mut fold, &mut input)?;
         }
