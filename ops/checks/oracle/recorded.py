@@ -35,13 +35,16 @@ from layouts import decode
 from markets import Around
 from pools import Q128, EkuboPool, Pair
 from registry import Registry
-from reserves import Reserve
+from reserves import NostraReserve, Reserve
 
 getcontext().prec = 60
 
 # The members by which an event of zkLend's market names a reserve.
 RESERVE_MEMBERS = ("token", "debt_token", "collateral_token")
 PAIR_EVENTS = {"Sync", "Swap", "Mint", "Burn", "PairMint", "PairBurn"}
+# A pool's depth in USDC's smallest unit from which on its price is compared, and for how long a gap lasts.
+LEAST_DEPTH = 10**10
+GAP_SECONDS = 1_800
 # What the pairs of Nostra Pools take for a swap is not known.
 UNREAD = {"nostra_pools": ["fees24hUsdc", "supplyApyBps"]}
 
@@ -71,6 +74,7 @@ class Reading:
         self.events = {}
         self.activities = {}
         self.upgraded = []  # of the newest block
+        self.gaps = {}  # token: since when its pools are apart, and the market that was told
 
     def block(self, block):
         """Takes a block's events; the rules that it broke, with protocol and market."""
@@ -88,7 +92,7 @@ class Reading:
             for market_id, market in markets.items()
             for rule in market.end_block()
         ]
-        return broken + self.upgraded
+        return broken + self.upgraded + self.price_gaps()
 
     def event(self, contract, keys, data):
         """Takes an event of a watched contract."""
@@ -113,6 +117,10 @@ class Reading:
         if contract.decoder == "ekubo" and "pool_key" in event:
             key = event["pool_key"]
             return [markets.setdefault(pool_id(key), EkuboPool(key, self.registry))]
+        if name == "InterestStateUpdated":
+            debt = self.registry.contracts.get(event["debtToken"])
+            asset = debt.asset if debt and (debt.protocol, debt.role) == (contract.protocol, "debt_token") else None
+            return [markets.setdefault(hex(asset), NostraReserve(asset))] if asset else []
         if name == "PairCreated":
             child = self.registry.contracts[event["pair"]]
             return [markets.setdefault(hex(child.address), Pair(child.tokens, self.registry))]
@@ -132,6 +140,31 @@ class Reading:
         deepest = {token: min(candidates) for token, candidates in found.items()}
         prices = {token: (price, market_id) for token, (_, _, market_id, price) in deepest.items()}
         return prices | {self.registry.usdc: (10**18, None)}
+
+    def price_gaps(self):
+        """The gaps between venues that begin or end to be told."""
+        deep = {}
+        for protocol, markets in self.markets.items():
+            for market_id, market in markets.items():
+                side = self.usdc_side(market.tokens)
+                quote = None if side is None else market.quote(self.registry, side)
+                if quote and quote[0] >= LEAST_DEPTH and quote[1] > 0:
+                    deep.setdefault(market.asset, []).append((quote[1], protocol, market_id, quote[0]))
+        told = []
+        for token in sorted(deep.keys() | self.gaps.keys()):
+            pools = sorted(deep.get(token, []))
+            venues = {protocol for _, protocol, _, _ in pools}
+            is_apart = len(venues) > 1 and (pools[-1][0] - pools[0][0]) * 100 > pools[0][0] * 3
+            since, market = self.gaps.pop(token, (self.times[-1], None))
+            if is_apart and market is None and since + GAP_SECONDS <= self.times[-1]:
+                _, protocol, market_id, _ = min((pools[0], pools[-1]), key=lambda pool: pool[3])
+                market = [protocol, market_id]
+                told.append([*market, "price_gap"])
+            elif not is_apart and market is not None:
+                told.append([*market, "price_gap"])
+            if is_apart:
+                self.gaps[token] = (since, market)
+        return told
 
     def usdc_side(self, tokens):
         """Which token is USDC, where the other one is a listed token."""

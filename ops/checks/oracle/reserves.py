@@ -1,4 +1,4 @@
-"""Reserves of zkLend: rates and accumulators.
+"""Reserves of zkLend and of Nostra Money Market: rates and accumulators.
 
 The recorded blocks open no reserve, so what needs a reserve's opening is `history_starts_at` and its formula
 is not written down a second time: a block that does open one ends the script.
@@ -65,12 +65,16 @@ class Reserve(Market):
 
     def end_block(self):
         """The rules that the block broke."""
-        if self.rates and self.rates[1] and self.utilization() >= HIGH_UTILIZATION:
+        if self.is_lent_out():
             raise SystemExit("recorded.py does not count how long utilization is high, and these blocks need it")
         jumped = self.is_synced and self.jumped()
         fell = self.fell and not self.has_fallen
         self.is_synced, self.has_fallen = False, self.fell
         return ["accumulator_jump"] * jumped + ["index_fell"] * fell
+
+    def is_lent_out(self):
+        """Whether utilization is high."""
+        return bool(self.rates and self.rates[1]) and self.utilization() >= HIGH_UTILIZATION
 
     def jumped(self):
         """Whether an accumulator grew beyond what its rate explains."""
@@ -129,6 +133,27 @@ class Reserve(Market):
             "supplyApyBps": figure(lambda: bps(self.supply_rate(10**50))),
             "accumulatorExcessPpb": figure(self.excess, str),
         }
+
+
+class NostraReserve(Reserve):
+    """An asset of Nostra: the lending rate is what suppliers earn, and both rates do not give utilization."""
+
+    def __init__(self, token):
+        super().__init__(token)
+        self.factor = 0
+
+    def apply(self, name, event, now):
+        """Takes an event; its numbers have 18 decimals."""
+        self.sync(now, (event["lendingIndex"] * 10**9, event["borrowingIndex"] * 10**9))
+        self.rates = (event["lendingRate"] * 10**9, event["borrowingRate"] * 10**9)
+
+    def utilization(self):
+        """Supply and debt are known from the deployment on, which the log does not have."""
+        return absent("history_starts_at")
+
+    def is_lent_out(self):
+        """Not known."""
+        return False
 
 
 def known_factor(factor):

@@ -9,9 +9,13 @@ use obsqra_protocols::{BlockOutput, MetricFold, SnapshotError};
 use obsqra_types::Seq;
 use proptest::prelude::*;
 use support::pool::{Key, Swap, fees_collected, initialized, position, swapped};
+use support::wide::{
+    CHILD_POOL, Config, DEBT_TOKEN, POOL, PoolSwap, SINGLETONS, SUPPLY_TOKEN, VESU_POOL,
+    asset_added, burnt, collected, context_v1, context_v2, created, interest, minted, pool_swap,
+    started, wide_registry as registry,
+};
 use support::{
     BTC, Block, Chain, DAI, ETH, ETH_BTC, ETH_UNLISTED, Event, USDC, USDC_ETH, event, lend, pair,
-    registry,
 };
 
 const WHOLE_ETH: u128 = 10u128.pow(18);
@@ -86,7 +90,59 @@ fn any_event() -> impl Strategy<Value = Event> {
             }
         },
     );
-    prop_oneof![reserve, pair, pool]
+    prop_oneof![reserve, pair, pool, any_pool_contract_event(), any_vesu_event(), any_interest()]
+}
+
+fn any_config() -> impl Strategy<Value = Config> {
+    let token = prop_oneof![any_token(), Just(0)];
+    let rest = (0u64..100, 0..2 * WHOLE_ETH, prop::option::of(any_amount()));
+    (token, any_amount(), any_amount(), rest).prop_map(|(asset, a, b, (at, c, price))| Config {
+        asset,
+        nominal_debt: a,
+        reserve: b,
+        scale: if c % 9 == 0 { c } else { WHOLE_ETH },
+        at,
+        accumulator: WHOLE_ETH - 50 + u128::from(at) + c % 5,
+        fee_rate: c,
+        price,
+    })
+}
+
+fn any_interest() -> impl Strategy<Value = Event> {
+    let token = prop::sample::select(vec![DEBT_TOKEN, SUPPLY_TOKEN]);
+    (token, any_amount(), any_amount()).prop_map(|(token, a, b)| {
+        interest(token, [a, b], [WHOLE_ETH + a % 100, WHOLE_ETH + b % 100])
+    })
+}
+
+fn any_vesu_event() -> impl Strategy<Value = Event> {
+    let singleton = prop::sample::select(SINGLETONS.to_vec());
+    (singleton, 1u128..3, any_config(), any_config(), 0usize..6).prop_map(
+        |(singleton, pool, collateral, debt, kind)| match kind {
+            0 => asset_added(VESU_POOL, collateral.asset),
+            1 | 2 => context_v2(VESU_POOL, [collateral, debt]),
+            _ => context_v1(singleton, pool, [collateral, debt]),
+        },
+    )
+}
+
+fn any_pool_contract_event() -> impl Strategy<Value = Event> {
+    let pools = prop::sample::select(vec![POOL, CHILD_POOL]);
+    (pools, any_delta(), any_delta(), any_amount(), 0usize..8).prop_map(|(pool, a, b, c, kind)| {
+        let (tick, bounds) = (a % 1_000, (a % 1_000 - 10, a % 1_000 + 500));
+        let amounts = (a.unsigned_abs(), b.unsigned_abs());
+        match kind {
+            0 => created(pool, c % 2_000_000 % (1 << 32)),
+            1 => started(pool, c % 40_000, tick),
+            2 | 3 => minted(pool, bounds, c, amounts),
+            4 => burnt(pool, bounds, c, amounts),
+            5 => collected(pool, amounts),
+            _ => pool_swap(
+                pool,
+                &PoolSwap { delta: (a, b), ratio_whole: c % 40_000, tick, liquidity: c },
+            ),
+        }
+    })
 }
 
 /// Blocks minutes, hours or days apart, and now and then behind the one before.

@@ -1,10 +1,10 @@
 //! What an event does to a market, in terms that no protocol owns. Decoders translate into these; the
 //! fold knows nothing else.
 
-use obsqra_types::{ContractAddress, MarketId, U256};
+use obsqra_types::{ContractAddress, Felt, MarketId, U256, felt_hex};
 
 use super::ekubo::PoolKey;
-use super::members::I129;
+use super::members::{I129, I257};
 use crate::TokenPair;
 
 /// Which market of a protocol an event is about.
@@ -16,6 +16,11 @@ pub(crate) enum MarketRef {
     Pair(ContractAddress, TokenPair),
     /// A pool inside a core contract.
     Pool(PoolKey),
+    /// A concentrated pool, by its contract.
+    PoolContract(ContractAddress, TokenPair),
+    /// A reserve of one pool out of several, whose events state it in full: by the contract that holds it,
+    /// the pool where the contract holds several, and the token.
+    PoolReserve { contract: ContractAddress, pool: Option<Felt>, asset: ContractAddress },
     /// The reserve whose shares that contract keeps, as an earlier [`Change::ShareToken`] says. No
     /// market is opened under such a reference.
     ShareToken(ContractAddress),
@@ -34,17 +39,24 @@ impl MarketRef {
     /// The id under which the market is published.
     pub(crate) fn id(&self) -> MarketId {
         MarketId(match self {
-            Self::Reserve(address) | Self::Pair(address, _) | Self::ShareToken(address) => {
-                address.to_string()
-            }
+            Self::Reserve(address)
+            | Self::Pair(address, _)
+            | Self::PoolContract(address, _)
+            | Self::ShareToken(address) => address.to_string(),
             Self::Pool(key) => key.to_string(),
+            Self::PoolReserve { contract, pool: Some(pool), asset } => {
+                format!("{contract}/{}/{asset}", felt_hex(pool))
+            }
+            Self::PoolReserve { contract, pool: None, asset } => format!("{contract}/{asset}"),
         })
     }
 
     pub(crate) fn tokens(&self) -> MarketTokens {
         match self {
-            Self::Reserve(token) | Self::ShareToken(token) => MarketTokens::Single(*token),
-            Self::Pair(_, tokens) => MarketTokens::Pair(*tokens),
+            Self::Reserve(token)
+            | Self::ShareToken(token)
+            | Self::PoolReserve { asset: token, .. } => MarketTokens::Single(*token),
+            Self::Pair(_, tokens) | Self::PoolContract(_, tokens) => MarketTokens::Pair(*tokens),
             Self::Pool(key) => MarketTokens::Pair(key.tokens()),
         }
     }
@@ -70,6 +82,36 @@ pub(crate) enum ReserveAmount {
     Face(U256),
 }
 
+/// What an event states of a reserve, as it stands after that event.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Statement {
+    /// What is not lent out, in the token's smallest unit.
+    pub(crate) available: U256,
+    /// Debt without interest, 18 decimals, whatever the token's own are.
+    pub(crate) nominal_debt: U256,
+    /// What a nominal debt of 1 has grown to, 27 decimals.
+    pub(crate) debt_accumulator: U256,
+    /// Smallest units in a whole token.
+    pub(crate) unit: U256,
+    /// The share of the interest that does not go to the suppliers, 27 decimals.
+    pub(crate) fee_rate: U256,
+    /// Seconds since 1970 at which the accumulator was brought up to date.
+    pub(crate) at: u64,
+    /// What the oracle gives for a whole token, 18 decimals, where it vouches for it.
+    pub(crate) oracle_price: Option<U256>,
+}
+
+/// What a swap's event says of its fee, by side.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum SwapFees {
+    /// What the fees are.
+    Fixed(U256, U256),
+    /// What was paid in; the share that is a fee is the pool's, as [`Change::SwapFee`] says.
+    OfPaidIn(U256, U256),
+    /// Nothing, and no other event tells.
+    Unknown,
+}
+
 /// One step of a market's state. Accumulators, rates and factors of reserves have 27 decimals, whatever
 /// the protocol's own are; amounts count a token's smallest unit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -84,8 +126,13 @@ pub(crate) enum Change {
     ReserveFactor { factor: U256 },
     /// A reserve's accumulators.
     Accumulators { lending: U256, debt: U256 },
+    /// All of a reserve.
+    Stated(Statement),
     /// A reserve's rates, the lending rate before the reserve factor.
     Rates { lending: U256, borrowing: U256 },
+    /// A reserve's rates, the lending rate as suppliers earn it. What the protocol keeps is not told, so
+    /// that both rates say nothing of utilization.
+    NetRates { lending: U256, borrowing: U256 },
     /// An account supplied to a reserve.
     Supplied { account: ContractAddress, amount: ReserveAmount },
     /// An account withdrew from a reserve.
@@ -107,9 +154,11 @@ pub(crate) enum Change {
     /// Liquidity put into or taken out of a range of ticks.
     Ranged { lower: I129, upper: I129, liquidity: I129 },
     /// Tokens that a concentrated pool gained or lost.
-    Balances { delta0: I129, delta1: I129 },
-    /// What a swap moved on each side, and the fees on what was paid in, where they are known.
-    Traded { amount0: U256, amount1: U256, fees: Option<(U256, U256)> },
+    Balances { delta0: I257, delta1: I257 },
+    /// The share of what is paid into a pool that is a fee, in millionths.
+    SwapFee { millionths: u32 },
+    /// What a swap moved on each side, and the fees on what was paid in.
+    Traded { amount0: U256, amount1: U256, fees: SwapFees },
     /// What a constant-product pool's event says went in and out.
     Flowed { in0: U256, in1: U256, out0: U256, out1: U256 },
 }
@@ -120,7 +169,12 @@ impl Change {
     pub(crate) fn sets_state(&self) -> bool {
         matches!(
             self,
-            Self::Rates { .. } | Self::Reserves { .. } | Self::Started { .. } | Self::Moved { .. }
+            Self::Rates { .. }
+                | Self::NetRates { .. }
+                | Self::Stated(_)
+                | Self::Reserves { .. }
+                | Self::Started { .. }
+                | Self::Moved { .. }
         )
     }
 }

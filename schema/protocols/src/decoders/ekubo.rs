@@ -14,10 +14,10 @@ use std::fmt;
 use obsqra_types::{ContractAddress, U256};
 
 use super::activity::{Activity, ActivityKind, Signed, moved, swap};
-use super::change::{Change, MarketChange, MarketRef};
+use super::change::{Change, MarketChange, MarketRef, SwapFees};
 use super::layout::{event_table, member_struct};
 use super::meaning::EventMeaning;
-use super::members::{I129, Opaque};
+use super::members::{I129, I257, Opaque};
 use crate::{Contracts, TokenPair, WatchedContract};
 
 member_struct! {
@@ -111,7 +111,7 @@ impl fmt::Display for PoolKey {
 
 impl Delta {
     fn balances(&self) -> Change {
-        Change::Balances { delta0: self.amount0, delta1: self.amount1 }
+        Change::Balances { delta0: self.amount0.into(), delta1: self.amount1.into() }
     }
 
     fn gained(&self) -> [Signed; 2] {
@@ -171,10 +171,10 @@ fn changes(event: &EkuboEvent) -> Vec<MarketChange> {
             let traded = Change::Traded {
                 amount0: U256::from(delta.amount0.magnitude()),
                 amount1: U256::from(delta.amount1.magnitude()),
-                fees: Some((
+                fees: SwapFees::Fixed(
                     fee_on(delta.amount0, pool_key.fee),
                     fee_on(delta.amount1, pool_key.fee),
-                )),
+                ),
             };
             of(pool_key, &[moved, delta.balances(), traded])
         }
@@ -190,7 +190,8 @@ fn changes(event: &EkuboEvent) -> Vec<MarketChange> {
         EkuboEvent::PositionFeesCollected { pool_key, delta, .. }
         | EkuboEvent::ProtocolFeesPaid { pool_key, delta, .. } => of(pool_key, &[delta.balances()]),
         EkuboEvent::FeesAccumulated { pool_key, amount0, amount1 } => {
-            let (delta0, delta1) = (I129::new(*amount0, false), I129::new(*amount1, false));
+            let [delta0, delta1] =
+                [amount0, amount1].map(|amount| I257::new(U256::from(*amount), false));
             of(pool_key, &[Change::Balances { delta0, delta1 }])
         }
         EkuboEvent::ProtocolFeesWithdrawn { .. }

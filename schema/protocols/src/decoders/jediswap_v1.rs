@@ -10,7 +10,7 @@
 use obsqra_types::{ContractAddress, Felt, U256};
 
 use super::activity::{Activity, ActivityKind, Transfer, both, net, swap};
-use super::change::{Change, MarketChange, MarketRef};
+use super::change::{Change, MarketChange, MarketRef, SwapFees};
 use super::layout::event_table;
 use super::meaning::{Announced, EventMeaning};
 use crate::{Contracts, Decoder, Role, TokenPair, WatchedContract};
@@ -136,7 +136,7 @@ fn swapped(in0: U256, in1: U256, out0: U256, out1: U256) -> Vec<Change> {
     let traded = Change::Traded {
         amount0: in0.abs_diff(out0),
         amount1: in1.abs_diff(out1),
-        fees: Some((fee_on(in0), fee_on(in1))),
+        fees: SwapFees::Fixed(fee_on(in0), fee_on(in1)),
     };
     vec![traded, Change::Flowed { in0, in1, out0, out1 }]
 }

@@ -12,10 +12,11 @@
 use obsqra_types::{ContractAddress, U256};
 
 use super::activity::{Activity, ActivityKind, both, swap};
+use super::change::{Change, MarketChange, MarketRef, SwapFees};
 use super::layout::event_table;
 use super::meaning::{Announced, EventMeaning};
-use super::members::{I32, I256};
-use crate::{Decoder, Role, TokenPair, WatchedContract};
+use super::members::{I32, I129, I256, I257};
+use crate::{Contracts, Decoder, Role, TokenPair, WatchedContract};
 
 event_table! {
     /// An event of JediSwap v2's factory or of one of its pools.
@@ -71,6 +72,19 @@ impl EventMeaning for JediSwapV2Event {
         Announced { address: pool, decoder, role, pair, asset: None }.by(emitter)
     }
 
+    fn changes(&self, contracts: &Contracts, emitter: &WatchedContract) -> Vec<MarketChange> {
+        let address = match self {
+            Self::PoolCreated { pool, .. } => pool,
+            _ => &emitter.address,
+        };
+        let known = contracts.get(address).filter(|pool| pool.protocol == emitter.protocol);
+        let Some(tokens) = known.and_then(|pool| pool.pair) else {
+            return Vec::new();
+        };
+        let pool = MarketRef::PoolContract(*address, tokens);
+        changes(self).into_iter().map(|change| (pool, change)).collect()
+    }
+
     fn activities(&self, emitter: &WatchedContract) -> Vec<Activity> {
         match *self {
             Self::Swap { sender, recipient, amount0, amount1, .. } => {
@@ -91,4 +105,67 @@ impl EventMeaning for JediSwapV2Event {
             | Self::CollectProtocol { .. } => Vec::new(),
         }
     }
+}
+
+/// What the event changes of its pool. The tokens that a burn frees stay in the pool until they are
+/// collected.
+fn changes(event: &JediSwapV2Event) -> Vec<Change> {
+    match *event {
+        JediSwapV2Event::PoolCreated { fee, .. } => {
+            vec![Change::Opened, Change::SwapFee { millionths: fee }]
+        }
+        JediSwapV2Event::Initialize { sqrt_price_X96, tick } => {
+            let started = |sqrt_ratio| Change::Started { sqrt_ratio, tick: tick.into() };
+            sqrt_ratio(sqrt_price_X96).map(started).into_iter().collect()
+        }
+        JediSwapV2Event::Swap { amount0, amount1, sqrt_price_X96, liquidity, tick, .. } => {
+            let moved = |sqrt_ratio| Change::Moved { sqrt_ratio, tick: tick.into(), liquidity };
+            let moved = sqrt_ratio(sqrt_price_X96).map(moved);
+            moved.map_or_else(Vec::new, |moved| swapped(moved, amount0, amount1))
+        }
+        JediSwapV2Event::Mint { tick_lower, tick_upper, amount, amount0, amount1, .. } => {
+            let minted = I129::new(amount, false);
+            let ranged = ranged(tick_lower, tick_upper, minted);
+            vec![ranged, balances([amount0, amount1], Way::In)]
+        }
+        JediSwapV2Event::Burn { tick_lower, tick_upper, amount, .. } => {
+            vec![ranged(tick_lower, tick_upper, I129::new(amount, true))]
+        }
+        JediSwapV2Event::Collect { amount0, amount1, .. }
+        | JediSwapV2Event::CollectProtocol { amount0, amount1, .. } => {
+            vec![balances([amount0, amount1].map(U256::from), Way::Out)]
+        }
+    }
+}
+
+/// The square root at 128 fractional bits. A contract's is below 2¹⁶⁰; an event that states one which
+/// does not fit here is no event of a pool, and changes nothing.
+fn sqrt_ratio(sqrt_price_x96: U256) -> Option<U256> {
+    sqrt_price_x96.checked_shl(32)
+}
+
+fn swapped(moved: Change, amount0: I256, amount1: I256) -> Vec<Change> {
+    let paid_in = |amount: I256| if amount.is_negative() { U256::ZERO } else { amount.magnitude() };
+    let traded = Change::Traded {
+        amount0: amount0.magnitude(),
+        amount1: amount1.magnitude(),
+        fees: SwapFees::OfPaidIn(paid_in(amount0), paid_in(amount1)),
+    };
+    vec![moved, Change::Balances { delta0: amount0.into(), delta1: amount1.into() }, traded]
+}
+
+fn ranged(lower: I32, upper: I32, liquidity: I129) -> Change {
+    Change::Ranged { lower: lower.into(), upper: upper.into(), liquidity }
+}
+
+/// Whether tokens come into a pool or leave it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    In,
+    Out,
+}
+
+fn balances(amounts: [U256; 2], way: Way) -> Change {
+    let [delta0, delta1] = amounts.map(|amount| I257::new(amount, way == Way::Out));
+    Change::Balances { delta0, delta1 }
 }

@@ -33,7 +33,9 @@ use meaning::EventMeaning;
 use members::{Felts, Member, members_json};
 
 pub use activity::{Activity, ActivityKind, Transfer};
-pub(crate) use change::{Change, MarketChange, MarketRef, MarketTokens, ReserveAmount};
+pub(crate) use change::{
+    Change, MarketChange, MarketRef, MarketTokens, ReserveAmount, Statement, SwapFees,
+};
 pub use ekubo::{
     Bounds, Delta, EkuboEvent, PoolKey, PositionKey, SavedBalanceKey, SwapParameters,
     UpdatePositionParameters,

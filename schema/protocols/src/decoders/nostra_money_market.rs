@@ -15,9 +15,10 @@
 use obsqra_types::{ContractAddress, Felt, U256};
 
 use super::activity::{Activity, ActivityKind, Transfer, single};
+use super::change::{Change, MarketChange, MarketRef};
 use super::layout::event_table;
 use super::meaning::EventMeaning;
-use crate::{Role, WatchedContract};
+use crate::{Contracts, Role, WatchedContract};
 
 event_table! {
     /// An event of Nostra's interest rate model, or of one of its tokens.
@@ -81,6 +82,28 @@ impl EventMeaning for NostraMoneyMarketEvent {
         role != Role::InterestRateModel
     }
 
+    fn changes(&self, contracts: &Contracts, emitter: &WatchedContract) -> Vec<MarketChange> {
+        let Self::InterestStateUpdated {
+            debtToken,
+            lendingRate,
+            borrowingRate,
+            lendingIndex,
+            borrowingIndex,
+        } = self
+        else {
+            return Vec::new();
+        };
+        let known = contracts
+            .get(debtToken)
+            .filter(|token| token.protocol == emitter.protocol && token.role == Role::DebtToken);
+        let Some(asset) = known.and_then(|token| token.asset) else {
+            return Vec::new();
+        };
+        let stated = [*lendingRate, *borrowingRate, *lendingIndex, *borrowingIndex];
+        let changes = updated(stated).into_iter().flatten();
+        changes.map(|change| (MarketRef::Reserve(asset), change)).collect()
+    }
+
     fn activities(&self, emitter: &WatchedContract) -> Vec<Activity> {
         let debt = emitter.role == Role::DebtToken;
         let (kind, user, amount) = match *self {
@@ -101,4 +124,15 @@ impl EventMeaning for NostraMoneyMarketEvent {
             _ => None,
         }
     }
+}
+
+/// Indices and then rates, which count from here on; `None` where one leaves 256 bits at 27 decimals, which
+/// none of the contract's can.
+fn updated(stated: [U256; 4]) -> Option<[Change; 2]> {
+    let scaled = stated.map(|value| value.checked_mul(U256::from(1_000_000_000u64)));
+    let [Some(lending_rate), Some(borrowing_rate), Some(lending), Some(debt)] = scaled else {
+        return None;
+    };
+    let rates = Change::NetRates { lending: lending_rate, borrowing: borrowing_rate };
+    Some([Change::Accumulators { lending, debt }, rates])
 }

@@ -11,7 +11,7 @@
 use obsqra_types::{ContractAddress, U256};
 
 use super::activity::{Activity, ActivityKind, Transfer, both, net, swap};
-use super::change::{Change, MarketChange, MarketRef};
+use super::change::{Change, MarketChange, MarketRef, SwapFees};
 use super::layout::event_table;
 use super::meaning::EventMeaning;
 use crate::{Contracts, Role, WatchedContract};
@@ -53,7 +53,7 @@ impl EventMeaning for NostraPoolsEvent {
                 amount0: amount0In.abs_diff(amount0Out),
                 amount1: amount1In.abs_diff(amount1Out),
                 // No source states the fee of these pools.
-                fees: None,
+                fees: SwapFees::Unknown,
             },
             Self::PairMint { .. } | Self::PairBurn { .. } | Self::Transfer { .. } => Change::Named,
             Self::Approval { .. } => return Vec::new(),

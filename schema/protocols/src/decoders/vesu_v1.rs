@@ -5,13 +5,14 @@
 //! `src/singleton.cairo` and `src/data_model.cairo` @da3db70. The wallet of an activity is the member
 //! `user`, whose position it is; the counterparty of a liquidation is `liquidator`.
 
-use obsqra_types::{ContractAddress, U256};
+use obsqra_types::{ContractAddress, Felt, U256};
 
 use super::activity::{Activity, ActivityKind, Signed, liquidation, moved};
+use super::change::{Change, MarketChange, MarketRef, Statement};
 use super::layout::{event_table, member_struct};
 use super::meaning::EventMeaning;
 use super::members::{I257, Opaque};
-use crate::WatchedContract;
+use crate::{Contracts, WatchedContract};
 
 member_struct! {
     /// What a pool holds of an asset, and how it lends it.
@@ -63,6 +64,29 @@ event_table! {
 }
 
 impl EventMeaning for VesuV1Event {
+    /// Two singletons are known and each numbers its own pools, so that a market is named by both.
+    fn changes(&self, _contracts: &Contracts, emitter: &WatchedContract) -> Vec<MarketChange> {
+        let Self::UpdateContext {
+            pool_id,
+            collateral_asset,
+            debt_asset,
+            collateral_asset_config,
+            debt_asset_config,
+            collateral_asset_price,
+            debt_asset_price,
+        } = self
+        else {
+            return Vec::new();
+        };
+        let market = |asset| {
+            let (contract, pool) = (emitter.address, Some(pool_id.0));
+            MarketRef::PoolReserve { contract, pool, asset }
+        };
+        let collateral = (*collateral_asset, collateral_asset_config.lent(collateral_asset_price));
+        let debt = (*debt_asset, debt_asset_config.lent(debt_asset_price));
+        stated(market, [collateral, debt])
+    }
+
     fn activities(&self, _emitter: &WatchedContract) -> Vec<Activity> {
         match *self {
             Self::ModifyPosition {
@@ -89,6 +113,57 @@ impl EventMeaning for VesuV1Event {
             _ => Vec::new(),
         }
     }
+}
+
+impl AssetConfigV1 {
+    fn lent(&self, price: &AssetPrice) -> Lent {
+        Lent {
+            reserve: self.reserve,
+            nominal_debt: self.total_nominal_debt,
+            rate_accumulator: self.last_rate_accumulator,
+            scale: self.scale,
+            fee_rate: self.fee_rate,
+            last_updated: self.last_updated,
+            price: *price,
+        }
+    }
+}
+
+/// What both versions state of an asset in a pool, as the event has it.
+pub(super) struct Lent {
+    pub(super) reserve: U256,
+    pub(super) nominal_debt: U256,
+    pub(super) rate_accumulator: U256,
+    pub(super) scale: U256,
+    pub(super) fee_rate: U256,
+    pub(super) last_updated: u64,
+    pub(super) price: AssetPrice,
+}
+
+impl Lent {
+    /// `None` where an accumulator or a factor is beyond any that the contract can have.
+    fn statement(self) -> Option<Change> {
+        let ray = |value: U256| value.checked_mul(U256::from(1_000_000_000u64));
+        Some(Change::Stated(Statement {
+            available: self.reserve,
+            nominal_debt: self.nominal_debt,
+            debt_accumulator: ray(self.rate_accumulator)?,
+            unit: self.scale,
+            fee_rate: ray(self.fee_rate)?,
+            at: self.last_updated,
+            oracle_price: self.price.is_valid.then_some(self.price.value),
+        }))
+    }
+}
+
+/// What an `UpdateContext` states of its assets. A position without debt names the address zero, which
+/// is no asset.
+pub(super) fn stated(
+    market: impl Fn(ContractAddress) -> MarketRef,
+    assets: [(ContractAddress, Lent); 2],
+) -> Vec<MarketChange> {
+    let named = assets.into_iter().filter(|(asset, _)| asset.0 != Felt::ZERO);
+    named.filter_map(|(asset, lent)| Some((market(asset), lent.statement()?))).collect()
 }
 
 fn signed(delta: I257) -> Signed {

@@ -7,11 +7,12 @@
 use obsqra_types::{ContractAddress, U256};
 
 use super::activity::Activity;
+use super::change::{Change, MarketChange, MarketRef};
 use super::layout::{event_table, member_struct};
 use super::meaning::{Announced, EventMeaning};
 use super::members::{I257, Opaque};
-use super::vesu_v1::{AssetPrice, liquidated, modified};
-use crate::{Decoder, Role, WatchedContract};
+use super::vesu_v1::{AssetPrice, Lent, liquidated, modified, stated};
+use crate::{Contracts, Decoder, Role, WatchedContract};
 
 member_struct! {
     /// What a pool holds of an asset, and how it lends it.
@@ -67,6 +68,31 @@ impl EventMeaning for VesuV2Event {
         Announced { address: pool, decoder, role, pair: None, asset: None }.by(emitter)
     }
 
+    fn changes(&self, contracts: &Contracts, emitter: &WatchedContract) -> Vec<MarketChange> {
+        let market = |contract| move |asset| MarketRef::PoolReserve { contract, pool: None, asset };
+        match self {
+            Self::AddAsset { pool, asset } => {
+                let known = contracts.get(pool).filter(|pool| pool.protocol == emitter.protocol);
+                let opened = known.map(|pool| (market(pool.address)(*asset), Change::Opened));
+                opened.into_iter().collect()
+            }
+            Self::UpdateContext {
+                collateral_asset,
+                debt_asset,
+                collateral_asset_config,
+                debt_asset_config,
+                collateral_asset_price,
+                debt_asset_price,
+            } => {
+                let collateral = collateral_asset_config.lent(collateral_asset_price);
+                let debt = debt_asset_config.lent(debt_asset_price);
+                let assets = [(*collateral_asset, collateral), (*debt_asset, debt)];
+                stated(market(emitter.address), assets)
+            }
+            _ => Vec::new(),
+        }
+    }
+
     fn activities(&self, _emitter: &WatchedContract) -> Vec<Activity> {
         match *self {
             Self::ModifyPosition {
@@ -91,6 +117,20 @@ impl EventMeaning for VesuV2Event {
                 liquidated([user, liquidator], collateral, debt).into_iter().collect()
             }
             _ => Vec::new(),
+        }
+    }
+}
+
+impl AssetConfigV2 {
+    fn lent(&self, price: &AssetPrice) -> Lent {
+        Lent {
+            reserve: self.reserve,
+            nominal_debt: self.total_nominal_debt,
+            rate_accumulator: self.last_rate_accumulator,
+            scale: self.scale,
+            fee_rate: self.fee_rate,
+            last_updated: self.last_updated,
+            price: *price,
         }
     }
 }

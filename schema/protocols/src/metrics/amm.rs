@@ -68,10 +68,8 @@ fn pool_tvl(identity: &Identity, pool: &Pool, around: Surroundings<'_>) -> Figur
     let MarketTokens::Pair(tokens) = identity.tokens else {
         return Err(Absence::bare(Reason::NoState));
     };
-    match (identity.reference, pool.state) {
-        (MarketRef::Pool(_), _) | (_, Some(PoolState::Concentrated { .. })) => {
-            concentrated_tvl(pool, tokens, around)
-        }
+    match identity.reference {
+        MarketRef::Pool(_) | MarketRef::PoolContract(..) => concentrated_tvl(pool, tokens, around),
         _ => reserves_tvl(pool, tokens, around),
     }
 }

@@ -33,6 +33,8 @@ pub enum AnomalyRule {
     NetOutflow,
     /// Nearly all of what is supplied has been lent out for hours.
     UtilizationHigh,
+    /// Pools of several protocols have been far apart on a token's price for a while.
+    PriceGap,
     /// A watched contract's code was replaced.
     ContractUpgraded,
 }
@@ -64,6 +66,7 @@ impl AnomalyRule {
             Self::NearZeroSupply => "near_zero_supply",
             Self::NetOutflow => "net_outflow",
             Self::UtilizationHigh => "utilization_high",
+            Self::PriceGap => "price_gap",
             Self::ContractUpgraded => "contract_upgraded",
         }
     }
@@ -76,6 +79,7 @@ impl AnomalyRule {
             Self::NearZeroSupply
             | Self::NetOutflow
             | Self::UtilizationHigh
+            | Self::PriceGap
             | Self::ContractUpgraded => Severity::Warning,
         }
     }

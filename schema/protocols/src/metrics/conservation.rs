@@ -9,6 +9,7 @@ use super::absence::{Absence, Figure, Reason};
 use super::market::{Body, Market};
 use super::pool::{Pool, PoolState};
 use super::reserve::Reserve;
+use super::stated::StatedReserve;
 use crate::decoders::Change;
 
 /// A rule that events keep to.
@@ -132,6 +133,7 @@ pub(crate) fn check(
     let mut details = Vec::new();
     let new = match &mut market.body {
         Body::Reserve(reserve) => check_reserve(reserve, history, &mut details),
+        Body::Stated(reserve) => check_stated(reserve, &mut details),
         Body::Pool(pool) => check_pool(pool, flows, old, &mut details),
         Body::Unlisted => old,
     };
@@ -184,6 +186,13 @@ fn check_reserve(reserve: &Reserve, history: &Absence, details: &mut Details) ->
         overdrawn: overdrawn.is_some(),
         flows: false,
     }
+}
+
+fn check_stated(reserve: &StatedReserve, details: &mut Details) -> Faults {
+    if let Some(newest) = reserve.newest.filter(|_| reserve.index_fell) {
+        details.push((ConservationRule::IndexFell, format!("to debt {}", newest.debt_accumulator)));
+    }
+    Faults { index_fell: reserve.index_fell, ..Faults::default() }
 }
 
 fn check_pool(

@@ -63,6 +63,7 @@ impl Figures {
         let unlisted = identity.unlisted.map(|token| token_unlisted(&token));
         let ByKind { tvl, supply_apy, opened_at, activity } = match (&market.body, &unlisted) {
             (Body::Reserve(reserve), _) => LendingFigures::by_kind(market, reserve, around),
+            (Body::Stated(reserve), _) => LendingFigures::of_stated(market, reserve, around),
             (Body::Pool(pool), None) => PoolFigures::by_kind(market, pool, around),
             (Body::Pool(_) | Body::Unlisted, Some(absence)) => PoolFigures::absent(absence),
             (Body::Unlisted, None) => PoolFigures::absent(&token_unlisted(&identity.asset)),

@@ -15,8 +15,10 @@ use super::audit;
 use super::causes::{CauseSources, EventTally, causes};
 use super::conservation::Violation;
 use super::figures::{Figures, Surroundings};
+use super::gaps::PriceGaps;
 use super::inputs::{Inputs, InputsAt, MarketSums, TrackedMarket};
 use super::market::{Body, Identity, Market, MarketIndex};
+use super::oracle::{OracleKey, OraclePrices};
 use super::quotes::{Markets, PriceSource, Quotes, TokenPrice};
 use super::review::{BlockNotes, DueSignals, Findings};
 use super::row::MarketMetrics;
@@ -49,7 +51,8 @@ pub struct BlockOutput {
     pub inputs_changed: BTreeSet<ProtocolId>,
     /// The protocols whose yield differs. After the first block those are all.
     pub yields_changed: BTreeSet<ProtocolId>,
-    /// Prices that differ, or come from another market, by token.
+    /// Prices that differ, or come from another market: those of pools by token, then those of oracles
+    /// by protocol and token.
     pub changed_prices: Vec<TokenPrice>,
     /// Conservation rules that markets break from this block on, by protocol, market and rule.
     pub violations: Vec<Violation>,
@@ -125,7 +128,9 @@ pub struct MetricFold {
     pub(crate) markets: Vec<Arc<Market>>,
     index: Arc<MarketIndex>,
     due: DueSignals,
+    pub(crate) gaps: PriceGaps,
     quotes: Quotes,
+    oracle_prices: OraclePrices,
     figures: Vec<Option<Arc<Figures>>>,
     inputs: BTreeMap<ProtocolId, Inputs>,
 }
@@ -159,7 +164,9 @@ impl MetricFold {
             markets: Vec::new(),
             index: Arc::default(),
             due: DueSignals::default(),
+            gaps: PriceGaps::default(),
             quotes: Quotes::default(),
+            oracle_prices: OraclePrices::default(),
             figures: Vec::new(),
             inputs: BTreeMap::new(),
         }
@@ -212,8 +219,9 @@ impl MetricFold {
             .filter(|place| differing.rows.contains(place))
             .filter_map(|place| self.row(place))
             .collect();
-        let changed_prices =
-            differing.prices.iter().filter_map(|token| self.token_price(token)).collect();
+        let of_pools = differing.prices.iter().filter_map(|token| self.token_price(token));
+        let of_oracles = differing.oracle_prices.iter().filter_map(|key| self.oracle_price(key));
+        let changed_prices = of_pools.chain(of_oracles).collect();
         let InputsDiffering { scores: inputs_changed, yields: yields_changed } =
             self.update_inputs(&differing.protocols);
         let Findings { violations, anomalies } = findings;
@@ -342,6 +350,10 @@ impl MetricFold {
             self.due.note(*place, &self.markets[*place]);
         }
         findings.anomalies.extend(self.due.tell(&mut self.markets, now, applied_seq));
+        let registry = self.contracts.registry();
+        let markets = Markets { list: &self.markets, index: &self.index, registry };
+        let gaps = self.gaps.review(markets, &touched.tokens, now, applied_seq);
+        findings.anomalies.extend(gaps);
         findings.violations.sort_unstable();
         findings.anomalies.sort_unstable();
         findings
@@ -396,6 +408,7 @@ impl MetricFold {
         let registry = self.contracts.registry();
         let markets = Markets { list: &self.markets, index: &self.index, registry };
         let quoted = self.quotes.update(markets, &touched.tokens, now);
+        let oracle_prices = self.oracle_prices.update(markets, &touched.markets);
         for token in &quoted.differing {
             touched.markets.extend(self.index.of_token(token));
         }
@@ -406,7 +419,8 @@ impl MetricFold {
             history: &history,
             covers_day: self.covers_day(),
         };
-        let mut differing = Differing { prices: quoted.prices, ..Differing::default() };
+        let mut differing =
+            Differing { prices: quoted.prices, oracle_prices, ..Differing::default() };
         for place in touched.markets {
             let market = &self.markets[place];
             let new = Figures::of(market, around);
@@ -445,9 +459,27 @@ impl MetricFold {
         })
     }
 
-    /// The prices of all listed tokens that a pool could give, at the end of the newest block.
+    /// The price that a protocol's oracle gives for a listed token at the end of the newest block.
+    fn oracle_price(&self, key: &OracleKey) -> Option<TokenPrice> {
+        let (protocol, token) = key;
+        let listed = self.registry().token(token)?;
+        let found = self.oracle_prices.get(key)?;
+        let market = &self.markets.get(found.market)?.identity;
+        Some(TokenPrice {
+            token: *token,
+            symbol: listed.symbol.clone(),
+            source: PriceSource::Oracle(protocol.clone()),
+            price: found.price.clone().map(PriceUsdc).map_err(|absence| absence.reason),
+            market: Some((protocol.clone(), market.id.clone())),
+        })
+    }
+
+    /// The prices of all listed tokens that a pool could give, and those that oracles give, at the end of
+    /// the newest block.
     pub fn prices(&self) -> impl Iterator<Item = TokenPrice> {
-        self.index.tokens_with_usdc_pools().filter_map(|token| self.token_price(&token))
+        let tokens = self.index.tokens_with_usdc_pools();
+        let of_pools = tokens.filter_map(|token| self.token_price(&token));
+        of_pools.chain(self.oracle_prices.keys().filter_map(|key| self.oracle_price(key)))
     }
 
     /// Brings the inputs up to date and returns the protocols whose inputs differ.
@@ -549,6 +581,8 @@ struct Differing {
     protocols: BTreeSet<ProtocolId>,
     /// Tokens whose price differs, or the pool that gives it.
     prices: BTreeSet<ContractAddress>,
+    /// Prices of oracles that differ, or the market that gives them.
+    oracle_prices: BTreeSet<OracleKey>,
 }
 
 /// Protocols for which something is due.

@@ -10,7 +10,7 @@ use super::reserve::{Rates, ray, supply_rate};
 use crate::fixed::{LN_BITS, Wide, ceil_div, floor_div, ln_ratio};
 
 /// Seconds of a year, as rates count them.
-const YEAR_SECONDS: u64 = 31_536_000;
+pub(crate) const YEAR_SECONDS: u64 = 31_536_000;
 
 /// A reserve's accumulators, 27 decimals, and when they were stated.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -135,7 +135,7 @@ mod tests {
         let rate = U256::from(rate);
         Growth {
             base: Indices { lending: ray(), debt: ray(), at: 0 },
-            rates: Some(Rates { lending: rate, borrowing: rate }),
+            rates: Some(Rates { lending: rate, borrowing: rate, is_net: false }),
             reserve_factor: Some(U256::ZERO),
             flash_fees: U512::ZERO,
         }

@@ -7,6 +7,7 @@ use super::conservation::{ConservationRule, Faults};
 use super::figures::{Activity, ByKind, Surroundings, capped_ratio, token_unlisted, value};
 use super::market::Market;
 use super::reserve::Reserve;
+use super::stated::StatedReserve;
 use super::suppliers::Suppliers;
 use crate::fixed::Wide;
 
@@ -22,6 +23,15 @@ pub(crate) struct LendingFigures {
     pub(crate) supplied: Figure<U256>,
     pub(crate) borrowed: Figure<U256>,
     pub(crate) headroom: Figure<U256>,
+    /// `None` where suppliers are not followed.
+    pub(crate) followed: Option<FollowedFigures>,
+    /// Of a reserve whose events carry a price of its oracle.
+    pub(crate) oracle_price: Option<Figure<U256>>,
+}
+
+/// What needs every event of a reserve's suppliers, or its stated rates.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct FollowedFigures {
     pub(crate) exit_shock: Figure<Bps>,
     pub(crate) suppliers: Figure<u64>,
     pub(crate) top1: Figure<Bps>,
@@ -32,17 +42,36 @@ pub(crate) struct LendingFigures {
 
 impl LendingFigures {
     pub(crate) fn by_kind(market: &Market, reserve: &Reserve, around: Surroundings<'_>) -> ByKind {
-        let identity = &market.identity;
         let figures = Self::of(reserve, market.faults, around.history);
-        let tvl = match (&identity.unlisted, &figures.supplied) {
-            (Some(token), _) => Err(token_unlisted(token)),
-            (None, Ok(supplied)) => value(around, &identity.asset, Wide::from(*supplied)),
-            (None, Err(absence)) => Err(absence.clone()),
-        };
         ByKind {
-            tvl,
+            tvl: supplied_value(market, &figures.supplied, around),
             supply_apy: reserve.supply_apy(around.history),
             opened_at: reserve.opened_at(around.history),
+            activity: Activity::Lending(Box::new(figures)),
+        }
+    }
+
+    /// Of a reserve whose events state it in full: all but what is available comes from its accumulator.
+    pub(crate) fn of_stated(
+        market: &Market,
+        reserve: &StatedReserve,
+        around: Surroundings<'_>,
+    ) -> ByKind {
+        let faults = market.faults;
+        let figures = Self {
+            utilization: sound(faults, reserve.utilization()),
+            borrow_rate: sound(faults, reserve.borrow_rate()),
+            supply_rate: sound(faults, reserve.supply_rate()),
+            supplied: sound(faults, reserve.supplied()),
+            borrowed: sound(faults, reserve.borrowed()),
+            headroom: reserve.available(),
+            followed: None,
+            oracle_price: Some(reserve.oracle_price()),
+        };
+        ByKind {
+            tvl: supplied_value(market, &figures.supplied, around),
+            supply_apy: sound(faults, reserve.supply_apy()),
+            opened_at: reserve.opened_at(),
             activity: Activity::Lending(Box::new(figures)),
         }
     }
@@ -60,19 +89,35 @@ impl LendingFigures {
             borrow_rate: reserve.borrow_rate(),
             supply_rate: reserve.supply_rate(history),
             headroom: Faults::unless(faults.overdrawn, exceeds, headroom(&supplied, &borrowed)),
-            exit_shock: Faults::unless(
-                faults.overdrawn,
-                exceeds,
-                exit_shock(&supplied, &borrowed, &largest),
-            ),
+            followed: Some(FollowedFigures {
+                exit_shock: Faults::unless(
+                    faults.overdrawn,
+                    exceeds,
+                    exit_shock(&supplied, &borrowed, &largest),
+                ),
+                suppliers: sound(faults, held.clone().and_then(Suppliers::count)),
+                top1: shares(|all| all.top(1)),
+                top5: shares(|all| all.top(TOP_HOLDERS)),
+                hhi: shares(Suppliers::hhi),
+                accumulator_excess: sound(faults, reserve.accumulator_excess(history)),
+            }),
+            oracle_price: None,
             supplied,
             borrowed,
-            suppliers: sound(faults, held.clone().and_then(Suppliers::count)),
-            top1: shares(|all| all.top(1)),
-            top5: shares(|all| all.top(TOP_HOLDERS)),
-            hhi: shares(Suppliers::hhi),
-            accumulator_excess: sound(faults, reserve.accumulator_excess(history)),
         }
+    }
+}
+
+fn supplied_value(
+    market: &Market,
+    supplied: &Figure<U256>,
+    around: Surroundings<'_>,
+) -> Figure<U256> {
+    let identity = &market.identity;
+    match (&identity.unlisted, supplied) {
+        (Some(token), _) => Err(token_unlisted(token)),
+        (None, Ok(supplied)) => value(around, &identity.asset, Wide::from(*supplied)),
+        (None, Err(absence)) => Err(absence.clone()),
     }
 }
 

@@ -8,6 +8,7 @@ use obsqra_types::{ContractAddress, MarketId, ProtocolId, Seq, U256};
 use super::conservation::Faults;
 use super::pool::Pool;
 use super::reserve::Reserve;
+use super::stated::StatedReserve;
 use super::trades::UsdcSide;
 use crate::decoders::{Change, MarketRef, MarketTokens};
 use crate::fixed::pow10;
@@ -54,6 +55,8 @@ pub(crate) struct Market {
 #[derive(Clone, Debug)]
 pub(crate) enum Body {
     Reserve(Box<Reserve>),
+    /// Of a reserve that its events state in full.
+    Stated(Box<StatedReserve>),
     Pool(Box<Pool>),
     /// A pool with an unlisted token: nothing is computed from it, so nothing is kept. Anyone can open
     /// such pools.
@@ -102,6 +105,11 @@ fn usdc_pool(registry: &Registry, tokens: MarketTokens) -> Option<UsdcPool> {
 impl Market {
     pub(crate) fn new(identity: Identity) -> Self {
         let body = match identity.tokens {
+            MarketTokens::Single(_)
+                if matches!(identity.reference, MarketRef::PoolReserve { .. }) =>
+            {
+                Body::Stated(Box::default())
+            }
             MarketTokens::Single(_) => Body::Reserve(Box::new(Reserve::unseen())),
             MarketTokens::Pair(_) if identity.unlisted.is_some() => Body::Unlisted,
             MarketTokens::Pair(_) => Body::Pool(Box::new(Pool::unseen())),
@@ -125,6 +133,7 @@ impl Market {
         }
         match &mut self.body {
             Body::Reserve(reserve) => reserve.apply(change, now),
+            Body::Stated(reserve) => reserve.apply(change, now),
             Body::Pool(pool) => {
                 let side = self.identity.usdc.as_ref().map(|usdc| &usdc.side);
                 pool.apply(change, now, side);
@@ -140,7 +149,7 @@ impl Market {
                 reserve.book.as_ref().is_some_and(|book| book.day.has_expired(now))
             }
             Body::Pool(pool) => pool.day.has_expired(now),
-            Body::Unlisted => false,
+            Body::Stated(_) | Body::Unlisted => false,
         }
     }
 
@@ -151,7 +160,7 @@ impl Market {
                 reserve.book.iter_mut().for_each(|book| book.day.expire(now));
             }
             Body::Pool(pool) => pool.day.expire(now),
-            Body::Unlisted => {}
+            Body::Stated(_) | Body::Unlisted => {}
         }
     }
 }

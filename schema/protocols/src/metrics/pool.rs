@@ -6,8 +6,11 @@ use super::absence::{Absence, Figure, Reason, or_overflow};
 use super::signed::SignedAmount;
 use super::trades::{DayWindow, Flows, Hours, UsdcSide, Volumes, hour_of};
 use crate::I129;
-use crate::decoders::Change;
-use crate::fixed::{Wide, floor_div, isqrt, narrow};
+use crate::decoders::{Change, SwapFees};
+use crate::fixed::{Wide, ceil_div, floor_div, isqrt, narrow};
+
+/// Millionths in 1.
+const MILLION: u32 = 1_000_000;
 
 /// A pool's state at the end of a block.
 #[derive(Clone, Debug)]
@@ -23,6 +26,8 @@ pub(crate) struct Pool {
     pub(crate) hours: Hours,
     /// Whether events since the last `Sync` say that a constant-product pool's reserves are others.
     pub(crate) unsettled: bool,
+    /// What an event says of the pool's fee, in millionths of what is paid in.
+    pub(crate) fee_millionths: Option<u32>,
     /// Whether a swap's fee is not known; the sum of fees says nothing then.
     pub(crate) fee_unknown: bool,
 }
@@ -53,6 +58,7 @@ impl Pool {
             day: DayWindow::default(),
             hours: Hours::default(),
             unsettled: false,
+            fee_millionths: None,
             fee_unknown: false,
         }
     }
@@ -80,7 +86,12 @@ impl Pool {
                 self.balance0 = self.balance0.and_then(|balance| balance.plus_delta(delta0));
                 self.balance1 = self.balance1.and_then(|balance| balance.plus_delta(delta1));
             }
+            Change::SwapFee { millionths } => {
+                // No pool keeps all of what comes in: such an event states no fee.
+                self.fee_millionths = Some(millionths).filter(|fee| *fee < MILLION);
+            }
             Change::Traded { amount0, amount1, fees } => {
+                let fees = self.fees(fees);
                 self.fee_unknown |= fees.is_none();
                 let (fee0, fee1) = fees.unwrap_or((U256::ZERO, U256::ZERO));
                 let moved = Volumes { side0: U512::from(amount0), side1: U512::from(amount1) };
@@ -91,6 +102,19 @@ impl Pool {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// The fees of a swap, rounded up; `None` where they are not known.
+    fn fees(&self, fees: SwapFees) -> Option<(U256, U256)> {
+        match fees {
+            SwapFees::Fixed(fee0, fee1) => Some((fee0, fee1)),
+            SwapFees::OfPaidIn(in0, in1) => {
+                let rate = Wide::from(self.fee_millionths?);
+                let fee = |paid: U256| ceil_div(Wide::from(paid) * rate, Wide::from(MILLION));
+                Some((fee(in0)?, fee(in1)?))
+            }
+            SwapFees::Unknown => None,
         }
     }
 

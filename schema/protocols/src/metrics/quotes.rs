@@ -63,7 +63,7 @@ impl Volatilities {
 pub enum PriceSource {
     /// The deepest pool of the token and USDC.
     Pools,
-    /// What a protocol's events carry of its oracle.
+    /// What a protocol's events carry of its oracle, in US dollars: one is taken for one USDC.
     Oracle(ProtocolId),
 }
 
@@ -219,7 +219,8 @@ fn deepest(markets: Markets<'_>, token: &ContractAddress) -> Option<(usize, Opti
     })
 }
 
-fn usdc_pool(markets: Markets<'_>, place: usize) -> Option<(&Pool, &UsdcPool)> {
+/// A market as a pool of USDC and a token.
+pub(crate) fn usdc_pool(markets: Markets<'_>, place: usize) -> Option<(&Pool, &UsdcPool)> {
     let market = markets.list.get(place)?;
     match (&market.body, &market.identity.usdc) {
         (Body::Pool(pool), Some(usdc)) => Some((pool, usdc)),

@@ -44,11 +44,13 @@ pub(crate) struct Book {
     pub(crate) day: DayWindow<ShareFlows>,
 }
 
-/// Rates of the last `InterestRatesSync`, 27 decimals; the lending rate is before the reserve factor.
+/// Rates as last stated, 27 decimals.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Rates {
     pub(crate) lending: U256,
     pub(crate) borrowing: U256,
+    /// Whether the lending rate is what suppliers earn; otherwise it is before the reserve factor.
+    pub(crate) is_net: bool,
 }
 
 impl Reserve {
@@ -69,7 +71,10 @@ impl Reserve {
             Change::Opened => self.open(now),
             Change::Accumulators { lending, debt } => self.state_indices(lending, debt, now),
             Change::Rates { lending, borrowing } => {
-                self.rates = Some(Rates { lending, borrowing });
+                self.rates = Some(Rates { lending, borrowing, is_net: false });
+            }
+            Change::NetRates { lending, borrowing } => {
+                self.rates = Some(Rates { lending, borrowing, is_net: true });
             }
             Change::ReserveFactor { factor } => self.reserve_factor = Some(factor),
             Change::FlashLoaned { fee } => {
@@ -100,7 +105,7 @@ impl Reserve {
 
     /// A new reserve has lent nothing, so that its rates are 0 until it says otherwise.
     fn standing_rates(&self) -> Option<Rates> {
-        let fresh = Rates { lending: U256::ZERO, borrowing: U256::ZERO };
+        let fresh = Rates { lending: U256::ZERO, borrowing: U256::ZERO, is_net: false };
         self.rates.or(self.book.as_ref().map(|_| fresh))
     }
 
@@ -161,7 +166,11 @@ impl Reserve {
     }
 
     pub(crate) fn utilization(&self) -> Figure<Bps> {
-        let Rates { lending, borrowing } = self.rates()?;
+        let Rates { lending, borrowing, is_net } = self.rates()?;
+        if is_net {
+            let detail = "needs supply and debt from the deployment on";
+            return Err(Absence::new(Reason::HistoryStartsAt, detail));
+        }
         if borrowing.is_zero() {
             return if lending.is_zero() {
                 Ok(Bps(0))
@@ -300,8 +309,11 @@ fn face(raw: Option<SignedAmount>, accumulator: U256, what: &str) -> Figure<U256
     or_overflow(floor_div(face, pow10(RAY_DECIMALS)))
 }
 
-/// `lending_rate · (RAY − reserve_factor)`, 54 decimals.
+/// `lending_rate · (RAY − reserve_factor)`, 54 decimals; of a net rate nothing is taken.
 fn net_rate(rates: &Rates, reserve_factor: Option<U256>, history: &Absence) -> Figure<Wide> {
+    if rates.is_net {
+        return Ok(Wide::from(rates.lending) * Wide::from(ray()));
+    }
     let Some(factor) = reserve_factor else {
         return Err(history.clone());
     };

@@ -12,7 +12,7 @@ use obsqra_types::{
 use super::absence::{Absence, Figure};
 use super::amm::PoolFigures;
 use super::figures::{Activity, Figures, liquidity_class};
-use super::lending::LendingFigures;
+use super::lending::{FollowedFigures, LendingFigures};
 use super::market::Identity;
 
 /// One market's metrics as of a block.
@@ -40,6 +40,8 @@ pub struct MarketMetrics {
     pub liquidity_class: Option<u8>,
     /// Price of the asset.
     pub price: Option<PriceUsdc>,
+    /// What the protocol's oracle gives for the asset, in US dollars, where its events carry that.
+    pub oracle_price: Option<PriceUsdc>,
     /// Value locked.
     pub tvl: Option<UsdcValue>,
     /// How far the value locked is below its greatest in the log.
@@ -123,6 +125,11 @@ impl Figures {
             Activity::Pool(pool) => (None, absent.take("turnoverBps", &pool.turnover)),
         };
         let class = self.tvl.as_ref().map(liquidity_class).map_err(Absence::clone);
+        let oracle_price = match &self.activity {
+            Activity::Lending(lending) => lending.oracle_price.as_ref(),
+            Activity::Pool(_) => None,
+        };
+        let oracle_price = oracle_price.and_then(|price| absent.take("oraclePriceUsd", price));
         let (lending, pool) = match &self.activity {
             Activity::Lending(lending) => (lending.row(&mut absent), PoolMetrics::default()),
             Activity::Pool(pool) => (LendingMetrics::default(), pool.row(&mut absent)),
@@ -139,6 +146,7 @@ impl Figures {
             volatility_30d_bps: absent.take("volatility30dBps", &self.volatility.thirty_days),
             liquidity_class: absent.take("liquidityClass", &class),
             price: absent.take("priceUsdc", &self.price).map(PriceUsdc),
+            oracle_price: oracle_price.map(PriceUsdc),
             tvl: absent.take("tvlUsdc", &self.tvl).map(UsdcValue),
             drawdown_bps: absent.take("drawdownBps", &self.drawdown),
             supply_apy_bps: absent.take("supplyApyBps", &self.supply_apy),
@@ -152,19 +160,27 @@ impl Figures {
 
 impl LendingFigures {
     fn row(&self, absent: &mut Absent) -> LendingMetrics {
-        LendingMetrics {
+        let mut row = LendingMetrics {
             borrow_rate: absent.take("borrowRate", &self.borrow_rate),
             supply_rate: absent.take("supplyRate", &self.supply_rate),
             supplied: absent.take("supplied", &self.supplied).map(RawAmount),
             borrowed: absent.take("borrowed", &self.borrowed).map(RawAmount),
             withdraw_headroom: absent.take("withdrawHeadroom", &self.headroom).map(RawAmount),
-            exit_shock_bps: absent.take("exitShockBps", &self.exit_shock),
-            suppliers: absent.take("suppliers", &self.suppliers),
-            top1_bps: absent.take("top1Bps", &self.top1),
-            top5_bps: absent.take("top5Bps", &self.top5),
-            hhi_bps: absent.take("hhiBps", &self.hhi),
-            accumulator_excess: absent.take("accumulatorExcessPpb", &self.accumulator_excess),
-        }
+            ..LendingMetrics::default()
+        };
+        self.followed.iter().for_each(|followed| followed.enter(&mut row, absent));
+        row
+    }
+}
+
+impl FollowedFigures {
+    fn enter(&self, row: &mut LendingMetrics, absent: &mut Absent) {
+        row.exit_shock_bps = absent.take("exitShockBps", &self.exit_shock);
+        row.suppliers = absent.take("suppliers", &self.suppliers);
+        row.top1_bps = absent.take("top1Bps", &self.top1);
+        row.top5_bps = absent.take("top5Bps", &self.top5);
+        row.hhi_bps = absent.take("hhiBps", &self.hhi);
+        row.accumulator_excess = absent.take("accumulatorExcessPpb", &self.accumulator_excess);
     }
 }
 

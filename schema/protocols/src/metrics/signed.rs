@@ -2,7 +2,7 @@
 
 use obsqra_types::U256;
 
-use crate::I129;
+use crate::I257;
 
 /// A signed integer of 256 bits of magnitude; zero is never negative.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -25,8 +25,8 @@ impl SignedAmount {
         })
     }
 
-    pub(crate) fn plus_delta(self, delta: I129) -> Option<Self> {
-        self.plus(U256::from(delta.magnitude()), delta.is_negative())
+    pub(crate) fn plus_delta(self, delta: I257) -> Option<Self> {
+        self.plus(delta.magnitude(), delta.is_negative())
     }
 }
 

@@ -3,6 +3,7 @@
 
 pub(crate) mod published;
 pub(crate) mod roles;
+pub(crate) mod wide;
 
 use std::sync::Arc;
 
@@ -72,11 +73,12 @@ pub(crate) fn all_layouts() -> impl Iterator<Item = &'static Layout> {
     Decoder::ALL.iter().copied().flat_map(layouts)
 }
 
-/// An event by contract, name and data.
+/// An event by contract, name, keys after the selector, and data.
 #[derive(Clone, Debug)]
 pub(crate) struct Event {
     pub(crate) contract: u128,
     pub(crate) name: &'static str,
+    pub(crate) keys: Vec<Felt>,
     pub(crate) data: Vec<Felt>,
 }
 
@@ -85,7 +87,8 @@ pub(crate) fn event(
     name: &'static str,
     data: impl IntoIterator<Item = u128>,
 ) -> Event {
-    Event { contract, name, data: data.into_iter().map(Felt::from).collect() }
+    let data = data.into_iter().map(Felt::from).collect();
+    Event { contract, name, keys: Vec::new(), data }
 }
 
 pub(crate) fn event_data(event: &Event, index: u32) -> EventData {
@@ -97,7 +100,7 @@ pub(crate) fn event_data(event: &Event, index: u32) -> EventData {
         transaction_index: index,
         transaction_hash: TransactionHash(Felt::from(index)),
         from_address: ContractAddress(Felt::from(event.contract)),
-        keys: vec![layout.selector],
+        keys: std::iter::once(layout.selector).chain(event.keys.iter().copied()).collect(),
         data: event.data.clone(),
     }
 }

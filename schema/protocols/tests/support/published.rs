@@ -30,6 +30,7 @@ fn shared(row: &MarketMetrics) -> Vec<(&'static str, Value)> {
         ("volatility30dBps", bps(row.volatility_30d_bps)),
         ("liquidityClass", json!(row.liquidity_class)),
         ("priceUsdc", digits(row.price)),
+        ("oraclePriceUsd", digits(row.oracle_price)),
         ("tvlUsdc", digits(row.tvl)),
         ("drawdownBps", bps(row.drawdown_bps)),
         ("supplyApyBps", bps(row.supply_apy_bps)),

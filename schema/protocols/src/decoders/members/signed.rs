@@ -116,6 +116,32 @@ impl I129 {
     }
 }
 
+impl I257 {
+    /// The number of that magnitude and sign.
+    #[must_use]
+    pub fn new(magnitude: U256, negative: bool) -> Self {
+        Self::signed(magnitude, negative)
+    }
+}
+
+impl From<I32> for I129 {
+    fn from(narrow: I32) -> Self {
+        Self::signed(u128::from(narrow.magnitude), narrow.negative)
+    }
+}
+
+impl From<I129> for I257 {
+    fn from(narrow: I129) -> Self {
+        Self::signed(U256::from(narrow.magnitude), narrow.negative)
+    }
+}
+
+impl From<I256> for I257 {
+    fn from(narrow: I256) -> Self {
+        Self::signed(narrow.magnitude, narrow.negative)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use obsqra_types::Felt;

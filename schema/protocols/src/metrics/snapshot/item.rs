@@ -5,14 +5,15 @@
 use minicbor::{Decoder, Encoder};
 use obsqra_events::SetDigest;
 use obsqra_types::{
-    BlockHash, BlockNumber, BlockRef, BranchEpoch, ContractAddress, Felt, Hash32, ProtocolId, Seq,
-    U256, U512, UnixSeconds, felt_from_bytes,
+    BlockHash, BlockNumber, BlockRef, BranchEpoch, ContractAddress, Felt, Hash32, MarketId,
+    ProtocolId, Seq, U256, U512, UnixSeconds, felt_from_bytes,
 };
 
 use super::super::anomalies::Signals;
 use super::super::causes::EventTally;
 use super::super::conservation::Faults;
 use super::super::fold::{FoldTip, Span};
+use super::super::gaps::{Gap, PriceGaps};
 use super::super::growth::{Growth, Indices};
 use super::super::pool::PoolState;
 use super::super::reserve::{Book, Rates};
@@ -20,7 +21,7 @@ use super::super::signed::SignedAmount;
 use super::super::suppliers::Suppliers;
 use super::super::trades::{DayWindow, Flows, ShareFlows, Summed, Volumes};
 use super::{Taken, malformed};
-use crate::decoders::MarketRef;
+use crate::decoders::{MarketRef, Statement};
 use crate::{I129, PoolKey, TokenPair, WatchedContract};
 
 pub(super) struct Out(Encoder<Vec<u8>>);
@@ -96,6 +97,16 @@ impl Item for u64 {
 
     fn take(input: &mut In<'_>) -> Taken<Self> {
         Ok(input.0.u64()?)
+    }
+}
+
+impl Item for u32 {
+    fn put(&self, out: &mut Out) {
+        out.write(|encoder| encoder.u32(*self).map(|_| ()));
+    }
+
+    fn take(input: &mut In<'_>) -> Taken<Self> {
+        Ok(input.0.u32()?)
     }
 }
 
@@ -266,10 +277,38 @@ item_as!(Flows as (Volumes, Volumes), |v| (v.moved, v.fees), |(moved, fees)| Ok(
 item_as!(Indices as (U256, U256, u64), |v| (v.lending, v.debt, v.at), |(lending, debt, at)| Ok(
     Self { lending, debt, at }
 ));
-item_as!(Rates as (U256, U256), |v| (v.lending, v.borrowing), |(lending, borrowing)| Ok(Self {
+item_as!(Rates as (U256, U256, bool), |v| (v.lending, v.borrowing, v.is_net), |(
     lending,
-    borrowing
+    borrowing,
+    is_net,
+)| Ok(Self {
+    lending,
+    borrowing,
+    is_net
 }));
+item_as!(MarketId as String, |v| v.0.clone(), |id| Ok(Self(id)));
+item_as!(Gap as (u64, Option<(ProtocolId, MarketId)>), |v| (v.since, v.told.clone()), |(
+    since,
+    told,
+)| Ok(
+    Self { since, told }
+));
+item_as!(
+    PriceGaps as Vec<(ContractAddress, Gap)>,
+    |v| v.0.iter().map(|(token, gap)| (*token, gap.clone())).collect::<Vec<_>>(),
+    |gaps| Ok(Self(gaps.into_iter().collect()))
+);
+item_as!(
+    Statement as ((U256, U256, U256, U256, U256), u64, Option<U256>),
+    |v| {
+        let Statement { available, nominal_debt, debt_accumulator, unit, fee_rate, .. } = *v;
+        let amounts = (available, nominal_debt, debt_accumulator, unit, fee_rate);
+        (amounts, v.at, v.oracle_price)
+    },
+    |((available, nominal_debt, debt_accumulator, unit, fee_rate), at, oracle_price)| {
+        Ok(Self { available, nominal_debt, debt_accumulator, unit, fee_rate, at, oracle_price })
+    }
+);
 item_as!(
     Growth as (Indices, Option<Rates>, Option<U256>, U512),
     |v| (v.base, v.rates, v.reserve_factor, v.flash_fees),
@@ -385,6 +424,10 @@ impl Item for MarketRef {
             Self::Pool(key) => (2u64, *key).put(out),
             // Names a reserve that stands under its own reference: never of a market, never read.
             Self::ShareToken(token) => (3u64, *token).put(out),
+            Self::PoolContract(address, tokens) => (4u64, *address, *tokens).put(out),
+            Self::PoolReserve { contract, pool, asset } => {
+                (5u64, *contract, *pool, *asset).put(out);
+            }
         }
     }
 
@@ -393,6 +436,12 @@ impl Item for MarketRef {
             0 => Item::take(input).map(Self::Reserve),
             1 => Item::take(input).map(|(address, tokens)| Self::Pair(address, tokens)),
             2 => Item::take(input).map(Self::Pool),
+            4 => Item::take(input).map(|(address, tokens)| Self::PoolContract(address, tokens)),
+            5 => Item::take(input).map(|(contract, pool, asset)| Self::PoolReserve {
+                contract,
+                pool,
+                asset,
+            }),
             _ => malformed("unknown market"),
         }
     }

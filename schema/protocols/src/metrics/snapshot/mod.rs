@@ -16,13 +16,14 @@ use super::fold::MetricFold;
 use super::market::{Body, Identity, Market};
 use super::pool::Pool;
 use super::reserve::Reserve;
+use super::stated::StatedReserve;
 use super::trades::{Hours, UsdcSide, Volumes};
 use crate::decoders::MarketRef;
 use crate::{Contracts, METRICS_VERSION, Registry, WatchedContract};
 use item::{In, Item, Out};
 
 /// The version of the layout.
-const LAYOUT: u32 = 2;
+const LAYOUT: u32 = 3;
 
 /// Bytes are no snapshot that this fold can go on from.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -66,6 +67,7 @@ impl MetricFold {
         let tallies: Vec<_> =
             self.tallies.iter().map(|(id, tally)| (id.clone(), tally.clone())).collect();
         tallies.put(&mut out);
+        self.gaps.put(&mut out);
         let mut markets: Vec<_> = self.markets.iter().collect();
         markets.sort_by(|a, b| {
             (&a.identity.protocol, &a.identity.id).cmp(&(&b.identity.protocol, &b.identity.id))
@@ -99,6 +101,7 @@ impl MetricFold {
         let children: Vec<WatchedContract> = Item::take(&mut input)?;
         fold.contracts = Contracts::with_children(registry, children);
         fold.tallies = Vec::<(ProtocolId, EventTally)>::take(&mut input)?.into_iter().collect();
+        fold.gaps = Item::take(&mut input)?;
         for _ in 0..u64::take(&mut input)? {
             take_market(&mut fold, &mut input)?;
         }
@@ -137,9 +140,13 @@ fn put_body(body: &Body, out: &mut Out) {
             (1u64, reserve.book.clone(), reserve.rates, reserve.reserve_factor).put(out);
             (reserve.indices, reserve.growth, reserve.index_fell, reserve.signals).put(out);
         }
+        Body::Stated(reserve) => {
+            let StatedReserve { opened_at, newest, base, index_fell } = **reserve;
+            (3u64, opened_at, newest, base, index_fell).put(out);
+        }
         Body::Pool(pool) => {
             (2u64, pool.opened_at, pool.state, pool.unsettled).put(out);
-            pool.fee_unknown.put(out);
+            (pool.fee_millionths, pool.fee_unknown).put(out);
             (pool.balance0, pool.balance1).put(out);
             pool.day.put(out);
             pool.hours.items().map(|hour| (hour.hour, hour.volumes)).collect::<Vec<_>>().put(out);
@@ -159,7 +166,7 @@ fn take_body(side: Option<&UsdcSide>, input: &mut In<'_>) -> Taken<Body> {
         }
         2 => {
             let (opened_at, state, unsettled) = Item::take(input)?;
-            let fee_unknown = Item::take(input)?;
+            let (fee_millionths, fee_unknown) = Item::take(input)?;
             let (balance0, balance1) = Item::take(input)?;
             let day = Item::take(input)?;
             let mut hours = Hours::default();
@@ -168,9 +175,23 @@ fn take_body(side: Option<&UsdcSide>, input: &mut In<'_>) -> Taken<Body> {
                     hours.add(hour, &volumes, side);
                 }
             }
-            let pool =
-                Pool { opened_at, state, balance0, balance1, day, hours, unsettled, fee_unknown };
+            let pool = Pool {
+                opened_at,
+                state,
+                balance0,
+                balance1,
+                day,
+                hours,
+                unsettled,
+                fee_millionths,
+                fee_unknown,
+            };
             Ok(Body::Pool(Box::new(pool)))
+        }
+        3 => {
+            let (opened_at, newest, base, index_fell) = Item::take(input)?;
+            let reserve = StatedReserve { opened_at, newest, base, index_fell };
+            Ok(Body::Stated(Box::new(reserve)))
         }
         _ => malformed("unknown kind of market"),
     }

@@ -1,0 +1,154 @@
+//! A lending reserve whose events state it in full: nothing is added up, so that any one of them gives
+//! its supply and its debt, and two of them give its rates.
+//!
+//! Who supplied is not followed. A rate is what the accumulator grew by between the newest statement
+//! and the last one of an earlier instant; between two statements nothing moves, so that the
+//! utilization and the fee of the earlier one stood for all of that time.
+
+use obsqra_types::{Bps, RateE18, U256, UnixSeconds};
+
+use super::absence::{Absence, Figure, Reason, or_overflow};
+use super::conservation::ConservationRule;
+use super::growth::YEAR_SECONDS;
+use super::reserve::ray;
+use crate::decoders::{Change, Statement};
+use crate::fixed::{Wide, floor_div, pow10};
+
+/// Decimals of a published rate.
+const RATE_DECIMALS: u32 = 18;
+/// Decimals of nominal debt and of the debt accumulator, which a debt is the product of.
+const DEBT_DECIMALS: u32 = 18 + 27;
+
+/// A reserve's statements at the end of a block.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct StatedReserve {
+    /// When the asset was added to its pool, where an event of the log says so.
+    pub(crate) opened_at: Option<UnixSeconds>,
+    pub(crate) newest: Option<Statement>,
+    /// The last statement of the last instant before the newest one's.
+    pub(crate) base: Option<Statement>,
+    /// Whether the accumulator was stated below the one before, at the newest statement's instant.
+    pub(crate) index_fell: bool,
+}
+
+impl StatedReserve {
+    pub(crate) fn apply(&mut self, change: &Change, now: u64) {
+        match *change {
+            Change::Opened => self.opened_at = Some(UnixSeconds(now)),
+            Change::Stated(statement) => self.state(statement),
+            _ => {}
+        }
+    }
+
+    fn state(&mut self, statement: Statement) {
+        if let Some(before) = self.newest.filter(|before| before.at < statement.at) {
+            self.base = Some(before);
+            self.index_fell = false;
+        }
+        let fell = |before: Statement| statement.debt_accumulator < before.debt_accumulator;
+        self.index_fell |= self.newest.is_some_and(fell);
+        self.newest = Some(statement);
+    }
+
+    fn newest(&self) -> Figure<&Statement> {
+        self.newest.as_ref().ok_or_else(|| Absence::new(Reason::NoState, "no UpdateContext seen"))
+    }
+
+    /// What is supplied.
+    pub(crate) fn supplied(&self) -> Figure<U256> {
+        supplied(self.newest()?)
+    }
+
+    /// What is lent out, with its interest.
+    pub(crate) fn borrowed(&self) -> Figure<U256> {
+        borrowed(self.newest()?)
+    }
+
+    /// What was not lent out.
+    pub(crate) fn available(&self) -> Figure<U256> {
+        Ok(self.newest()?.available)
+    }
+
+    pub(crate) fn utilization(&self) -> Figure<Bps> {
+        let (supplied, borrowed) = (self.supplied()?, self.borrowed()?);
+        if supplied.is_zero() {
+            return Ok(Bps(0));
+        }
+        let ratio = floor_div(Wide::from(borrowed) * Wide::from(Bps::ONE.0), Wide::from(supplied));
+        or_overflow(ratio.and_then(|ratio| Bps::try_from(ratio).ok()))
+    }
+
+    pub(crate) fn borrow_rate(&self) -> Figure<RateE18> {
+        let (grown, over) = self.growth()?;
+        or_overflow(floor_div(grown * pow10(RATE_DECIMALS), over)).map(RateE18)
+    }
+
+    pub(crate) fn supply_rate(&self) -> Figure<RateE18> {
+        let (grown, over) = self.supply_growth()?;
+        or_overflow(floor_div(grown * pow10(RATE_DECIMALS), over)).map(RateE18)
+    }
+
+    /// The supply rate in basis points: simple interest.
+    pub(crate) fn supply_apy(&self) -> Figure<Bps> {
+        let (grown, over) = self.supply_growth()?;
+        let bps = floor_div(grown * Wide::from(Bps::ONE.0), over);
+        or_overflow(bps.and_then(|bps| Bps::try_from(bps).ok()))
+    }
+
+    /// The accumulator's growth a year as a fraction.
+    fn growth(&self) -> Figure<(Wide, Wide)> {
+        let newest = self.newest()?;
+        let base = self.base()?;
+        let seconds = newest.at.saturating_sub(base.at);
+        let over = Wide::from(base.debt_accumulator) * Wide::from(seconds);
+        if over.is_zero() {
+            return Err(Absence::new(Reason::Overflow, "the accumulator is 0"));
+        }
+        let grown = newest.debt_accumulator.checked_sub(base.debt_accumulator);
+        let fell = || Absence::new(Reason::Quarantined, ConservationRule::IndexFell.name());
+        Ok((Wide::from(grown.ok_or_else(fell)?) * Wide::from(YEAR_SECONDS), over))
+    }
+
+    fn base(&self) -> Figure<&Statement> {
+        let newest = self.newest()?;
+        let base = self.base.as_ref().filter(|base| base.at < newest.at);
+        let few = || Absence::new(Reason::NoState, "fewer than two instants with an UpdateContext");
+        base.ok_or_else(few)
+    }
+
+    /// What a year's interest adds to the supply, as a fraction of it, after the protocol's fee.
+    fn supply_growth(&self) -> Figure<(Wide, Wide)> {
+        let (grown, over) = self.growth()?;
+        let base = self.base()?;
+        let kept = ray().checked_sub(base.fee_rate).ok_or_else(|| {
+            Absence::new(Reason::InvalidRates, format!("fee rate {} is above 1", base.fee_rate))
+        })?;
+        let (supplied, borrowed) = (supplied(base)?, borrowed(base)?);
+        if supplied.is_zero() {
+            return Ok((Wide::ZERO, Wide::from(1u8)));
+        }
+        let grown = grown * Wide::from(borrowed) * Wide::from(kept);
+        Ok((grown, over * Wide::from(supplied) * Wide::from(ray())))
+    }
+
+    /// The price that the oracle gives, 18 decimals.
+    pub(crate) fn oracle_price(&self) -> Figure<U256> {
+        let invalid = || Absence::new(Reason::NoState, "the oracle does not vouch for its price");
+        self.newest()?.oracle_price.ok_or_else(invalid)
+    }
+
+    pub(crate) fn opened_at(&self) -> Figure<UnixSeconds> {
+        let unknown = || Absence::new(Reason::NoState, "no event of the log adds the asset");
+        self.opened_at.ok_or_else(unknown)
+    }
+}
+
+fn borrowed(statement: &Statement) -> Figure<U256> {
+    let Statement { nominal_debt, debt_accumulator, unit, .. } = *statement;
+    let debt = Wide::from(nominal_debt) * Wide::from(debt_accumulator) * Wide::from(unit);
+    or_overflow(floor_div(debt, pow10(DEBT_DECIMALS)))
+}
+
+fn supplied(statement: &Statement) -> Figure<U256> {
+    or_overflow(statement.available.checked_add(borrowed(statement)?))
+}
