@@ -17,7 +17,7 @@ CREATE TABLE price (
 );
 COMMENT ON TABLE price IS 'Price of each listed token, valid from the block at which it changed';
 COMMENT ON COLUMN price.source IS 'pools: the deepest pool with USDC; oracle/<protocol>: what that protocol''s events carry';
-COMMENT ON COLUMN price.price_usdc IS 'USDC per whole token, scale 1e-18; null where there is none';
+COMMENT ON COLUMN price.price_usdc IS 'USDC per whole token, of an oracle US dollars, scale 1e-18; null where there is none';
 COMMENT ON COLUMN price.market IS 'the market that gives the price';
 COMMENT ON COLUMN price.reason IS 'why there is no price';
 CREATE INDEX price_open_idx ON price (chain_id, token, source)

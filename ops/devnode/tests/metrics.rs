@@ -130,9 +130,7 @@ impl Comparison {
         let mut known: Vec<String> = truth
             .anomalies
             .iter()
-            .map(|one| {
-                shown(&one.protocol.to_string(), one.market.clone(), one.rule, one.phase.name())
-            })
+            .map(|one| shown(one.protocol, one.market.clone(), one.rule, one.phase.name()))
             .collect();
         told.sort();
         known.sort();
@@ -145,7 +143,7 @@ impl Comparison {
 
 fn check_inputs(height: u64, output: &BlockOutput, truth: &BlockTruth) {
     for protocol in &truth.protocols {
-        let named = |id: &obsqra_types::ProtocolId| id.as_str() == protocol.protocol.to_string();
+        let named = |id: &obsqra_types::ProtocolId| id.as_str() == protocol.protocol;
         let (_, inputs) = output.inputs.iter().find(|(id, _)| named(id)).unwrap();
         let folded = [
             digits(inputs.utilization_bps.as_ref().ok()),

@@ -105,6 +105,7 @@ pub(super) fn market(
         fees_24h_usdc: pool.fees_24h.map(|value| value.0.to_string()),
         depth_up_usdc: pool.depth_up.map(|value| value.0.to_string()),
         depth_down_usdc: pool.depth_down.map(|value| value.0.to_string()),
+        oracle_price_usd: metrics.oracle_price.map(|price| price.0.to_string()),
         absent: absent(&metrics.absent),
     })
 }

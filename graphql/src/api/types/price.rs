@@ -16,8 +16,8 @@ pub(crate) struct Price {
     /// Where the price comes from: `pools`, the deepest pool with USDC; or `oracle/` and the key of the
     /// protocol whose events carry it.
     source: String,
-    /// Price of one whole token in USDC: a decimal number with 18 places; null where there is none, and
-    /// `reason` says why.
+    /// Price of one whole token in USDC, of an oracle in US dollars: a decimal number with 18 places; null where
+    /// there is none, and `reason` says why.
     price_usdc: Option<String>,
     /// Why there is no price.
     reason: Option<String>,

@@ -84,8 +84,8 @@ pub(crate) struct Absent {
     field: String,
     /// Why: `no_state`, `history_starts_at`, `no_usdc_pool`, `token_unlisted`,
     /// `insufficient_history`, `invalid_rates`, `zero_tvl`, `negative_balance`, `no_markets`,
-    /// `audits_unknown`, `deployment_unknown`, `not_deployed`, `no_suppliers`, `quarantined` or
-    /// `overflow`.
+    /// `audits_unknown`, `deployment_unknown`, `not_deployed`, `no_suppliers`, `quarantined`,
+    /// `fee_unknown` or `overflow`.
     reason: String,
     /// What it is about, for people.
     detail: Option<String>,
@@ -184,6 +184,9 @@ pub(crate) struct MarketMetrics {
     /// Value that is paid out until the asset's price is 2 % lower, in USDC: a decimal number with 6
     /// places.
     depth_down_usdc: Option<String>,
+    /// Price of one whole token of the asset in US dollars, as the protocol's events carry it of its oracle: a
+    /// decimal number with 18 places.
+    oracle_price_usd: Option<String>,
     /// Height of the block from which these values hold.
     block_number: i32,
     /// What is missing, and why.
@@ -223,6 +226,7 @@ impl MarketMetrics {
             fees_24h_usdc: state.fees_24h.map(|value| value.to_string()),
             depth_up_usdc: state.depth_up.map(|value| value.to_string()),
             depth_down_usdc: state.depth_down.map(|value| value.to_string()),
+            oracle_price_usd: state.oracle_price.map(|price| price.to_string()),
             block_number: height(state.since)?,
             absent: state.absent.iter().map(Absent::from).collect(),
         })

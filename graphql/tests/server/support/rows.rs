@@ -67,6 +67,7 @@ pub(crate) fn market(
         fees_24h_usdc: None,
         depth_up_usdc: None,
         depth_down_usdc: None,
+        oracle_price_usd: None,
         absent: vec![absent("volatilityBps", "insufficient_history")],
     }
 }

@@ -47,6 +47,8 @@ pub struct MarketMetricsRow {
     pub fees_24h_usdc: Option<String>,
     pub depth_up_usdc: Option<String>,
     pub depth_down_usdc: Option<String>,
+    /// USD, scale 10⁻¹⁸, in decimal digits.
+    pub oracle_price_usd: Option<String>,
     pub absent: Vec<Absent>,
 }
 
@@ -123,6 +125,7 @@ impl MarketMetricsRow {
             &self.fees_24h_usdc,
             &self.depth_up_usdc,
             &self.depth_down_usdc,
+            &self.oracle_price_usd,
         ];
         for value in values {
             bytes.option(value.as_deref());
@@ -166,6 +169,7 @@ struct MetricsRow {
     fees_24h_usdc: Option<String>,
     depth_up_usdc: Option<String>,
     depth_down_usdc: Option<String>,
+    oracle_price_usd: Option<String>,
     absent: serde_json::Value,
 }
 
@@ -211,6 +215,7 @@ impl TryFrom<MetricsRow> for MarketMetricsRow {
             fees_24h_usdc: row.fees_24h_usdc,
             depth_up_usdc: row.depth_up_usdc,
             depth_down_usdc: row.depth_down_usdc,
+            oracle_price_usd: row.oracle_price_usd,
             absent: serde_json::from_value(row.absent).map_err(|_| StoreError::Range("absent"))?,
         })
     }
@@ -231,7 +236,7 @@ pub async fn open(store: &Store, chain: &str) -> Result<Vec<MarketMetricsRow>, S
                supplied::text, borrowed::text, withdraw_headroom::text, exit_shock_bps,
                suppliers, top1_bps, top5_bps, hhi_bps, accumulator_excess_ppb,
                volume_24h_usdc::text, fees_24h_usdc::text, depth_up_usdc::text,
-               depth_down_usdc::text, absent
+               depth_down_usdc::text, oracle_price_usd::text, absent
         FROM market_metrics
         WHERE chain_id = $1
           AND to_block = 9223372036854775807 AND to_seq = 9223372036854775807
@@ -265,7 +270,7 @@ pub async fn touching(
                supplied::text, borrowed::text, withdraw_headroom::text, exit_shock_bps,
                suppliers, top1_bps, top5_bps, hhi_bps, accumulator_excess_ppb,
                volume_24h_usdc::text, fees_24h_usdc::text, depth_up_usdc::text,
-               depth_down_usdc::text, absent
+               depth_down_usdc::text, oracle_price_usd::text, absent
         FROM market_metrics
         WHERE chain_id = $1 AND to_seq = 9223372036854775807
           AND (
@@ -335,6 +340,8 @@ pub async fn insert(tx: &mut Transaction, rows: &[MarketMetricsRow]) -> Result<(
         &rows.iter().map(|row| row.depth_up_usdc.clone()).collect::<Vec<_>>()
             as &[Option<String>],
         &rows.iter().map(|row| row.depth_down_usdc.clone()).collect::<Vec<_>>()
+            as &[Option<String>],
+        &rows.iter().map(|row| row.oracle_price_usd.clone()).collect::<Vec<_>>()
             as &[Option<String>],
         &absent,
     )

@@ -76,6 +76,8 @@ pub struct MarketState {
     pub depth_up: Option<UsdcValue>,
     /// Value that is paid out until the price is 2 % lower.
     pub depth_down: Option<UsdcValue>,
+    /// What the protocol's events carry of its oracle: US dollars, at the same scale.
+    pub oracle_price: Option<PriceUsdc>,
     /// The block from which these values hold.
     pub since: BlockNumber,
     /// What is missing, and why.
@@ -115,6 +117,7 @@ struct MarketRow {
     fees_24h_usdc: Option<String>,
     depth_up_usdc: Option<String>,
     depth_down_usdc: Option<String>,
+    oracle_price_usd: Option<String>,
     absent: serde_json::Value,
 }
 
@@ -154,6 +157,7 @@ impl TryFrom<MarketRow> for MarketState {
             fees_24h: number(found.fees_24h_usdc)?.map(UsdcValue),
             depth_up: number(found.depth_up_usdc)?.map(UsdcValue),
             depth_down: number(found.depth_down_usdc)?.map(UsdcValue),
+            oracle_price: number(found.oracle_price_usd)?.map(PriceUsdc),
             since: row::number(found.from_block)?,
             absent: serde_json::from_value(found.absent)
                 .map_err(|_| StoreError::Range("absent"))?,

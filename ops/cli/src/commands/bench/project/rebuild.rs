@@ -22,7 +22,7 @@ const LEASE: Duration = Duration::from_secs(3_600);
 pub(super) async fn measure(report: &mut Report, size: Size) -> Result<()> {
     let stretch = match size {
         Size::Full => 1_000_000 / (ROUNDS as u64 + 1),
-        Size::Smoke => 500,
+        Size::Smoke => 5_000,
     };
     let mut filled = Filled::start().await?;
     let mut folded = Figure::new("rebuild_entries_per_s", "entries/s", "folding into read models");
@@ -57,7 +57,7 @@ pub(super) async fn measure(report: &mut Report, size: Size) -> Result<()> {
 pub(super) async fn growth(report: &mut Report, size: Size) -> Result<()> {
     let (early_at, late_at, sample) = match size {
         Size::Full => (100_000, 5_000_000, 20_000),
-        Size::Smoke => (500, 1_500, 100),
+        Size::Smoke => (4_000, 26_000, 4_000),
     };
     let mut filled = Filled::start().await?;
     let end = filled.fill_to(late_at + sample * ROUNDS as u64).await?;
