@@ -35,9 +35,9 @@ BUGS = [
     ),
     (
         "cursor outside the transaction",
-        "workers/src/jobs/score_risk.rs",
-        "        self.state.fold.save(&mut tx).await?;\n",
-        "        self.state.fold.save(&mut tx).await?;\n"
+        "workers/src/jobs/deriving.rs",
+        "        self.fold.save(&mut tx).await?;\n",
+        "        self.fold.save(&mut tx).await?;\n"
         "        tx.commit().await.map_err(StoreError::from)?;\n"
         "        tokio::time::sleep(std::time::Duration::from_millis(50)).await;\n"
         "        let mut tx = self.store.begin().await?;\n",
