@@ -66,7 +66,9 @@ async fn an_anomaly_that_lasts_is_open_until_the_block_that_closes_it() {
               "detail": "measured", "causes": [{ "seq": "1" }] },
         ])
     );
-    assert_eq!(ask(true, Some(39), Value::Null).await[0]["rule"], "utilization_high");
+    let still = ask(true, Some(39), Value::Null).await;
+    assert_eq!(still[0]["rule"], "utilization_high");
+    assert_eq!(still[0]["closedAtBlock"], Value::Null);
     assert_eq!(ask(true, Some(40), Value::Null).await, json!([]));
     assert_eq!(ask(true, Some(9), Value::Null).await, json!([]));
     let critical = ask(false, None, json!(["CRITICAL"])).await;

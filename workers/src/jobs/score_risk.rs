@@ -4,6 +4,9 @@
 //! The fact is a function of the chain lane up to its block. This role decides when to compute it, never
 //! what comes out.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
 use obsqra_events::{
     AnomalyFound, BlockApplied, Cause, Draft, Fact, Phase, RiskAbsent, RiskScored, Severity,
 };
@@ -55,12 +58,38 @@ pub fn due(chain: &ChainId, protocol: &ProtocolId, block: &FoldedBlock) -> Vec<K
     let violations = output.flat_map(|output| &output.violations);
     let violations =
         violations.filter(|one| one.protocol == *protocol).map(|one| violation(block, one));
-    let found = anomalies.chain(violations).map(|found| {
-        let key = Key::Derived { subject: found.subject() };
+    let found = by_subject(anomalies.chain(violations)).into_iter().map(|(subject, found)| {
+        let key = Key::Derived { subject };
         let fact = Fact::AnomalyFound(found);
         Keyed { key, drafts: vec![Draft::new(chain, Some(block.block), &fact)] }
     });
     score.into_iter().chain(found).collect()
+}
+
+/// One fact for each rule and market of a block: what a protocol's contracts have in common, such as an upgrade
+/// of several in one transaction, is told together.
+fn by_subject(found: impl Iterator<Item = AnomalyFound>) -> BTreeMap<String, AnomalyFound> {
+    let mut told: BTreeMap<String, AnomalyFound> = BTreeMap::new();
+    for one in found {
+        match told.entry(one.subject()) {
+            Entry::Vacant(place) => {
+                place.insert(one);
+            }
+            Entry::Occupied(mut place) => {
+                let known = place.get_mut();
+                known.detail = format!("{}; {}", known.detail, one.detail);
+                let causes = known.causes.as_slice().iter().chain(one.causes.as_slice());
+                let mut unique: Vec<Cause> = Vec::new();
+                for cause in causes {
+                    if !unique.contains(cause) {
+                        unique.push(cause.clone());
+                    }
+                }
+                known.causes = unique.into_iter().collect();
+            }
+        }
+    }
+    told
 }
 
 /// The causes of an anomaly: the block, and the event that it came with.

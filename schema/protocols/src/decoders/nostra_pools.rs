@@ -47,19 +47,29 @@ impl EventMeaning for NostraPoolsEvent {
     }
 
     fn changes(&self, _contracts: &Contracts, emitter: &WatchedContract) -> Vec<MarketChange> {
-        let change = match *self {
-            Self::Sync { reserve0, reserve1 } => Change::Reserves { reserve0, reserve1 },
-            Self::Swap { amount0In, amount1In, amount0Out, amount1Out, .. } => Change::Traded {
-                amount0: amount0In.abs_diff(amount0Out),
-                amount1: amount1In.abs_diff(amount1Out),
+        let changes = match *self {
+            Self::Sync { reserve0, reserve1 } => vec![Change::Reserves { reserve0, reserve1 }],
+            Self::Swap { amount0In: in0, amount1In: in1, amount0Out, amount1Out, .. } => {
+                let (out0, out1) = (amount0Out, amount1Out);
+                let (amount0, amount1) = (in0.abs_diff(out0), in1.abs_diff(out1));
                 // No source states the fee of these pools.
-                fees: SwapFees::Unknown,
-            },
-            Self::PairMint { .. } | Self::PairBurn { .. } | Self::Transfer { .. } => Change::Named,
+                let traded = Change::Traded { amount0, amount1, fees: SwapFees::Unknown };
+                vec![traded, Change::Flowed { in0, in1, out0, out1 }]
+            }
+            Self::PairMint { amount0: in0, amount1: in1, .. } => {
+                vec![Change::Flowed { in0, in1, out0: U256::ZERO, out1: U256::ZERO }]
+            }
+            Self::PairBurn { amount0: out0, amount1: out1, .. } => {
+                vec![Change::Flowed { in0: U256::ZERO, in1: U256::ZERO, out0, out1 }]
+            }
+            Self::Transfer { .. } => vec![Change::Named],
             Self::Approval { .. } => return Vec::new(),
         };
-        let market = emitter.pair.map(|tokens| MarketRef::Pair(emitter.address, tokens));
-        market.map(|market| (market, change)).into_iter().collect()
+        let Some(tokens) = emitter.pair else {
+            return Vec::new();
+        };
+        let market = MarketRef::Pair(emitter.address, tokens);
+        changes.into_iter().map(|change| (market, change)).collect()
     }
 
     fn activities(&self, emitter: &WatchedContract) -> Vec<Activity> {

@@ -5,7 +5,6 @@ use chrono::{DateTime, Utc};
 use obsqra_types::{BlockHash, BlockNumber, ChainId, MarketId, ProtocolId, Seq, UnixSeconds};
 
 use super::{Direction, Page, PageRequest, state_key};
-use crate::projection::OPEN;
 use crate::{Store, StoreError, row};
 
 /// An anomaly that was found.
@@ -66,13 +65,13 @@ struct Found {
     detail: String,
 }
 
-impl TryFrom<Found> for Anomaly {
-    type Error = StoreError;
-
-    fn try_from(found: Found) -> Result<Self, StoreError> {
+impl Found {
+    /// The anomaly as of a block: what closed it later is not known there.
+    fn into_anomaly(self, block: BlockNumber) -> Result<Anomaly, StoreError> {
+        let found = self;
         let lasts = found.phase == "opened";
-        let closed = lasts && found.to_block != OPEN;
-        Ok(Self {
+        let closed = lasts && found.to_block <= row::to_i64(block.0, "block number")?;
+        Ok(Anomaly {
             entry: row::seq(found.entry_seq)?,
             protocol: state_key::protocol_id(&found.protocol)?,
             market: (!found.market.is_empty()).then_some(MarketId(found.market)),
@@ -103,8 +102,8 @@ pub async fn list(
         Direction::Forward => oldest(store, chain, known_at, filter, page).await?,
         Direction::Backward => newest(store, chain, known_at, filter, page).await?,
     };
-    let anomalies = found.into_iter().map(Anomaly::try_from).collect::<Result<_, _>>()?;
-    Ok(page.page(anomalies))
+    let anomalies = found.into_iter().map(|found| found.into_anomaly(filter.to_block));
+    Ok(page.page(anomalies.collect::<Result<_, _>>()?))
 }
 
 async fn oldest(
