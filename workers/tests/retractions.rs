@@ -49,6 +49,7 @@ fn subject(fact: &Fact) -> String {
     match fact {
         Fact::RiskScored(fact) => fact.protocol.to_string(),
         Fact::RiskAbsent(fact) => fact.protocol.to_string(),
+        Fact::AnomalyFound(fact) => fact.subject(),
         other => panic!("{other:?} has no subject in this test"),
     }
 }
@@ -62,7 +63,7 @@ fn expected(entries: &[Entry]) -> Vec<Draft> {
         let Some(block) = entry.draft.block else { continue };
         let place = (block.number, block.epoch);
         match entry.draft.fact().unwrap() {
-            Fact::RiskScored(_) | Fact::RiskAbsent(_) => {
+            Fact::RiskScored(_) | Fact::RiskAbsent(_) | Fact::AnomalyFound(_) => {
                 assert!(!gone.contains(&place), "{} states a fact of a reverted block", entry.seq);
                 facts.entry(place).or_default().push((entry.seq, &entry.draft));
             }
