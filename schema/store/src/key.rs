@@ -3,6 +3,7 @@
 //! Every question is asked under the head lock, so that its answer holds until the commit. A derived fact
 //! is written only while its as-of block is canonical, a retraction only while it is not.
 
+mod columns;
 mod insert;
 mod standing;
 

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, Utc};
 use obsqra_types::Seq;
 
-use super::standing::{Stated, subject};
+use super::columns::{Names, Places};
+use super::standing::Stated;
 use crate::{Key, StoreError, Transaction, row};
 
 /// Writes the key rows of facts and the positions of their first entries.
@@ -33,13 +34,7 @@ pub(crate) async fn claim(
     if !are_blocks {
         return Ok(false);
     }
-    let mut next = head.next();
-    let mut placed = Vec::new();
-    for stated in facts {
-        placed.push((*stated, next));
-        next = Seq(next.0 + stated.fact.drafts.len() as u64);
-    }
-    let rows = BlockRows::new(&placed)?;
+    let rows = BlockRows::new(&placed(facts, head))?;
     if rows.has_repeated_key() {
         return Ok(false);
     }
@@ -81,9 +76,9 @@ pub(crate) async fn claim(
         )
         SELECT k.blocks = 0 AS "claimed!" FROM known k
         "#,
-        &rows.chains,
-        &rows.numbers,
-        &rows.epochs,
+        &rows.places.chains,
+        &rows.places.numbers,
+        &rows.places.epochs,
         &rows.hashes,
         &rows.parents,
         &rows.times,
@@ -94,6 +89,17 @@ pub(crate) async fn claim(
     .fetch_one(&mut **tx)
     .await?;
     Ok(claimed)
+}
+
+/// Where each fact would stand, the first right behind `head`.
+fn placed<'a>(facts: &[Stated<'a>], head: Seq) -> Vec<(Stated<'a>, Seq)> {
+    let mut next = head.next();
+    let place = |stated: &Stated<'a>| {
+        let seq = next;
+        next = Seq(next.0 + stated.fact.drafts.len() as u64);
+        (*stated, seq)
+    };
+    facts.iter().map(place).collect()
 }
 
 async fn insert_blocks(
@@ -112,9 +118,9 @@ async fn insert_blocks(
             $6::timestamptz[], $7::bigint[], $8::integer[], $9::bytea[]
         )
         "#,
-        &rows.chains,
-        &rows.numbers,
-        &rows.epochs,
+        &rows.places.chains,
+        &rows.places.numbers,
+        &rows.places.epochs,
         &rows.hashes,
         &rows.parents,
         &rows.times,
@@ -130,9 +136,7 @@ async fn insert_blocks(
 /// Columns of the key rows of blocks.
 #[derive(Default)]
 struct BlockRows {
-    chains: Vec<String>,
-    numbers: Vec<i64>,
-    epochs: Vec<i32>,
+    places: Places,
     hashes: Vec<Vec<u8>>,
     parents: Vec<Vec<u8>>,
     times: Vec<DateTime<Utc>>,
@@ -149,9 +153,7 @@ impl BlockRows {
                 continue;
             };
             let block = stated.block()?;
-            rows.chains.push(stated.first.chain.to_string());
-            rows.numbers.push(row::to_i64(block.number.0, "block number")?);
-            rows.epochs.push(row::to_i32(block.epoch.0, "branch epoch")?);
+            rows.places.push(stated)?;
             rows.hashes.push(row::felt_bytes(&hash.0));
             rows.parents.push(row::felt_bytes(&parent.0));
             rows.times.push(row::timestamp(block.timestamp)?);
@@ -163,8 +165,9 @@ impl BlockRows {
     }
 
     fn has_repeated_key(&self) -> bool {
-        let keys = self.chains.iter().zip(&self.numbers).zip(&self.epochs);
-        keys.collect::<BTreeSet<_>>().len() < self.chains.len()
+        let Places { chains, numbers, epochs } = &self.places;
+        let keys = chains.iter().zip(numbers).zip(epochs);
+        keys.collect::<BTreeSet<_>>().len() < chains.len()
     }
 }
 
@@ -172,17 +175,10 @@ async fn insert_derived(
     tx: &mut Transaction,
     facts: &[(Stated<'_>, Seq)],
 ) -> Result<(), StoreError> {
-    let (mut chains, mut kinds, mut versions) = (Vec::new(), Vec::new(), Vec::new());
-    let (mut subjects, mut numbers, mut epochs) = (Vec::new(), Vec::new(), Vec::new());
+    let Places { chains, numbers, epochs } = Places::of(facts.iter().map(|(stated, _)| stated))?;
+    let Names { kinds, versions, subjects } = Names::of(facts.iter().map(|(stated, _)| stated));
     let (mut seqs, mut content_hashes) = (Vec::new(), Vec::new());
     for (stated, seq) in facts {
-        let block = stated.block()?;
-        chains.push(stated.first.chain.to_string());
-        kinds.push(stated.first.kind.code());
-        versions.push(stated.first.version);
-        subjects.push(subject(&stated.fact.key));
-        numbers.push(row::to_i64(block.number.0, "block number")?);
-        epochs.push(row::to_i32(block.epoch.0, "branch epoch")?);
         seqs.push(row::to_i64(seq.0, "seq")?);
         content_hashes.push(stated.first.content_hash.0.to_vec());
     }

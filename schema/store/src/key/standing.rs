@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use obsqra_events::Draft;
 use obsqra_types::{BlockRef, Seq};
 
+use super::columns::{Names, Places};
 use super::retracted_subject;
 use crate::{Key, Keyed, StoreError, Transaction, row};
 
@@ -70,13 +71,7 @@ async fn blocks(
     facts: &[Stated<'_>],
     head: Seq,
 ) -> Result<Vec<Standing>, StoreError> {
-    let (mut chains, mut numbers, mut epochs) = (Vec::new(), Vec::new(), Vec::new());
-    for stated in facts {
-        let block = stated.block()?;
-        chains.push(stated.first.chain.to_string());
-        numbers.push(row::to_i64(block.number.0, "block number")?);
-        epochs.push(row::to_i32(block.epoch.0, "branch epoch")?);
-    }
+    let Places { chains, numbers, epochs } = Places::of(facts.iter())?;
     // LIMIT keeps the planner at one look into the index for each, whatever it thinks the table's size is.
     let found = sqlx::query!(
         r#"
@@ -119,17 +114,8 @@ async fn derived(
     facts: &[Stated<'_>],
     head: Seq,
 ) -> Result<Vec<Standing>, StoreError> {
-    let (mut chains, mut kinds, mut versions) = (Vec::new(), Vec::new(), Vec::new());
-    let (mut subjects, mut numbers, mut epochs) = (Vec::new(), Vec::new(), Vec::new());
-    for stated in facts {
-        let block = stated.block()?;
-        chains.push(stated.first.chain.to_string());
-        kinds.push(stated.first.kind.code());
-        versions.push(stated.first.version);
-        subjects.push(subject(&stated.fact.key));
-        numbers.push(row::to_i64(block.number.0, "block number")?);
-        epochs.push(row::to_i32(block.epoch.0, "branch epoch")?);
-    }
+    let Places { chains, numbers, epochs } = Places::of(facts.iter())?;
+    let Names { kinds, versions, subjects } = Names::of(facts.iter());
     let places = sqlx::query!(
         r#"
         SELECT d.seq AS "seq?", d.content_hash AS "content_hash?",
@@ -209,13 +195,7 @@ pub(super) fn subject(key: &Key) -> String {
 
 /// A later attestation has no key row: it is new while its block is on the canonical chain.
 async fn attested(tx: &mut Transaction, facts: &[Stated<'_>]) -> Result<Vec<Standing>, StoreError> {
-    let (mut chains, mut numbers, mut epochs) = (Vec::new(), Vec::new(), Vec::new());
-    for stated in facts {
-        let block = stated.block()?;
-        chains.push(stated.first.chain.to_string());
-        numbers.push(row::to_i64(block.number.0, "block number")?);
-        epochs.push(row::to_i32(block.epoch.0, "branch epoch")?);
-    }
+    let Places { chains, numbers, epochs } = Places::of(facts.iter())?;
     let newest = sqlx::query_scalar!(
         r#"
         SELECT (
