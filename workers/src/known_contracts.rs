@@ -79,9 +79,17 @@ impl KnownContracts {
         let Some(emitter) = contracts.get(&event.from_address).cloned() else {
             return;
         };
-        let decoded = decode_from(&emitter, event);
-        if let Some(child) = decoded.and_then(|event| contracts.learn(&emitter, &event)) {
-            self.announced.insert(child.address, block);
+        let Some(event) = decode_from(&emitter, event) else {
+            return;
+        };
+        contracts.learn(&emitter, &event);
+        // What a widening brings may announce a child lower down than where it was learned: there it stands
+        // even when the block above is reverted.
+        if let Some(child) =
+            event.child(&emitter).filter(|child| contracts.is_child(&child.address))
+        {
+            let lowest = self.announced.entry(child.address).or_insert(block);
+            *lowest = block.min(*lowest);
         }
     }
 

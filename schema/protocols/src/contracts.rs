@@ -51,6 +51,12 @@ impl Contracts {
         self.registry.contract(address).or_else(|| self.children.get(address))
     }
 
+    /// Whether a contract is known from an announcement alone.
+    #[must_use]
+    pub fn is_child(&self, address: &ContractAddress) -> bool {
+        self.children.contains_key(address)
+    }
+
     /// The contracts that were learned, by address.
     pub fn children(&self) -> impl Iterator<Item = &WatchedContract> {
         self.children.values()
