@@ -74,6 +74,9 @@ pub struct ChainFold {
     /// Whose snapshots are used.
     partition: Partition,
     registry: Option<(Arc<Registry>, Seq)>,
+    /// The tip when the registry was adopted: what it changed is told at that height, so a block that replaces
+    /// it, or one below, tells all of it again.
+    adopted_tip: Option<BlockNumber>,
     policies: Option<(Arc<Policies>, Seq)>,
     fold: Option<MetricFold>,
     /// States before recent blocks, by the block.
@@ -105,6 +108,7 @@ impl ChainFold {
             chain: chain.clone(),
             partition: partition.clone(),
             registry: None,
+            adopted_tip: None,
             policies: None,
             fold: None,
             ring: VecDeque::new(),
@@ -129,6 +133,10 @@ impl ChainFold {
         let mut fold = Self::new(store, chain, partition);
         fold.registry = adopted_registry(store, chain, at).await?;
         fold.policies = adopted_policies(store, chain, at).await?;
+        if let Some((_, seq)) = &fold.registry {
+            let tip = key::tip_as_of(store, chain, *seq).await?;
+            fold.adopted_tip = tip.map(|tip| tip.block.number);
+        }
         if let Some(tip) = key::tip_as_of(store, chain, at).await? {
             fold.restore(tip.block.number, at).await?;
             fold.last_snapshot = Some(tip.block.number);
@@ -197,6 +205,7 @@ impl ChainFold {
         let registry = parse(bytes, seq)?;
         let tip = self.fold.as_ref().and_then(MetricFold::tip);
         self.registry = Some((registry, seq));
+        self.adopted_tip = tip.map(|tip| tip.block.number);
         let Some(tip) = tip else {
             self.start();
             return Ok(None);
@@ -269,7 +278,13 @@ impl ChainFold {
                 if number.0.is_multiple_of(STRIDE) {
                     keep(&mut self.strides, STRIDES, (number, fold.clone()));
                 }
-                Some(fold.apply(&input).map_err(|source| WorkError::Fold { seq, source })?)
+                let mut output =
+                    fold.apply(&input).map_err(|source| WorkError::Fold { seq, source })?;
+                if self.adopted_tip >= Some(number) {
+                    output.changed_markets = fold.markets().collect();
+                    output.changed_prices = fold.prices().collect();
+                }
+                Some(output)
             }
             None => None,
         };

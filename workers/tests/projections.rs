@@ -227,6 +227,39 @@ async fn canonical_hashes_do_not_know_of_reorganisations() {
 
 /// Projects a log with batches of at most `size` entries, more where a block is larger, and loads the
 /// read models anew before each batch when `reload` says so.
+/// What an adoption tells stands at the tip of that time. The block that replaces that tip tells it again, also of
+/// markets that it does not touch, and so does one below.
+#[tokio::test]
+async fn what_a_registry_brings_outlives_the_block_it_was_adopted_at() {
+    for depth in [1, 3] {
+        let (database, store, mut script) = begin().await;
+        script.thin(2);
+        script.grow(12).await;
+        project(&store).await;
+        let unlisted = format!(
+            "SELECT count(*) FROM market_metrics WHERE to_seq = {OPEN} AND to_block = {OPEN} \
+             AND absent::text LIKE '%token_unlisted%'"
+        );
+        let priced = format!(
+            "SELECT count(*) FROM price WHERE to_seq = {OPEN} AND to_block = {OPEN} \
+             AND symbol LIKE '%/other'"
+        );
+        let before = database.number(&unlisted).await;
+        script.adopt("2", &support::registry_of_other_tokens()).await;
+        project(&store).await;
+        let (adopted, named) = (database.number(&unlisted).await, database.number(&priced).await);
+        assert!(adopted > before, "{adopted} markets have no listed token, {before} had none");
+        assert!(named > 0);
+        script.reorganise(depth, depth).await;
+        project(&store).await;
+        assert_eq!(database.number(&unlisted).await, adopted, "depth {depth}");
+        assert_eq!(database.number(&priced).await, named, "depth {depth}");
+        score(&store).await;
+        project(&store).await;
+        check_verified(&store).await;
+    }
+}
+
 async fn project_in_batches(store: &Store, size: u32, reload: bool) {
     let partition = Partition::Projector(chain());
     let mut models = ReadModels::load(store, &chain(), &partition).await.unwrap();

@@ -201,10 +201,13 @@ impl ReadModels {
         }
         let number = rows::signed(folded.block.number.0, folded.applied_seq)?;
         for metrics in folded.output.iter().flat_map(|output| &output.changed_markets) {
-            self.markets.put(rows::market(&self.chain, number, folded.last_seq, metrics)?);
+            put_other(
+                &mut self.markets,
+                rows::market(&self.chain, number, folded.last_seq, metrics)?,
+            );
         }
         for price in folded.output.iter().flat_map(|output| &output.changed_prices) {
-            self.prices.put(rows::price(&self.chain, number, folded.last_seq, price)?);
+            put_other(&mut self.prices, rows::price(&self.chain, number, folded.last_seq, price)?);
         }
         self.state.block = Some((folded.block, folded.hash));
         Ok(())
@@ -257,24 +260,10 @@ impl ReadModels {
         };
         let number = rows::signed(block.number.0, seq)?;
         for metrics in markets {
-            let row = rows::market(&self.chain, number, seq, metrics)?;
-            let same = self
-                .markets
-                .standing(&row.key())
-                .is_some_and(|standing| standing.with_ranges(row.ranges) == row);
-            if !same {
-                self.markets.put(row);
-            }
+            put_other(&mut self.markets, rows::market(&self.chain, number, seq, metrics)?);
         }
         for price in prices {
-            let row = rows::price(&self.chain, number, seq, price)?;
-            let same = self
-                .prices
-                .standing(&row.key())
-                .is_some_and(|standing| standing.with_ranges(row.ranges) == row);
-            if !same {
-                self.prices.put(row);
-            }
+            put_other(&mut self.prices, rows::price(&self.chain, number, seq, price)?);
         }
         Ok(())
     }
@@ -474,5 +463,15 @@ impl ReadModels {
     /// When the database fails.
     pub async fn save_fold(&mut self, tx: &mut Transaction) -> Result<(), WorkError> {
         self.fold.save(tx).await
+    }
+}
+
+/// Puts a row unless the one that stands says the same.
+fn put_other<R: HistoryRow + PartialEq>(history: &mut History<R>, row: R) {
+    let same = history
+        .standing(&row.key())
+        .is_some_and(|standing| standing.with_ranges(row.ranges()) == row);
+    if !same {
+        history.put(row);
     }
 }

@@ -70,6 +70,19 @@ pub(crate) fn registry() -> Vec<u8> {
     serde_json::to_vec(&registry).unwrap()
 }
 
+/// The same with one token less, and the others under other symbols.
+pub(crate) fn registry_of_other_tokens() -> Vec<u8> {
+    let mut registry: serde_json::Value = serde_json::from_slice(&registry()).unwrap();
+    let quote = registry["quote_token"].clone();
+    let tokens = registry["tokens"].as_array_mut().unwrap();
+    let dropped = tokens.iter().position(|token| token["symbol"] == "STRK").unwrap();
+    tokens.remove(dropped);
+    for token in tokens.iter_mut().filter(|token| token["address"] != quote) {
+        token["symbol"] = format!("{}/other", token["symbol"].as_str().unwrap()).into();
+    }
+    serde_json::to_vec(&registry).unwrap()
+}
+
 /// The seeded chain on its way into a log, with the reorganisations that a test asks for.
 pub(crate) struct Script {
     pub(crate) writer: ChainWriter,
@@ -96,6 +109,12 @@ impl Script {
         writer.adopt_registry("1", hash, &bytes).await.unwrap();
         let most_events = usize::MAX;
         Self { writer, source: Chain::seeded(SEED), canonical: Vec::new(), epoch: 0, most_events }
+    }
+
+    /// Adopts a registry anew, as a follower does between two blocks.
+    pub(crate) async fn adopt(&mut self, version: &str, bytes: &[u8]) {
+        let hash = Registry::parse(bytes).unwrap().hash();
+        self.writer.adopt_registry(version, hash, bytes).await.unwrap();
     }
 
     /// Leaves events out of the blocks that follow, so that many blocks are quick to write.
