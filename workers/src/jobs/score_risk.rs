@@ -163,3 +163,41 @@ fn keyed(chain: &ChainId, protocol: &ProtocolId, block: BlockRef, fact: &Fact) -
         drafts: vec![Draft::new(chain, Some(block), fact)],
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+mod tests {
+    use obsqra_events::Causes;
+    use obsqra_types::{BlockHash, Felt, MarketId, Seq};
+
+    use super::*;
+
+    fn found(rule: &str, market: Option<&str>, seq: u64, detail: &str) -> AnomalyFound {
+        AnomalyFound {
+            rule: rule.into(),
+            protocol: ProtocolId::new("zklend").unwrap(),
+            market: market.map(|market| MarketId(market.into())),
+            block_hash: BlockHash(Felt::ONE),
+            rules: METRICS_VERSION.into(),
+            severity: Severity::Warning,
+            phase: Phase::Point,
+            detail: detail.into(),
+            causes: Causes::new(vec![Cause::Entry(Seq(7)), Cause::Entry(Seq(seq))]).unwrap(),
+        }
+    }
+
+    #[test]
+    fn two_upgrades_in_a_block_are_one_fact_that_names_both() {
+        let upgrades = [
+            found("contract_upgraded", None, 8, "contract 0x1"),
+            found("contract_upgraded", None, 9, "contract 0x2"),
+            found("near_zero_supply", Some("0x3"), 10, "raw supply 1"),
+        ];
+        let told = by_subject(upgrades.into_iter());
+        assert_eq!(told.len(), 2);
+        let both = &told["contract_upgraded/zklend/"];
+        assert_eq!(both.detail, "contract 0x1; contract 0x2");
+        let causes = [7, 8, 9].map(|seq| Cause::Entry(Seq(seq)));
+        assert_eq!(both.causes.as_slice(), causes);
+    }
+}

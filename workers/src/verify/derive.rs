@@ -199,7 +199,11 @@ impl Comparison {
                 };
                 let (content_hash, writer) = (draft.content_hash, writer.clone());
                 let expected = Expected { content_hash, applied, writer };
-                self.expected.insert((place, draft.kind, subject), expected);
+                let about = (place, draft.kind, subject);
+                if let Some(_same) = self.expected.insert(about.clone(), expected) {
+                    let problem = format!("two {} of {} are due at once", about.1.name(), about.2);
+                    return Err(WorkError::Log { seq: applied, problem });
+                }
             }
         }
         Ok(())
