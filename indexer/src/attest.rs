@@ -18,7 +18,9 @@ use obsqra_events::{Check, Difference, Draft, Fact, IncompleteFound, MismatchFou
 use obsqra_store::attested::{self, AttestedAs};
 use obsqra_store::key::{self, AppliedBlock};
 use obsqra_store::watch::{self, WidenedSoFar};
-use obsqra_store::{Key, Keyed, LeaseKeeper, Store, StoreError, chain_tip, finding, log};
+use obsqra_store::{
+    Key, Keyed, LeaseKeeper, Store, StoreError, Transaction, chain_tip, finding, log,
+};
 use obsqra_types::{BlockNumber, BranchEpoch, ChainId, Hash32, Partition};
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
@@ -163,7 +165,7 @@ impl Attesting<'_> {
             match fetched {
                 Ok(checked) => {
                     let compared = Compared { own: *own, checked };
-                    attested.extend(self.judge(&leader, compared, &mut report).await?);
+                    attested.extend(self.judge(&leader, compared, before, &mut report).await?);
                 }
                 Err(error) => {
                     self.note_mismatch(&error, &leader).await?;
@@ -183,6 +185,7 @@ impl Attesting<'_> {
         &self,
         leader: &Leader,
         compared: Compared,
+        before: WidenedSoFar,
         report: &mut AttestReport,
     ) -> Result<Option<Compared>, IndexError> {
         let Compared { own, checked } = &compared;
@@ -201,8 +204,11 @@ impl Attesting<'_> {
         let Some(difference) = kept.compare(own, &checked.block) else {
             return Ok(Some(compared));
         };
-        self.note_incomplete(own, &leader.kind(), &difference).await?;
-        report.incomplete.push((own.block.number, difference));
+        if self.note_incomplete(own, (&leader.kind(), before), &difference).await? {
+            report.incomplete.push((own.block.number, difference));
+        } else {
+            report.other_branch += 1;
+        }
         Ok(None)
     }
 
@@ -327,36 +333,60 @@ impl Attesting<'_> {
         self.note((number, node), Fact::MismatchFound(fact), Some(answer)).await
     }
 
-    /// The log has not what it should have of a block.
+    /// The log has not what it should have of a block. Says whether that is so: of a block that was reverted
+    /// meanwhile it may have been held against what another branch makes of the watched set.
     async fn note_incomplete(
         &self,
         own: &AppliedBlock,
-        source: &str,
+        (source, before): (&str, WidenedSoFar),
         difference: &Difference,
-    ) -> Result<(), IndexError> {
+    ) -> Result<bool, IndexError> {
         let fact = IncompleteFound {
             number: own.block.number,
             hash: own.hash,
             source: source.to_owned(),
             differences: vec![difference.clone()],
         };
-        self.note((own.block.number, "log"), Fact::IncompleteFound(fact), None).await
+        let chain = &self.options.chain;
+        let mut tx =
+            self.noted((own.block.number, "log"), Fact::IncompleteFound(fact), None).await?;
+        // The append keeps others from appending until the transaction ends: what is canonical stays so.
+        if watch::widened_so_far(&mut tx, chain).await? != before {
+            return Err(IndexError::WideningUnderWay);
+        }
+        let height = BTreeSet::from([own.block.number]);
+        let epochs = key::canonical_epochs(self.store, chain, &height).await?;
+        let stands = epochs.get(&own.block.number) == Some(&own.block.epoch);
+        if stands {
+            tx.commit().await.map_err(StoreError::from)?;
+        }
+        Ok(stands)
     }
 
     async fn note(
         &self,
-        (number, about): (BlockNumber, &str),
+        place: (BlockNumber, &str),
         fact: Fact,
         answer: Option<&[u8]>,
     ) -> Result<(), IndexError> {
+        let tx = self.noted(place, fact, answer).await?;
+        Ok(tx.commit().await.map_err(StoreError::from)?)
+    }
+
+    /// A transaction with a finding in it.
+    async fn noted(
+        &self,
+        (number, about): (BlockNumber, &str),
+        fact: Fact,
+        answer: Option<&[u8]>,
+    ) -> Result<Transaction, IndexError> {
         let draft = Draft::new(&self.options.chain, None, &fact);
         let mut tx = self.store.begin().await?;
         if finding::save(&mut tx, (number, about), &draft, answer).await? {
             let facts = vec![Keyed { key: Key::Plain, drafts: vec![draft] }];
             log::append(&mut tx, self.lease.fence(), facts).await?;
         }
-        tx.commit().await.map_err(StoreError::from)?;
-        Ok(())
+        Ok(tx)
     }
 }
 
