@@ -68,7 +68,8 @@ impl TryFrom<Found> for Snapshot {
     }
 }
 
-/// What every policy allocates as of a block, as known at a position, by policy.
+/// What every policy of the newest policy file allocates as of a block, as known at a position, by policy. A policy
+/// that this file no longer has proposes nothing.
 ///
 /// # Errors
 /// When the database fails.
@@ -81,11 +82,18 @@ pub async fn at(
     sqlx::query_as!(
         Found,
         r#"
-        SELECT entry_seq, policy, version, rule, from_block, block_hash, occurred_at, protocols,
-               shares_bps, failure
-        FROM allocation_snapshot
-        WHERE chain_id = $1 AND from_block <= $3 AND to_block > $3
-          AND from_seq <= $2 AND to_seq > $2
+        WITH standing AS (
+            SELECT entry_seq, policy, version, rule, from_block, block_hash, occurred_at, protocols,
+                   shares_bps, failure
+            FROM allocation_snapshot
+            WHERE chain_id = $1 AND from_block <= $3 AND to_block > $3
+              AND from_seq <= $2 AND to_seq > $2
+        )
+        SELECT entry_seq AS "entry_seq!", policy AS "policy!", version AS "version!",
+               rule AS "rule!", from_block AS "from_block!", block_hash AS "block_hash!",
+               occurred_at AS "occurred_at!", protocols, shares_bps, failure
+        FROM standing
+        WHERE version = (SELECT version FROM standing ORDER BY entry_seq DESC LIMIT 1)
         ORDER BY policy COLLATE "C"
         "#,
         chain.as_str(),
