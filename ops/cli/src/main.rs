@@ -15,6 +15,12 @@ mod telemetry;
 use std::process::ExitCode;
 
 use clap::Parser;
+use mimalloc::MiMalloc;
+
+/// Entries and rows are many small values that live as long as a batch: with the system's allocator they take
+/// almost half of the time of folding.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// The command failed: something it met, not how it was called.
 const FAILED: u8 = 1;
