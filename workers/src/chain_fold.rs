@@ -60,6 +60,8 @@ pub struct FoldedBlock {
     pub events: Vec<(Seq, Hash32, EventData)>,
     /// What changed; `None` while no registry is adopted.
     pub output: Option<BlockOutput>,
+    /// Whether the output tells of all markets and prices, not of those alone that changed.
+    pub tells_all: bool,
     /// Position of the entry of the block below; `None` for the first.
     pub below: Option<Seq>,
     /// The policy file that counts as of the block, and where it was adopted.
@@ -271,16 +273,17 @@ impl ChainFold {
             events: &pending.events,
         };
         let tip = self.fold.as_ref().and_then(MetricFold::tip);
+        let number = pending.block.number;
+        let tells_all = self.adopted_tip >= Some(number);
         let output = match &mut self.fold {
             Some(fold) => {
-                let number = pending.block.number;
                 keep(&mut self.ring, RING, (number, fold.clone()));
                 if number.0.is_multiple_of(STRIDE) {
                     keep(&mut self.strides, STRIDES, (number, fold.clone()));
                 }
                 let mut output =
                     fold.apply(&input).map_err(|source| WorkError::Fold { seq, source })?;
-                if self.adopted_tip >= Some(number) {
+                if tells_all {
                     output.changed_markets = fold.markets().collect();
                     output.changed_prices = fold.prices().collect();
                 }
@@ -296,6 +299,7 @@ impl ChainFold {
             events: pending.events,
             applied: pending.applied,
             output,
+            tells_all,
             below: tip.map(|tip| tip.applied_seq),
             policies: self.policies.clone(),
         }))))
@@ -409,30 +413,43 @@ impl ChainFold {
         Ok(())
     }
 
-    /// Keeps a snapshot in a unit of progress, when enough blocks have passed since the last.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn save(&mut self, tx: &mut Transaction) -> Result<(), WorkError> {
-        let (Some(fold), Some((registry, registry_seq))) = (&self.fold, &self.registry) else {
-            return Ok(());
-        };
-        let Some(tip) = fold.tip() else {
-            return Ok(());
-        };
+    /// The state as it is now, when enough blocks have passed since the last that was given.
+    pub fn due_snapshot(&mut self) -> Option<DueSnapshot> {
+        let (registry, registry_seq) = self.registry.as_ref()?;
+        let fold = self.fold.as_ref()?;
+        let tip = fold.tip()?;
         let number = tip.block.number;
         let due = self
             .last_snapshot
             .is_none_or(|last| number.0 >= last.0.saturating_add(SNAPSHOT_EVERY) || number < last);
         if !due || !self.is_settled() {
-            return Ok(());
+            return None;
         }
-        let kept =
+        let snapshot =
             Snapshot { number, epoch: tip.block.epoch, seq: tip.last_seq, state: fold.encode() };
         let version = snapshot_version(registry, *registry_seq);
-        snapshot::save(tx, &self.partition, &version, &kept).await?;
+        let partition = self.partition.clone();
         self.last_snapshot = Some(number);
-        Ok(())
+        Some(DueSnapshot { partition, version, snapshot })
+    }
+}
+
+/// A state of the fold that is to be kept, so that a restart need not read the log from its first block.
+#[derive(Debug)]
+#[must_use = "it is not kept until it is saved"]
+pub struct DueSnapshot {
+    partition: Partition,
+    version: String,
+    snapshot: Snapshot,
+}
+
+impl DueSnapshot {
+    /// Keeps it in the unit of progress that ends where it was taken.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn save(&self, tx: &mut Transaction) -> Result<(), WorkError> {
+        Ok(snapshot::save(tx, &self.partition, &self.version, &self.snapshot).await?)
     }
 }
 

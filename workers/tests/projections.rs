@@ -23,7 +23,7 @@ use obsqra_types::{BlockHash, Hash32, Partition, ProtocolId, Seq};
 use obsqra_workers::projections::{Projector, ReadModels};
 use obsqra_workers::runtime::{Progress, Role as _};
 use obsqra_workers::verify::{self, Discrepancy};
-use support::{Script, chain, hashes, hold, project, run_to_end, score};
+use support::{Script, chain, hashes, hold, project, project_in_batches, run_to_end, score};
 
 const OPEN: &str = "9223372036854775807";
 const MODELS: [&str; 6] =
@@ -225,8 +225,6 @@ async fn canonical_hashes_do_not_know_of_reorganisations() {
     check_verified(&store).await;
 }
 
-/// Projects a log with batches of at most `size` entries, more where a block is larger, and loads the
-/// read models anew before each batch when `reload` says so.
 /// What an adoption tells stands at the tip of that time. The block that replaces that tip tells it again, also of
 /// markets that it does not touch, and so does one below.
 #[tokio::test]
@@ -257,30 +255,6 @@ async fn what_a_registry_brings_outlives_the_block_it_was_adopted_at() {
         score(&store).await;
         project(&store).await;
         check_verified(&store).await;
-    }
-}
-
-async fn project_in_batches(store: &Store, size: u32, reload: bool) {
-    let partition = Partition::Projector(chain());
-    let mut models = ReadModels::load(store, &chain(), &partition).await.unwrap();
-    loop {
-        if reload {
-            models = ReadModels::load(store, &chain(), &partition).await.unwrap();
-        }
-        let mut tx = store.begin().await.unwrap();
-        let mut applied = 0;
-        while applied < size || !models.is_settled() {
-            let next = log::read_after(store, models.state().seq, 1).await.unwrap();
-            let Some(entry) = next.first() else { break };
-            models.apply(&mut tx, entry).await.unwrap();
-            applied += 1;
-        }
-        if applied == 0 {
-            return;
-        }
-        models.write(&mut tx).await.unwrap();
-        models.save_fold(&mut tx).await.unwrap();
-        tx.commit().await.unwrap();
     }
 }
 
@@ -383,7 +357,7 @@ async fn batch_boundaries_change_nothing() {
         let mut tx = store.begin().await.unwrap();
         state::reset(&mut tx, &chain()).await.unwrap();
         tx.commit().await.unwrap();
-        project_in_batches(&store, size, reload).await;
+        assert!(project_in_batches(&store, (size, u32::MAX), reload).await);
         assert_eq!(digests(&database).await, rows, "batches of {size}, reload: {reload}");
         assert_eq!(hashes(&store).await, whole, "batches of {size}, reload: {reload}");
     }
@@ -416,8 +390,67 @@ async fn read_models_of_an_older_program_are_made_anew() {
         .execute("DELETE FROM activity; DELETE FROM projection_hash WHERE read_model = 'activity'")
         .await;
     project(&store).await;
+    assert_eq!((hashes(&store).await, digests(&database).await), (hashed.clone(), rows.clone()));
+
+    // One that went on without a read model left its rows and its hash as they were.
+    database
+        .execute(
+            "DELETE FROM activity WHERE from_block > 5; \
+             UPDATE projection_hash SET seq = seq - 40 WHERE read_model = 'activity'",
+        )
+        .await;
+    project(&store).await;
     assert_eq!((hashes(&store).await, digests(&database).await), (hashed, rows));
     check_verified(&store).await;
+}
+
+/// A registry leaves a token out, and a later one has it again: the rows of before stand, and what happened
+/// meanwhile is added.
+#[tokio::test]
+async fn a_contract_that_is_dropped_and_listed_again_lacks_nothing() {
+    let (database, store, mut script) = begin().await;
+    let (with, without) = (support::registry(), support::registry_without("erc20"));
+    let tokens = format!("SELECT count(*) FROM event WHERE protocol = 'erc20' AND to_seq = {OPEN}");
+    script.grow(6).await;
+    project(&store).await;
+    let before = database.number(&tokens).await;
+    script.adopt("2", &without).await;
+    script.grow(6).await;
+    project(&store).await;
+    assert_eq!(database.number(&tokens).await, before);
+    script.adopt("3", &with).await;
+    script.grow(2).await;
+    script.detour(1, 2).await;
+    step(&store).await;
+    check_history(&database).await;
+    check_verified(&store).await;
+
+    let (_straight_database, straight, mut script) = begin().await;
+    script.grow(14).await;
+    step(&straight).await;
+    let (left, right) = (hashes(&straight).await, hashes(&store).await);
+    for model in ["event", "activity", "privacy_pool", "market_metrics", "price"] {
+        assert_eq!(left[model].canonical, right[model].canonical, "{model}");
+    }
+}
+
+/// A token that a registry leaves out has no price from there on, also after the block is replaced.
+#[tokio::test]
+async fn what_a_registry_drops_ends() {
+    let (database, store, mut script) = begin().await;
+    let priced = format!(
+        "SELECT count(*) FROM price WHERE to_seq = {OPEN} AND to_block = {OPEN} AND source = 'pools'"
+    );
+    script.grow(12).await;
+    project(&store).await;
+    let before = database.number(&priced).await;
+    script.adopt("2", &support::registry_of_other_tokens()).await;
+    project(&store).await;
+    assert_eq!(database.number(&priced).await, before - 1);
+    script.reorganise(3, 4).await;
+    project(&store).await;
+    assert_eq!(database.number(&priced).await, before - 1);
+    check_history(&database).await;
 }
 
 /// The statements of a page of documentation.

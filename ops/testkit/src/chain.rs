@@ -127,7 +127,20 @@ impl ChainWriter {
         hash: Hash32,
         bytes: &[u8],
     ) -> Result<AppendOutcome, StoreError> {
-        let what = AdoptedWhat::Registry;
+        self.adopt(AdoptedWhat::Registry, version, hash, bytes).await
+    }
+
+    /// Adopts something from here on.
+    ///
+    /// # Errors
+    /// As [`log::append`].
+    pub async fn adopt(
+        &self,
+        what: AdoptedWhat,
+        version: &str,
+        hash: Hash32,
+        bytes: &[u8],
+    ) -> Result<AppendOutcome, StoreError> {
         let version = version.to_owned();
         let adopted =
             Fact::Adopted(Adopted { what, version: version.clone(), hash, bytes: bytes.to_vec() });

@@ -60,7 +60,9 @@ impl<D: Derivation> Deriver<D> {
         let mut tx = self.store.begin().await?;
         lease::check(&mut tx, lease.fence()).await?;
         cursor::advance(&mut tx, &self.partition(), to).await?;
-        self.fold.save(&mut tx).await?;
+        if let Some(snapshot) = self.fold.due_snapshot() {
+            snapshot.save(&mut tx).await?;
+        }
         if !facts.is_empty() {
             superseded = log::append(&mut tx, lease.fence(), facts).await?.superseded;
         }

@@ -1,5 +1,5 @@
-//! Events that the log held already of contracts that a registry is the first to know: those of
-//! supplements, and those of blocks since the contracts were watched.
+//! Events that the log held already of contracts that a registry knows and the one before it did not: those of
+//! supplements, those of blocks since the contracts were watched, and those since an earlier registry dropped them.
 //!
 //! Their rows are put where their blocks are. What is summed up over blocks is written anew from the lowest
 //! of them on, so that it says what it would say had they been there from the start.
@@ -9,13 +9,16 @@ use std::collections::BTreeSet;
 use obsqra_events::{Entry, Fact, Kind};
 use obsqra_protocols::Contracts;
 use obsqra_store::key::AppliedBlock;
-use obsqra_store::projection::privacy_pool;
+use obsqra_store::projection::{event, privacy_pool};
 use obsqra_store::{Transaction, key, log, watch};
 use obsqra_types::{BlockNumber, ContractAddress, EventIndex, Seq};
 
+use super::event_rows;
 use super::privacy::PoolChanges;
-use super::{ReadModels, event_rows};
+use super::rows;
+use super::tables::Tables;
 use crate::WorkError;
+use crate::chain_fold::adopted_registry;
 
 /// Entries read at a time.
 const BATCH: u32 = 2_000;
@@ -36,7 +39,7 @@ struct Addition<'a> {
     changes: PoolChanges,
 }
 
-impl ReadModels {
+impl Tables {
     /// Adds what the registry adopted at `seq` makes of the log up to there. `before` are the contracts
     /// that were known before, `contracts` those known now.
     pub(super) async fn add(
@@ -48,7 +51,8 @@ impl ReadModels {
         let known: BTreeSet<_> = before.into_iter().flat_map(all).collect();
         let added: BTreeSet<_> = all(contracts).filter(|one| !known.contains(one)).collect();
         let read_to = Seq(seq.0.saturating_sub(1));
-        let first = self.widened(&added, seq).await?;
+        let first = [self.widened(&added, seq).await?, self.dropped(&added, seq).await?];
+        let first = first.into_iter().flatten().min();
         let tip = key::tip_as_of(&self.store, &self.chain, read_to).await?;
         let (Some(mut read), Some(tip)) = (first, tip) else {
             return Ok(());
@@ -62,9 +66,13 @@ impl ReadModels {
             seen: BTreeSet::new(),
             changes: PoolChanges::default(),
         };
+        self.write_rows(tx).await?;
         while read < read_to {
             let entries = log::read_after(&self.store, read, BATCH).await?;
-            for entry in entries.iter().take_while(|entry| entry.seq < seq) {
+            let seqs = entries.iter().map(|entry| rows::signed(entry.seq.0, entry.seq));
+            let known = event::known(tx, &seqs.collect::<Result<Vec<_>, _>>()?).await?;
+            let new = |entry: &&Entry| !known.contains(&entry.seq);
+            for entry in entries.iter().take_while(|entry| entry.seq < seq).filter(new) {
                 self.add_entry(&mut addition, entry).await?;
             }
             read = entries.last().map_or(read_to, |entry| entry.seq);
@@ -86,6 +94,27 @@ impl ReadModels {
             .filter_map(|watch| watch.widening.map(|widening| widening.widened))
             .filter(|widened| *widened < before)
             .min())
+    }
+
+    /// Where a registry before the one of a position first left out one of some contracts that it had known.
+    async fn dropped(
+        &self,
+        contracts: &BTreeSet<ContractAddress>,
+        before: Seq,
+    ) -> Result<Option<Seq>, WorkError> {
+        let (mut first, mut later, mut at) = (None, None, before);
+        while let Some(below) = at.0.checked_sub(1) {
+            let Some((registry, adopted_at)) =
+                adopted_registry(&self.store, &self.chain, Seq(below)).await?
+            else {
+                break;
+            };
+            if registry.watched().any(|contract| contracts.contains(&contract)) {
+                first = later.or(first);
+            }
+            (later, at) = (Some(adopted_at), adopted_at);
+        }
+        Ok(first)
     }
 
     /// Puts the rows of an entry that is an event of an added contract in a canonical block.
@@ -136,15 +165,11 @@ impl ReadModels {
     ) -> Result<(), WorkError> {
         for (key, change) in changes.into_pools() {
             let standing = privacy_pool::standing_from(tx, &key, change.lowest()).await?;
-            let rows = change.rows(&key, &standing, seq)?;
-            self.pools.rewrite(standing, rows, seq_column(seq)?);
+            let instead = change.rows(&key, &standing, seq)?;
+            self.pools.rewrite(standing, instead, rows::signed(seq.0, seq)?);
         }
         Ok(())
     }
-}
-
-fn seq_column(seq: Seq) -> Result<i64, WorkError> {
-    super::rows::signed(seq.0, seq)
 }
 
 fn all(contracts: &Contracts) -> impl Iterator<Item = ContractAddress> {

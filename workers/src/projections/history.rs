@@ -53,19 +53,41 @@ impl<R: HistoryRow> History<R> {
     /// is known to end there.
     pub(super) fn put(&mut self, row: R) {
         let Ranges { from_block, from_seq, .. } = row.ranges();
-        if let Some(before) = self.open.remove(&row.key()) {
-            self.close(&before, from_seq);
-            let ranges = before.ranges();
-            if ranges.from_block < from_block {
-                self.insert(before.with_ranges(Ranges {
-                    to_block: from_block,
-                    from_seq,
-                    ..ranges
-                }));
-            }
-        }
+        self.end(&row.key(), (from_block, from_seq));
         self.open.insert(row.key(), row.clone());
         self.insert(row);
+    }
+
+    /// As [`Self::put`], unless the row that stands says the same.
+    pub(super) fn put_other(&mut self, row: R)
+    where
+        R: PartialEq,
+    {
+        let same = self
+            .standing(&row.key())
+            .is_some_and(|standing| standing.with_ranges(row.ranges()) == row);
+        if !same {
+            self.put(row);
+        }
+    }
+
+    /// Every row that stands ends, except those of which there is one among `rows`.
+    pub(super) fn end_others(&mut self, rows: &[R], place: (i64, i64)) {
+        let kept: BTreeSet<R::Key> = rows.iter().map(R::key).collect();
+        let gone: Vec<_> = self.open.keys().filter(|key| !kept.contains(key)).cloned().collect();
+        gone.iter().for_each(|key| self.end(key, place));
+    }
+
+    /// The row of a key that stands, if any, is known from a position on to end at a height.
+    fn end(&mut self, key: &R::Key, (to_block, from_seq): (i64, i64)) {
+        let Some(before) = self.open.remove(key) else {
+            return;
+        };
+        self.close(&before, from_seq);
+        let ranges = before.ranges();
+        if ranges.from_block < to_block {
+            self.insert(before.with_ranges(Ranges { to_block, from_seq, ..ranges }));
+        }
     }
 
     /// A row that stands by itself: its block range is closed from the start.

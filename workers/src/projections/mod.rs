@@ -9,6 +9,7 @@ mod models;
 mod privacy;
 mod projector;
 mod rows;
+mod tables;
 
-pub use models::{ReadModels, Step};
+pub use models::ReadModels;
 pub use projector::Projector;

@@ -1,4 +1,9 @@
 //! The projector: applies the log to the read models, batch by batch.
+//!
+//! While the rows of a batch are written, the next one is read and folded: the database and this process work at
+//! the same time. What was folded ahead is lost with the process, and nothing of it is visible.
+
+use std::mem;
 
 use obsqra_events::Kind;
 use obsqra_store::notify::{Signal, notify};
@@ -7,13 +12,18 @@ use obsqra_store::{LeaseKeeper, Store, StoreError, lease, log};
 use obsqra_types::{ChainId, Partition, Seq};
 
 use super::ReadModels;
+use super::models::Step;
+use super::tables::Tables;
 use crate::WorkError;
+use crate::chain_fold::{ChainFold, DueSnapshot};
 use crate::runtime::{Progress, Role, WakesOn};
 
 /// Entries applied in one transaction, more where a block is larger.
 const BATCH: u32 = 4_000;
 /// Entries read at a time to complete a block.
 const REST: u32 = 64;
+/// Entries folded before the transaction that is written beside gets its turn.
+const TURN: usize = 64;
 
 /// Projects one chain.
 #[derive(Debug)]
@@ -21,6 +31,54 @@ pub struct Projector {
     store: Store,
     chain: ChainId,
     models: ReadModels,
+    /// Folded already, after the position of the rows.
+    ahead: Batch,
+}
+
+/// Entries of one transaction.
+#[derive(Debug, Default)]
+struct Batch {
+    steps: Vec<Step>,
+    /// Whether the log is likely to have more.
+    is_full: bool,
+    /// The state of the fold after them, when it is to be kept.
+    snapshot: Option<DueSnapshot>,
+}
+
+impl Batch {
+    /// Reads the entries after a position and folds them, up to where a cursor may stand.
+    ///
+    /// Nothing slow may happen inside a transaction; after a deep revert or with a new registry this reads
+    /// much of the log again.
+    async fn read(store: &Store, fold: &mut ChainFold, after: Seq) -> Result<Self, WorkError> {
+        let mut read = after;
+        let entries = log::read_after(store, read, BATCH).await?;
+        let is_full = entries.len() >= BATCH as usize;
+        let mut steps = Vec::with_capacity(entries.len());
+        for entry in entries {
+            read = entry.seq;
+            steps.push(Step::fold(fold, entry).await?);
+            if steps.len().is_multiple_of(TURN) {
+                tokio::task::yield_now().await;
+            }
+        }
+        while !fold.is_settled() {
+            for entry in rest_of_block(store, read).await? {
+                read = entry.seq;
+                steps.push(Step::fold(fold, entry).await?);
+                if fold.is_settled() {
+                    break;
+                }
+            }
+        }
+        let snapshot = fold.due_snapshot().filter(|_| !steps.is_empty());
+        Ok(Self { steps, is_full, snapshot })
+    }
+
+    /// Where it ends.
+    fn end(&self) -> Option<Seq> {
+        self.steps.last().map(|step| step.entry.seq)
+    }
 }
 
 impl Projector {
@@ -32,11 +90,10 @@ impl Projector {
             store: store.clone(),
             chain: chain.clone(),
             models: ReadModels::empty(store, chain, &partition),
+            ahead: Batch::default(),
         }
     }
-}
 
-impl Projector {
     /// The position that the read models stand for.
     #[must_use]
     pub fn position(&self) -> Seq {
@@ -75,6 +132,7 @@ impl Role for Projector {
     }
 
     async fn load(&mut self) -> Result<(), WorkError> {
+        self.ahead = Batch::default();
         self.models = ReadModels::load(&self.store, &self.chain, &self.partition()).await?;
         self.models.publish();
         Ok(())
@@ -85,41 +143,45 @@ impl Role for Projector {
             self.begin_anew(lease).await?;
             return Ok(Progress::Worked);
         }
-        let mut read = self.models.state().seq;
-        let entries = log::read_after(&self.store, read, BATCH).await?;
-        if entries.is_empty() {
+        let Self { store, models: ReadModels { fold, tables }, ahead, .. } = self;
+        let mut batch = mem::take(ahead);
+        if batch.steps.is_empty() {
+            batch = Batch::read(store, fold, tables.state().seq).await?;
+        }
+        let Some(end) = batch.end() else {
             return Ok(Progress::Idle);
-        }
-        // Folded first: after a deep revert or with a new registry that reads much of the log again, and
-        // nothing slow happens inside a transaction.
-        let mut steps = Vec::with_capacity(entries.len());
-        for entry in entries {
-            read = entry.seq;
-            steps.push(self.models.fold(entry).await?);
-        }
-        while !self.models.is_settled() {
-            for entry in rest_of_block(&self.store, read).await? {
-                read = entry.seq;
-                steps.push(self.models.fold(entry).await?);
-                if self.models.is_settled() {
-                    break;
-                }
-            }
-        }
-        let mut tx = self.store.begin().await?;
-        lease::check(&mut tx, lease.fence()).await?;
-        for step in &steps {
-            self.models.write_step(&mut tx, step).await?;
-        }
-        self.models.write(&mut tx).await?;
-        self.models.save_fold(&mut tx).await?;
-        notify(&mut tx, Signal::Projection).await?;
-        lease.renew_in(&mut tx).await?;
-        tx.commit().await.map_err(StoreError::from)?;
-        metrics::counter!("obsqra_projector_entries_total").increment(steps.len() as u64);
+        };
+        let next = async {
+            if batch.is_full { Batch::read(store, fold, end).await } else { Ok(Batch::default()) }
+        };
+        let (written, next) = tokio::join!(write(store, tables, lease, &batch), next);
+        written?;
+        metrics::counter!("obsqra_projector_entries_total").increment(batch.steps.len() as u64);
         self.models.publish();
+        self.ahead = next?;
         Ok(Progress::Worked)
     }
+}
+
+/// Writes what came of a batch, in one transaction.
+async fn write(
+    store: &Store,
+    tables: &mut Tables,
+    lease: &LeaseKeeper,
+    batch: &Batch,
+) -> Result<(), WorkError> {
+    let mut tx = store.begin().await?;
+    lease::check(&mut tx, lease.fence()).await?;
+    for step in &batch.steps {
+        tables.take(&mut tx, step).await?;
+    }
+    tables.write(&mut tx).await?;
+    if let Some(snapshot) = &batch.snapshot {
+        snapshot.save(&mut tx).await?;
+    }
+    notify(&mut tx, Signal::Projection).await?;
+    lease.renew_in(&mut tx).await?;
+    Ok(tx.commit().await.map_err(StoreError::from)?)
 }
 
 /// A few entries more, until the block at hand is complete. They are there: a block is appended whole.

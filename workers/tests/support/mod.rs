@@ -11,19 +11,21 @@
 use std::time::Duration;
 
 use obsqra_devnode::{Chain, SEEDED_CHAIN_ID, SEEDED_REGISTRY, SealedBlock};
-use obsqra_events::EventData;
+use obsqra_events::{AdoptedWhat, EventData};
+use obsqra_policy::{PRESETS, Policies};
 use obsqra_protocols::Registry;
 use obsqra_store::projection::state::{self, StateHashes};
-use obsqra_store::{Keyed, LeaseKeeper, Store};
+use obsqra_store::{Keyed, LeaseKeeper, Store, log};
 use obsqra_testkit::{ChainWriter, MadeBlock, felt};
 use obsqra_types::{
     BlockHash, BlockNumber, BlockRef, BranchEpoch, ChainId, ContractAddress, EventIndex, Felt,
     Partition, ProtocolId, TransactionHash, UnixSeconds, parse_felt,
 };
 use obsqra_workers::WorkError;
+use obsqra_workers::jobs::propose_allocation::ProposeAllocation;
 use obsqra_workers::jobs::retract::Retract;
 use obsqra_workers::jobs::score_risk::ScoreRisk;
-use obsqra_workers::projections::Projector;
+use obsqra_workers::projections::{Projector, ReadModels};
 use obsqra_workers::runtime::{Progress, Role};
 use tokio_util::sync::CancellationToken;
 
@@ -83,6 +85,13 @@ pub(crate) fn registry_of_other_tokens() -> Vec<u8> {
     serde_json::to_vec(&registry).unwrap()
 }
 
+/// The same without a protocol.
+pub(crate) fn registry_without(id: &str) -> Vec<u8> {
+    let mut registry: serde_json::Value = serde_json::from_slice(&registry()).unwrap();
+    registry["protocols"].as_array_mut().unwrap().retain(|protocol| protocol["id"] != id);
+    serde_json::to_vec(&registry).unwrap()
+}
+
 /// The seeded chain on its way into a log, with the reorganisations that a test asks for.
 pub(crate) struct Script {
     pub(crate) writer: ChainWriter,
@@ -109,6 +118,25 @@ impl Script {
         writer.adopt_registry("1", hash, &bytes).await.unwrap();
         let most_events = usize::MAX;
         Self { writer, source: Chain::seeded(SEED), canonical: Vec::new(), epoch: 0, most_events }
+    }
+
+    /// The blocks of another script in a log of their own, with policies adopted, none of them ever reverted.
+    pub(crate) async fn straight(store: &Store, other: &Self) -> Self {
+        let mut script = Self::start(store).await;
+        script.adopt_policies().await;
+        for some in other.canonical.chunks(BLOCKS_A_TRANSACTION) {
+            let entries = some.iter().map(|block| script.entries(block)).collect();
+            script.writer.append_all(entries, script.epoch).await.unwrap();
+        }
+        script.canonical.clone_from(&other.canonical);
+        script
+    }
+
+    /// Adopts the policies that come with the program.
+    pub(crate) async fn adopt_policies(&self) {
+        let policies = Policies::parse(PRESETS).unwrap();
+        let (what, hash) = (AdoptedWhat::Policy, policies.hash());
+        self.writer.adopt(what, policies.version(), hash, PRESETS).await.unwrap();
     }
 
     /// Adopts a registry anew, as a follower does between two blocks.
@@ -298,6 +326,44 @@ pub(crate) async fn retract(store: &Store) {
 
 pub(crate) async fn project(store: &Store) {
     run_to_end(&mut Projector::new(store, &chain()), store).await.unwrap();
+}
+
+/// Proposes allocations up to the end of the log.
+pub(crate) async fn propose(store: &Store) {
+    run_to_end(&mut ProposeAllocation::new(store, &chain()), store).await.unwrap();
+}
+
+/// Projects with batches of at most `size` entries, more where a block is larger, at most so many of them, and
+/// loads the read models anew before each batch when `reload` says so. Says whether the end was reached.
+pub(crate) async fn project_in_batches(
+    store: &Store,
+    (size, most): (u32, u32),
+    reload: bool,
+) -> bool {
+    let partition = Partition::Projector(chain());
+    let mut models = ReadModels::load(store, &chain(), &partition).await.unwrap();
+    for _ in 0..most {
+        if reload {
+            models = ReadModels::load(store, &chain(), &partition).await.unwrap();
+        }
+        let mut tx = store.begin().await.unwrap();
+        let mut applied = 0;
+        while applied < size || !models.is_settled() {
+            let next = log::read_after(store, models.state().seq, 1).await.unwrap();
+            let Some(entry) = next.first() else { break };
+            models.apply(&mut tx, entry).await.unwrap();
+            applied += 1;
+        }
+        if applied == 0 {
+            return true;
+        }
+        models.write(&mut tx).await.unwrap();
+        if let Some(snapshot) = models.due_snapshot() {
+            snapshot.save(&mut tx).await.unwrap();
+        }
+        tx.commit().await.unwrap();
+    }
+    false
 }
 
 pub(crate) async fn hashes(store: &Store) -> std::collections::BTreeMap<String, StateHashes> {

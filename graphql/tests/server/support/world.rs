@@ -190,7 +190,7 @@ impl World {
     pub(crate) async fn insert_events(&self, blocks: &[BlockRow], rows: &[EventRow]) {
         let mut tx = self.writer.begin().await.unwrap();
         projection::block::insert(&mut tx, blocks).await.unwrap();
-        projection::event::insert(&mut tx, rows).await.unwrap();
+        projection::event::insert(&mut tx, rows.to_vec()).await.unwrap();
         tx.commit().await.unwrap();
     }
 

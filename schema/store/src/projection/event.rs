@@ -1,10 +1,15 @@
 //! Watched events, decoded where a layout fits.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
+use obsqra_types::Seq;
 use serde_json::Value;
 
 use super::{HistoryRow, OPEN, Ranges, RowBytes};
-use crate::{StoreError, Transaction};
+use crate::{StoreError, Transaction, row};
+
+const FELT_BYTES: usize = 32;
 
 /// A watched event of a canonical block. `ranges.from_seq` is its log entry.
 #[derive(Clone, PartialEq, Debug)]
@@ -57,56 +62,79 @@ impl HistoryRow for EventRow {
     }
 }
 
+/// A row as a value of the table's own type: one parameter takes all rows, and felts arrive as arrays. The members
+/// are the table's columns, in their order. The name has its schema, since a verification shadows the table.
+#[derive(sqlx::Type)]
+#[sqlx(type_name = "public.event")]
+struct Record {
+    chain_id: String,
+    from_block: i64,
+    to_block: i64,
+    from_seq: i64,
+    to_seq: i64,
+    branch_epoch: i32,
+    block_hash: Vec<u8>,
+    occurred_at: DateTime<Utc>,
+    protocol: String,
+    name: Option<String>,
+    contract: Vec<u8>,
+    transaction_hash: Vec<u8>,
+    event_index: i32,
+    keys: Vec<Vec<u8>>,
+    data: Vec<Vec<u8>>,
+    decoded: Option<Value>,
+}
+
+impl From<EventRow> for Record {
+    fn from(row: EventRow) -> Self {
+        let felts = |bytes: &[u8]| bytes.chunks(FELT_BYTES).map(<[u8]>::to_vec).collect();
+        Self {
+            keys: felts(&row.keys),
+            data: felts(&row.data),
+            chain_id: row.chain_id,
+            from_block: row.ranges.from_block,
+            to_block: row.ranges.to_block,
+            from_seq: row.ranges.from_seq,
+            to_seq: row.ranges.to_seq,
+            branch_epoch: row.branch_epoch,
+            block_hash: row.block_hash,
+            occurred_at: row.occurred_at,
+            protocol: row.protocol,
+            name: row.name,
+            contract: row.contract,
+            transaction_hash: row.transaction_hash,
+            event_index: row.event_index,
+            decoded: row.decoded,
+        }
+    }
+}
+
 /// Inserts rows.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn insert(tx: &mut Transaction, rows: &[EventRow]) -> Result<(), StoreError> {
+pub async fn insert(tx: &mut Transaction, rows: Vec<EventRow>) -> Result<(), StoreError> {
+    let records: Vec<Record> = rows.into_iter().map(Record::from).collect();
     sqlx::query!(
-        r#"
-        INSERT INTO event (
-            chain_id, from_block, to_block, from_seq, to_seq, branch_epoch, block_hash,
-            occurred_at, protocol, name, contract, transaction_hash, event_index,
-            keys, data, decoded
-        )
-        SELECT u.chain_id, u.from_block, u.to_block, u.from_seq, u.to_seq, u.branch_epoch,
-               u.block_hash, u.occurred_at, u.protocol, u.name, u.contract, u.transaction_hash,
-               u.event_index,
-               ARRAY(SELECT substring(u.keys FROM i * 32 + 1 FOR 32)
-                     FROM generate_series(0, length(u.keys) / 32 - 1) AS i ORDER BY i),
-               ARRAY(SELECT substring(u.data FROM i * 32 + 1 FOR 32)
-                     FROM generate_series(0, length(u.data) / 32 - 1) AS i ORDER BY i),
-               u.decoded
-        FROM unnest(
-            $1::text[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::integer[],
-            $7::bytea[], $8::timestamptz[], $9::text[], $10::text[], $11::bytea[], $12::bytea[],
-            $13::integer[], $14::bytea[], $15::bytea[], $16::jsonb[]
-        ) AS u (
-            chain_id, from_block, to_block, from_seq, to_seq, branch_epoch, block_hash,
-            occurred_at, protocol, name, contract, transaction_hash, event_index,
-            keys, data, decoded
-        )
-        "#,
-        &rows.iter().map(|row| row.chain_id.clone()).collect::<Vec<_>>(),
-        &rows.iter().map(|row| row.ranges.from_block).collect::<Vec<_>>(),
-        &rows.iter().map(|row| row.ranges.to_block).collect::<Vec<_>>(),
-        &rows.iter().map(|row| row.ranges.from_seq).collect::<Vec<_>>(),
-        &rows.iter().map(|row| row.ranges.to_seq).collect::<Vec<_>>(),
-        &rows.iter().map(|row| row.branch_epoch).collect::<Vec<_>>(),
-        &rows.iter().map(|row| row.block_hash.clone()).collect::<Vec<_>>(),
-        &rows.iter().map(|row| row.occurred_at).collect::<Vec<_>>(),
-        &rows.iter().map(|row| row.protocol.clone()).collect::<Vec<_>>(),
-        &rows.iter().map(|row| row.name.clone()).collect::<Vec<_>>() as &[Option<String>],
-        &rows.iter().map(|row| row.contract.clone()).collect::<Vec<_>>(),
-        &rows.iter().map(|row| row.transaction_hash.clone()).collect::<Vec<_>>(),
-        &rows.iter().map(|row| row.event_index).collect::<Vec<_>>(),
-        &rows.iter().map(|row| row.keys.clone()).collect::<Vec<_>>(),
-        &rows.iter().map(|row| row.data.clone()).collect::<Vec<_>>(),
-        &rows.iter().map(|row| row.decoded.clone()).collect::<Vec<_>>() as &[Option<Value>],
+        "INSERT INTO event SELECT (row).* FROM (SELECT unnest($1::public.event[]) AS row) AS rows",
+        records as _,
     )
     .execute(&mut **tx)
     .await?;
     Ok(())
+}
+
+/// Which of some positions there are rows of, standing or closed.
+///
+/// # Errors
+/// When the database fails.
+pub async fn known(tx: &mut Transaction, seqs: &[i64]) -> Result<BTreeSet<Seq>, StoreError> {
+    sqlx::query_scalar!("SELECT from_seq FROM event WHERE from_seq = ANY($1)", seqs)
+        .fetch_all(&mut **tx)
+        .await?
+        .into_iter()
+        .map(row::seq)
+        .collect()
 }
 
 /// Closes the standing rows at some heights because their blocks were reverted, each height given with the

@@ -1,6 +1,6 @@
 //! The position that all read models of a chain share, and their state hashes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use obsqra_types::{BlockHash, BlockNumber, BlockRef, ChainId, Hash32, Seq};
 
@@ -137,27 +137,47 @@ pub async fn load_hashes_in(
     .collect()
 }
 
-/// Stores one read model's state hashes.
+/// The read models that are applied up to a position: a program that did not know one has left it behind.
+///
+/// # Errors
+/// When the database fails.
+pub async fn reached(
+    store: &Store,
+    chain: &ChainId,
+    seq: Seq,
+) -> Result<BTreeSet<String>, StoreError> {
+    let found = sqlx::query_scalar!(
+        "SELECT read_model FROM projection_hash WHERE chain_id = $1 AND seq = $2",
+        chain.as_str(),
+        row::to_i64(seq.0, "seq")?,
+    )
+    .fetch_all(&store.pool)
+    .await?;
+    Ok(found.into_iter().collect())
+}
+
+/// Stores one read model's state hashes, and the position that they stand for.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn save_hashes(
     tx: &mut Transaction,
     chain: &ChainId,
-    read_model: &str,
+    (read_model, seq): (&str, Seq),
     hashes: &StateHashes,
 ) -> Result<(), StoreError> {
     sqlx::query!(
         r#"
-        INSERT INTO projection_hash (chain_id, read_model, canonical, full_sum)
-        VALUES ($1, $2, $3, $4)
+        INSERT INTO projection_hash (chain_id, read_model, canonical, full_sum, seq)
+        VALUES ($1, $2, $3, $4, $5)
         ON CONFLICT (chain_id, read_model) DO UPDATE
-        SET canonical = excluded.canonical, full_sum = excluded.full_sum
+        SET canonical = excluded.canonical, full_sum = excluded.full_sum, seq = excluded.seq
         "#,
         chain.as_str(),
         read_model,
         hashes.canonical.as_bytes().as_slice(),
         hashes.full.as_bytes().as_slice(),
+        row::to_i64(seq.0, "seq")?,
     )
     .execute(&mut **tx)
     .await?;
