@@ -16,7 +16,7 @@ use super::causes::{CauseSources, EventTally, causes};
 use super::conservation::Violation;
 use super::figures::{Figures, Surroundings};
 use super::gaps::PriceGaps;
-use super::inputs::{Inputs, InputsAt, MarketSums, TrackedMarket};
+use super::inputs::{CountedMarket, Inputs, InputsAt, MarketSums};
 use super::market::{Body, Identity, Market, MarketIndex};
 use super::oracle::{OracleKey, OraclePrices};
 use super::quotes::{Markets, PriceSource, Quotes, TokenPrice};
@@ -427,7 +427,9 @@ impl MetricFold {
             if self.figures[place].as_deref() == Some(&new) {
                 continue;
             }
-            differing.protocols.insert(market.identity.protocol.clone());
+            if market.is_counted() {
+                differing.protocols.insert(market.identity.protocol.clone());
+            }
             differing.rows.insert(place);
             if let Some(tvl) = new.tvl.as_ref().ok().filter(|tvl| **tvl > market.peak_tvl) {
                 Arc::make_mut(&mut self.markets[place]).peak_tvl = *tvl;
@@ -491,7 +493,7 @@ impl MetricFold {
             let old = self.inputs.get(&protocol.id);
             let sums = match old {
                 Some(old) if !differing.contains(&protocol.id) => old.sums.clone(),
-                _ => MarketSums::of(protocol.kind, &self.tracked(protocol)),
+                _ => MarketSums::of(protocol.kind, &self.counted(protocol)),
             };
             let new = Inputs { sums, audit: audit::score(&protocol.audits, now) };
             if old.is_none_or(|old| old.differ(&new)) {
@@ -505,13 +507,12 @@ impl MetricFold {
         changed
     }
 
-    fn tracked(&self, protocol: &ProtocolEntry) -> Vec<TrackedMarket<'_>> {
-        self.index
-            .of_protocol(&protocol.id)
+    fn counted(&self, protocol: &ProtocolEntry) -> Vec<CountedMarket<'_>> {
+        let places = self.index.counted(&protocol.id);
+        places
             .filter_map(|place| {
-                let market = self.markets[place].as_ref();
                 let figures = self.figures[place].as_deref()?;
-                market.is_tracked().then_some((market.identity.as_ref(), figures))
+                Some((self.markets[place].identity.as_ref(), figures))
             })
             .collect()
     }
@@ -534,12 +535,10 @@ impl MetricFold {
     fn cause_sources<'a>(&'a self, protocol: &'a ProtocolEntry, span: &Span) -> CauseSources<'a> {
         let mut tokens = BTreeSet::new();
         let mut state_seqs = Vec::new();
-        for place in self.index.of_protocol(&protocol.id) {
+        for place in self.index.counted(&protocol.id) {
             let market = &self.markets[place];
-            if market.is_tracked() {
-                tokens.extend(market.identity.tokens.each());
-                state_seqs.extend(market.state_seq);
-            }
+            tokens.extend(market.identity.tokens.each());
+            state_seqs.extend(market.state_seq);
         }
         let pools = tokens.iter().filter_map(|token| self.quotes.pool(token));
         CauseSources {
@@ -578,6 +577,7 @@ impl MetricFold {
 #[derive(Default)]
 struct Differing {
     rows: BTreeSet<usize>,
+    /// Those of counted markets.
     protocols: BTreeSet<ProtocolId>,
     /// Tokens whose price differs, or the pool that gives it.
     prices: BTreeSet<ContractAddress>,

@@ -27,7 +27,9 @@ pub(crate) struct Identity {
     pub(crate) asset_name: String,
     /// The first token that the registry does not list.
     pub(crate) unlisted: Option<ContractAddress>,
-    /// For a pool of listed tokens with USDC on one side.
+    /// Whether it gives prices and takes part in its protocol's inputs.
+    pub(crate) counted: bool,
+    /// For a counted pool with USDC on one side.
     pub(crate) usdc: Option<UsdcPool>,
 }
 
@@ -73,6 +75,7 @@ impl Identity {
             MarketTokens::Pair(TokenPair { token0, .. }) => token0,
         };
         let unlisted = tokens.each().find(|token| registry.token(token).is_none());
+        let counted = unlisted.is_none() && registry.lists(protocol, &reference);
         Self {
             protocol: protocol.clone(),
             id: reference.id(),
@@ -81,7 +84,8 @@ impl Identity {
             asset,
             asset_name: registry.symbol_or_address(&asset),
             unlisted,
-            usdc: usdc_pool(registry, tokens),
+            counted,
+            usdc: usdc_pool(registry, tokens).filter(|_| counted),
         }
     }
 }
@@ -123,8 +127,8 @@ impl Market {
         }
     }
 
-    pub(crate) fn is_tracked(&self) -> bool {
-        self.identity.unlisted.is_none()
+    pub(crate) fn is_counted(&self) -> bool {
+        self.identity.counted
     }
 
     pub(crate) fn apply(&mut self, change: &Change, seq: Seq, now: u64) {
@@ -172,7 +176,9 @@ pub(crate) struct MarketIndex {
     by_id: BTreeMap<ProtocolId, BTreeMap<MarketId, usize>>,
     /// Tracked markets, by each of their tokens.
     by_token: BTreeMap<ContractAddress, Vec<usize>>,
-    /// Pools of USDC and a token, by that token.
+    /// Counted markets, by id.
+    counted: BTreeMap<ProtocolId, BTreeMap<MarketId, usize>>,
+    /// Counted pools of USDC and a token, by that token.
     usdc_pools: BTreeMap<ContractAddress, Vec<usize>>,
     /// Reserves, by the contract that keeps their shares.
     by_share_token: BTreeMap<ProtocolId, BTreeMap<ContractAddress, usize>>,
@@ -185,6 +191,10 @@ impl MarketIndex {
         self.by_id.entry(protocol.clone()).or_default().insert(identity.id.clone(), place);
         if identity.unlisted.is_some() {
             return;
+        }
+        if identity.counted {
+            let counted = self.counted.entry(protocol.clone()).or_default();
+            counted.insert(identity.id.clone(), place);
         }
         for token in identity.tokens.each() {
             self.by_token.entry(token).or_default().push(place);
@@ -218,9 +228,9 @@ impl MarketIndex {
         self.by_id.values().flat_map(|markets| markets.values().copied())
     }
 
-    /// A protocol's markets, by id.
-    pub(crate) fn of_protocol(&self, protocol: &ProtocolId) -> impl Iterator<Item = usize> {
-        self.by_id.get(protocol).into_iter().flat_map(|markets| markets.values().copied())
+    /// A protocol's counted markets, by id.
+    pub(crate) fn counted(&self, protocol: &ProtocolId) -> impl Iterator<Item = usize> {
+        self.counted.get(protocol).into_iter().flat_map(|markets| markets.values().copied())
     }
 
     pub(crate) fn of_token(&self, token: &ContractAddress) -> &[usize] {

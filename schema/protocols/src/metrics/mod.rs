@@ -1,5 +1,5 @@
 //! The fold of watched events into market metrics and risk inputs, as `ops/docs/metrics.md` defines
-//! them (version `metrics-v2`).
+//! them (version `metrics-v3`).
 //!
 //! [`MetricFold`] holds the state after a block; [`MetricFold::apply`] takes the next block and says
 //! which figures changed. A state is cheap to clone, so that a caller keeps the last ones to step back
