@@ -14,6 +14,7 @@ use super::anomalies::Anomaly;
 use super::audit;
 use super::causes::{CauseSources, EventTally, causes};
 use super::conservation::Violation;
+use super::due::Due;
 use super::figures::{Figures, Surroundings};
 use super::gaps::PriceGaps;
 use super::inputs::{CountedMarket, Inputs, InputsAt, MarketSums};
@@ -127,6 +128,8 @@ pub struct MetricFold {
     pub(crate) tallies: BTreeMap<ProtocolId, EventTally>,
     pub(crate) markets: Vec<Arc<Market>>,
     index: Arc<MarketIndex>,
+    /// Markets by the instant at which something leaves their 24 hours.
+    windows: Due,
     due: DueSignals,
     pub(crate) gaps: PriceGaps,
     quotes: Quotes,
@@ -163,6 +166,7 @@ impl MetricFold {
             tallies: BTreeMap::new(),
             markets: Vec::new(),
             index: Arc::default(),
+            windows: Due::default(),
             due: DueSignals::default(),
             gaps: PriceGaps::default(),
             quotes: Quotes::default(),
@@ -213,12 +217,7 @@ impl MetricFold {
             touched.markets.extend(0..self.markets.len());
         }
         let differing = self.update_figures(touched);
-        let changed_markets = self
-            .index
-            .all()
-            .filter(|place| differing.rows.contains(place))
-            .filter_map(|place| self.row(place))
-            .collect();
+        let changed_markets = self.rows(&differing.rows);
         let of_pools = differing.prices.iter().filter_map(|token| self.token_price(token));
         let of_oracles = differing.oracle_prices.iter().filter_map(|key| self.oracle_price(key));
         let changed_prices = of_pools.chain(of_oracles).collect();
@@ -393,12 +392,17 @@ impl MetricFold {
     /// Drops what has left the 24 hours.
     fn expire_windows(&mut self, touched: &mut Touched, applied_seq: Seq) {
         let now = self.now();
-        for (place, market) in self.markets.iter_mut().enumerate() {
-            if market.has_expired(now) {
+        for place in &touched.markets {
+            self.windows.note(self.markets[*place].expires_at(), *place);
+        }
+        while let Some(place) = self.windows.take(now) {
+            let market = &mut self.markets[place];
+            if market.expires_at().is_some_and(|end| end <= now) {
                 Arc::make_mut(market).expire(now);
                 touched.markets.insert(place);
                 touched.notes.clock(place, applied_seq);
             }
+            self.windows.note(market.expires_at(), place);
         }
     }
 
@@ -551,6 +555,17 @@ impl MetricFold {
         }
     }
 
+    /// The rows of some markets, by protocol and market id.
+    fn rows(&self, places: &BTreeSet<usize>) -> Vec<MarketMetrics> {
+        let mut markets: Vec<_> = places
+            .iter()
+            .map(|place| (self.markets[*place].identity.as_ref(), *place))
+            .map(|(identity, place)| ((&identity.protocol, &identity.id), place))
+            .collect();
+        markets.sort_unstable();
+        markets.into_iter().filter_map(|(_, place)| self.row(place)).collect()
+    }
+
     fn row(&self, place: usize) -> Option<MarketMetrics> {
         let figures = self.figures.get(place)?.as_ref()?;
         Some(figures.row(&self.markets[place].identity))
@@ -565,6 +580,7 @@ impl MetricFold {
         let tokens = self.index.tokens_with_usdc_pools().collect();
         for (place, market) in self.markets.iter().enumerate() {
             self.due.note(place, market);
+            self.windows.note(market.expires_at(), place);
         }
         let notes = BlockNotes::default();
         self.update_figures(Touched { markets: markets.collect(), tokens, notes });

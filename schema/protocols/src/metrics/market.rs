@@ -146,14 +146,12 @@ impl Market {
         }
     }
 
-    /// Whether [`Self::expire`] would drop something.
-    pub(crate) fn has_expired(&self, now: u64) -> bool {
+    /// The instant from which on [`Self::expire`] drops something.
+    pub(crate) fn expires_at(&self) -> Option<u64> {
         match &self.body {
-            Body::Reserve(reserve) => {
-                reserve.book.as_ref().is_some_and(|book| book.day.has_expired(now))
-            }
-            Body::Pool(pool) => pool.day.has_expired(now),
-            Body::Stated(_) | Body::Unlisted => false,
+            Body::Reserve(reserve) => reserve.book.as_ref()?.day.expires_at(),
+            Body::Pool(pool) => pool.day.expires_at(),
+            Body::Stated(_) | Body::Unlisted => None,
         }
     }
 

@@ -13,6 +13,7 @@ mod audit;
 mod causes;
 mod chunks;
 mod conservation;
+mod due;
 mod figures;
 mod fold;
 mod gaps;
