@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use obsqra_types::{ContractAddress, MarketId, ProtocolId, Seq, U256};
+use rpds::RedBlackTreeMapSync;
 
 use super::conservation::Faults;
 use super::pool::Pool;
@@ -167,15 +168,19 @@ impl Market {
     }
 }
 
+/// Places of markets by protocol. The trees are persistent: a market that is opened does not copy the others
+/// for whoever keeps a copy of the fold.
+type Places<K> = BTreeMap<ProtocolId, RedBlackTreeMapSync<K, usize>>;
+
 /// Where markets stand in the fold's list, by everything they are looked up by.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct MarketIndex {
-    by_reference: BTreeMap<ProtocolId, BTreeMap<MarketRef, usize>>,
-    by_id: BTreeMap<ProtocolId, BTreeMap<MarketId, usize>>,
+    by_reference: Places<MarketRef>,
+    by_id: Places<MarketId>,
     /// Tracked markets, by each of their tokens.
     by_token: BTreeMap<ContractAddress, Vec<usize>>,
     /// Counted markets, by id.
-    counted: BTreeMap<ProtocolId, BTreeMap<MarketId, usize>>,
+    counted: Places<MarketId>,
     /// Counted pools of USDC and a token, by that token.
     usdc_pools: BTreeMap<ContractAddress, Vec<usize>>,
     /// Reserves, by the contract that keeps their shares.
@@ -185,14 +190,13 @@ pub(crate) struct MarketIndex {
 impl MarketIndex {
     pub(crate) fn insert(&mut self, place: usize, identity: &Identity) {
         let protocol = &identity.protocol;
-        self.by_reference.entry(protocol.clone()).or_default().insert(identity.reference, place);
-        self.by_id.entry(protocol.clone()).or_default().insert(identity.id.clone(), place);
+        enter(&mut self.by_reference, protocol, identity.reference, place);
+        enter(&mut self.by_id, protocol, identity.id.clone(), place);
         if identity.unlisted.is_some() {
             return;
         }
         if identity.counted {
-            let counted = self.counted.entry(protocol.clone()).or_default();
-            counted.insert(identity.id.clone(), place);
+            enter(&mut self.counted, protocol, identity.id.clone(), place);
         }
         for token in identity.tokens.each() {
             self.by_token.entry(token).or_default().push(place);
@@ -242,4 +246,8 @@ impl MarketIndex {
     pub(crate) fn tokens_with_usdc_pools(&self) -> impl Iterator<Item = ContractAddress> {
         self.usdc_pools.keys().copied()
     }
+}
+
+fn enter<K: Ord>(places: &mut Places<K>, protocol: &ProtocolId, key: K, place: usize) {
+    places.entry(protocol.clone()).or_default().insert_mut(key, place);
 }
