@@ -3,17 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use obsqra_events::{EventData, TooManyCauses};
-use obsqra_types::{
-    BlockHash, BlockNumber, BlockRef, ContractAddress, Hash32, PriceUsdc, ProtocolId, Seq,
-    UnixSeconds,
-};
+use obsqra_events::EventData;
+use obsqra_types::{BlockNumber, ContractAddress, Hash32, PriceUsdc, ProtocolId, Seq, UnixSeconds};
 
 use super::absence::{Absence, Reason};
-use super::anomalies::Anomaly;
 use super::audit;
+use super::block::{BlockInput, BlockOutput, FoldError, FoldTip, Span};
 use super::causes::{CauseSources, EventTally, causes};
-use super::conservation::Violation;
 use super::due::Due;
 use super::figures::{Figures, Surroundings};
 use super::gaps::PriceGaps;
@@ -26,98 +22,6 @@ use super::row::MarketMetrics;
 use super::trades::DAY;
 use crate::decoders::{Change, MarketChange, MarketRef, decode_from};
 use crate::{Contracts, ProtocolEntry, Registry, WatchedContract};
-
-/// One canonical block and its watched events.
-#[derive(Clone, Copy, Debug)]
-pub struct BlockInput<'a> {
-    /// The block.
-    pub block: BlockRef,
-    /// Its hash.
-    pub hash: BlockHash,
-    /// Position of the entry that applied it.
-    pub applied_seq: Seq,
-    /// Its watched events, in order: position, content hash, event.
-    pub events: &'a [(Seq, Hash32, EventData)],
-}
-
-/// What a block changed.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct BlockOutput {
-    /// Markets whose row differs from the one after the block before, or is their first; by protocol and
-    /// market id.
-    pub changed_markets: Vec<MarketMetrics>,
-    /// The inputs of every protocol that makes markets as of the block.
-    pub inputs: BTreeMap<ProtocolId, InputsAt>,
-    /// The protocols for which a score is due. After the first block those are all.
-    pub inputs_changed: BTreeSet<ProtocolId>,
-    /// The protocols whose yield differs. After the first block those are all.
-    pub yields_changed: BTreeSet<ProtocolId>,
-    /// Prices that differ, or come from another market: those of pools by token, then those of oracles
-    /// by protocol and token.
-    pub changed_prices: Vec<TokenPrice>,
-    /// Conservation rules that markets break from this block on, by protocol, market and rule.
-    pub violations: Vec<Violation>,
-    /// What calls for attention, by protocol, market and rule; what is about no market comes first.
-    pub anomalies: Vec<Anomaly>,
-}
-
-/// The newest block of a fold.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct FoldTip {
-    /// The block.
-    pub block: BlockRef,
-    /// Its hash.
-    pub hash: BlockHash,
-    /// Position of the entry that applied it.
-    pub applied_seq: Seq,
-    /// Position of the last entry folded.
-    pub last_seq: Seq,
-}
-
-/// A block does not follow the ones folded before. The state is as it was.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub enum FoldError {
-    /// A height was left out or stands twice.
-    #[error("block {found} does not follow block {tip}")]
-    NotConsecutive {
-        /// Newest block folded.
-        tip: BlockNumber,
-        /// Block handed over.
-        found: BlockNumber,
-    },
-    /// Positions do not rise from block to block and above their block, or events are out of order.
-    #[error("block {block}: entry {found} does not stand after entry {last}")]
-    SeqNotRising {
-        /// Block handed over.
-        block: BlockNumber,
-        /// Position before.
-        last: Seq,
-        /// Position handed over.
-        found: Seq,
-    },
-    /// Too many references; the fold cuts them to what is allowed.
-    #[error("block {block}: causes of {protocol}")]
-    Causes {
-        /// Block handed over.
-        block: BlockNumber,
-        /// Whose inputs.
-        protocol: ProtocolId,
-        /// What is wrong.
-        #[source]
-        source: TooManyCauses,
-    },
-}
-
-/// Where the log begins and ends.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Span {
-    pub(crate) first_block: BlockNumber,
-    pub(crate) first_time: UnixSeconds,
-    pub(crate) tip: FoldTip,
-    /// The greatest timestamp so far. Timestamps do not fall along a chain; should one, the clock stands
-    /// still until the next greater one.
-    pub(crate) now: UnixSeconds,
-}
 
 /// The state of all markets after a block.
 #[derive(Clone, Debug)]
@@ -204,7 +108,7 @@ impl MetricFold {
     /// # Errors
     /// When the block does not follow the one before; the state stays as it was.
     pub fn apply(&mut self, input: &BlockInput<'_>) -> Result<BlockOutput, FoldError> {
-        let span = self.next_span(input)?;
+        let span = Span::after(self.span, input)?;
         let covered_day = self.covers_day();
         self.span = Some(span);
         let mut touched = Touched::default();
@@ -233,50 +137,6 @@ impl MetricFold {
             violations,
             anomalies,
         })
-    }
-
-    fn next_span(&self, input: &BlockInput<'_>) -> Result<Span, FoldError> {
-        let block = input.block.number;
-        if let Some(span) = self.span.filter(|span| block.previous() != Some(span.tip.block.number))
-        {
-            return Err(FoldError::NotConsecutive { tip: span.tip.block.number, found: block });
-        }
-        let last = self.positions_rise(input)?;
-        let timestamp = input.block.timestamp;
-        Ok(Span {
-            first_block: self.span.map_or(block, |span| span.first_block),
-            first_time: self.span.map_or(timestamp, |span| span.first_time),
-            tip: FoldTip {
-                block: input.block,
-                hash: input.hash,
-                applied_seq: input.applied_seq,
-                last_seq: last,
-            },
-            now: self.span.map_or(timestamp, |span| span.now.max(timestamp)),
-        })
-    }
-
-    /// Blocks stand in the log in their order, and a block's events above it; events that it gained later
-    /// stand anywhere above. Within a block their own order counts. The highest position comes back.
-    fn positions_rise(&self, input: &BlockInput<'_>) -> Result<Seq, FoldError> {
-        let (block, applied) = (input.block.number, input.applied_seq);
-        let rising = |last: Seq, found: Seq| match found > last {
-            true => Ok(()),
-            false => Err(FoldError::SeqNotRising { block, last, found }),
-        };
-        rising(self.span.map_or(Seq::BEFORE_FIRST, |span| span.tip.applied_seq), applied)?;
-        let mut highest = applied;
-        let mut before = None;
-        for (seq, _, event) in input.events {
-            rising(applied, *seq)?;
-            if before.is_some_and(|(index, _)| event.index <= index) {
-                let last = before.map_or(applied, |(_, seq)| seq);
-                return Err(FoldError::SeqNotRising { block, last, found: *seq });
-            }
-            before = Some((event.index, *seq));
-            highest = highest.max(*seq);
-        }
-        Ok(highest)
     }
 
     fn now(&self) -> u64 {

@@ -10,6 +10,7 @@ mod absence;
 mod amm;
 mod anomalies;
 mod audit;
+mod block;
 mod causes;
 mod chunks;
 mod conservation;
@@ -35,8 +36,9 @@ mod trades;
 
 pub use absence::Reason;
 pub use anomalies::{Anomaly, AnomalyRule};
+pub use block::{BlockInput, BlockOutput, FoldError, FoldTip};
 pub use conservation::{ConservationRule, Violation};
-pub use fold::{BlockInput, BlockOutput, FoldError, FoldTip, MetricFold};
+pub use fold::MetricFold;
 pub use inputs::InputsAt;
 pub use quotes::{PriceSource, TokenPrice};
 pub use row::{LendingMetrics, MarketMetrics, PoolMetrics};
