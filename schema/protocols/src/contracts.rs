@@ -4,25 +4,26 @@
 //! announcement, and of two announcements of one address the first stands: a later event cannot make an
 //! address mean something else.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use obsqra_types::ContractAddress;
+use rpds::RedBlackTreeMapSync;
 
 use crate::{ProtocolEvent, Registry, WatchedContract};
 
-/// A registry and the contracts learned from events. Clones are cheap and share what is known.
+/// A registry and the contracts learned from events. Clones are cheap and share what is known, so that one
+/// more contract costs the logarithm of their number, whoever holds a clone.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Contracts {
     registry: Arc<Registry>,
-    children: Arc<BTreeMap<ContractAddress, WatchedContract>>,
+    children: RedBlackTreeMapSync<ContractAddress, WatchedContract>,
 }
 
 impl Contracts {
     /// The contracts of the registry alone.
     #[must_use]
     pub fn new(registry: Arc<Registry>) -> Self {
-        Self { registry, children: Arc::default() }
+        Self { registry, children: RedBlackTreeMapSync::default() }
     }
 
     /// The contracts of the registry, and children that were learned before, in the order in which they
@@ -79,7 +80,7 @@ impl Contracts {
             .is_some_and(|protocol| protocol.decoder == child.decoder);
         let new = owned && self.get(&child.address).is_none();
         if new {
-            Arc::make_mut(&mut self.children).insert(child.address, child);
+            self.children.insert_mut(child.address, child);
         }
         new
     }

@@ -28,9 +28,9 @@ pub use metrics::{
     TokenPrice, Violation,
 };
 pub use registry::{
-    AuditReport, AuditState, CalendarDate, Deployment, ProtocolEntry, ProtocolKind, Registry,
-    RegistryError, Role, Token, TokenPair, WatchedContract, mainnet_registry,
+    AuditReport, AuditState, CalendarDate, Deployment, ListedPool, ProtocolEntry, ProtocolKind,
+    Registry, RegistryError, Role, Token, TokenPair, WatchedContract, mainnet_registry,
 };
 
 /// The version of the metric definitions that [`MetricFold`] implements.
-pub const METRICS_VERSION: &str = "metrics-v2";
+pub const METRICS_VERSION: &str = "metrics-v3";

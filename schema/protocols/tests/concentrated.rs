@@ -10,7 +10,7 @@ use support::wide::{
     CHILD_POOL, POOL, PoolSwap, burnt, collected, created, minted, pool_swap, protocol_collected,
     started, wide_scene,
 };
-use support::{Event, figure};
+use support::{Event, USDC_ETH, figure, pair};
 
 const MEGA_USDC: u128 = 10u128.pow(12);
 const WHOLE_ETH: u128 = 10u128.pow(18);
@@ -45,9 +45,11 @@ fn swap(delta: (i128, i128)) -> PoolSwap {
 }
 
 #[test]
-fn a_pool_counts_from_its_creation_on() {
+fn a_pool_is_a_market_from_its_creation_on() {
     let mut scene = wide_scene();
-    scene.block(T0, &opened(CHILD_POOL, 3_000));
+    // The pool itself gives no price: no registry lists it.
+    let eth_at_2500 = pair::sync(USDC_ETH, 25 * MEGA_USDC / 10, 1_000 * WHOLE_ETH);
+    scene.block(T0, &[vec![eth_at_2500], opened(CHILD_POOL, 3_000)].concat());
     let row = scene.market("jediswap_v2", "0xc2");
     assert_eq!(figures(&row), "2500000000000000000000 2000000000000 0 0 19900987672");
     assert_eq!(row.opened_at.unwrap().0, T0);
@@ -103,7 +105,7 @@ fn a_pool_that_was_not_started_has_no_state() {
     let swapped = [created(CHILD_POOL, 1_000_000), pool_swap(CHILD_POOL, &swap((5, -5)))];
     scene.block(T0 + 1, &swapped);
     let row = scene.market("jediswap_v2", "0xc2");
-    assert_eq!(figures(&row), "2500000000000000000000 negative_balance 5 fee_unknown 19900987672");
+    assert_eq!(figures(&row), "no_usdc_pool negative_balance 5 fee_unknown 19900987672");
 }
 
 #[test]

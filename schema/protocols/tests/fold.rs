@@ -15,13 +15,14 @@ use support::wide::{
     started, wide_registry as registry,
 };
 use support::{
-    BTC, Block, Chain, DAI, ETH, ETH_BTC, ETH_UNLISTED, Event, USDC, USDC_ETH, event, lend, pair,
+    BTC, Block, Chain, DAI, ETH, ETH_BTC, ETH_UNLISTED, Event, LOW, USDC, USDC_ETH, event, lend,
+    pair,
 };
 
 const WHOLE_ETH: u128 = 10u128.pow(18);
 const RAY: u128 = 10u128.pow(27);
 const T0: u64 = 100_000_000;
-const TOKENS: [u128; 5] = [USDC, ETH, BTC, DAI, 0x99];
+const TOKENS: [u128; 6] = [USDC, ETH, BTC, DAI, LOW, 0x99];
 
 fn any_token() -> impl Strategy<Value = u128> {
     prop::sample::select(TOKENS.to_vec())
@@ -31,7 +32,7 @@ fn any_key() -> impl Strategy<Value = Key> {
     let keys = vec![
         [USDC, ETH, 3, 200, 0],
         [USDC, ETH, 5, 200, 0],
-        [BTC, USDC, 3, 200, 0],
+        [LOW, USDC, 3, 200, 0],
         [ETH, DAI, 3, 200, 0],
         [DAI, 0x99, 3, 200, 7],
     ];

@@ -141,7 +141,7 @@ fn reasons_of_inputs() {
     let expected = "no_state no_state no_state 0 not_deployed";
     assert_eq!(inputs(&output.inputs[&protocol("pairs")]), expected);
     let days = (before_deployment - 1_000_000) / DAY;
-    let expected = format!("no_state zero_tvl zero_tvl 70 {days}");
+    let expected = format!("zero_tvl zero_tvl zero_tvl 70 {days}");
     assert_eq!(inputs(&output.inputs[&protocol("lend")]), expected);
 }
 

@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 use obsqra_events::EventData;
 use obsqra_protocols::{
-    BlockInput, BlockOutput, Contracts, MarketMetrics, MetricFold, Registry, decode,
-    mainnet_registry,
+    BlockInput, BlockOutput, Contracts, EkuboEvent, ListedPool, MarketMetrics, MetricFold,
+    ProtocolEvent, Registry, decode, mainnet_registry,
 };
 use obsqra_types::{
     BlockHash, BlockNumber, BlockRef, BranchEpoch, ContractAddress, EventIndex, Felt, Hash32, Seq,
@@ -243,6 +243,38 @@ fn golden_events_are_those_of_the_recorded_blocks() {
         }
     }
     assert!(found > 40, "only {found} real events");
+}
+
+/// The pools of Ekubo that count are those without an extension, of listed tokens, that the recorded blocks
+/// show with swaps; each names the first such block.
+#[test]
+fn the_listed_pools_are_those_with_swaps() {
+    let Some(path) = recorded_file() else {
+        return;
+    };
+    let registry = Arc::new(Registry::parse(mainnet_registry()).unwrap());
+    let contracts = Contracts::new(Arc::clone(&registry));
+    let mut seen = BTreeMap::new();
+    let blocks = recorded(&path, &registry);
+    for (block, event) in
+        blocks.iter().flat_map(|block| block.events.iter().map(move |e| (block, e)))
+    {
+        let Some(ProtocolEvent::Ekubo(EkuboEvent::Swapped { pool_key, .. })) =
+            decode(&contracts, event).unwrap().event
+        else {
+            continue;
+        };
+        let listed = |token| registry.token(&token).is_some();
+        let plain = pool_key.extension.0 == Felt::ZERO;
+        if plain && listed(pool_key.token0) && listed(pool_key.token1) {
+            let first = seen.entry(ListedPool::Key(pool_key)).or_insert(block.number);
+            *first = block.number.min(*first);
+        }
+    }
+    let source = |(pool, number)| (pool, format!("seen with swaps in mainnet block {number}"));
+    let expected: BTreeMap<_, _> = seen.into_iter().map(source).collect();
+    let ekubo = registry.protocol(&support::protocol("ekubo")).unwrap();
+    assert_eq!(ekubo.markets, expected);
 }
 
 #[test]

@@ -4,10 +4,10 @@
 mod support;
 
 use obsqra_protocols::{
-    AuditState, Decoder, ProtocolKind, Registry, RegistryError, Role, mainnet_registry,
+    AuditState, Decoder, ListedPool, ProtocolKind, Registry, RegistryError, Role, mainnet_registry,
 };
 use obsqra_types::{ContractAddress, Felt, parse_felt};
-use serde_json::Value;
+use serde_json::{Value, json};
 use support::{REGISTRY, protocol};
 
 fn address(text: &str) -> ContractAddress {
@@ -17,7 +17,7 @@ fn address(text: &str) -> ContractAddress {
 #[test]
 fn mainnet_is_what_its_sources_support() {
     let registry = Registry::parse(mainnet_registry()).unwrap();
-    assert_eq!((registry.name(), registry.version()), ("starknet-mainnet", 2));
+    assert_eq!((registry.name(), registry.version()), ("starknet-mainnet", 3));
     let chains: Vec<&str> = registry.chain_ids().iter().map(|id| id.as_str()).collect();
     assert_eq!(chains, ["SN_MAIN", "OBSQRA_REC"]);
     assert_eq!(registry.quote_token().symbol, "USDC");
@@ -184,6 +184,38 @@ const REFUSED: &[(&str, &str, &str)] = &[
         "protocols[0].audits.reports[0].date",
     ),
     ("/protocols/2/audits/date", r#""1970""#, "protocols[2].audits.date: `1970` is no day"),
+    (
+        "/protocols/1/markets/0/id",
+        r#""0x10/0x11/0x3/0xc8""#,
+        "protocols[1].markets[0].id: `0x10/0x11/0x3/0xc8` is no pool's id",
+    ),
+    (
+        "/protocols/1/markets/0/id",
+        r#""0x010/0x11/0x3/0xc8/0x0""#,
+        "protocols[1].markets[0].id: `0x010",
+    ),
+    (
+        "/protocols/1/markets/0/id",
+        r#""0x10/0x11/0x3/200/0x0""#,
+        "protocols[1].markets[0].id: `0x10",
+    ),
+    (
+        "/protocols/1/markets/0/id",
+        r#""0x11/0x10/0x3/0xc8/0x0""#,
+        "protocols[1].markets[0].id: `0x11",
+    ),
+    (
+        "/protocols/1/markets/0/id",
+        r#""0x10/0x11/0x100000000000000000000000000000000/0xc8/0x0""#,
+        "protocols[1].markets[0].id: `0x10",
+    ),
+    (
+        "/protocols/1/markets/1/id",
+        r#""0x10/0x11/0x3/0xc8/0x0""#,
+        "protocols[1].markets[1].id: stands twice",
+    ),
+    ("/protocols/1/markets/1/source", r#"" ""#, "protocols[1].markets[1].source: is empty"),
+    ("/protocols/1/markets/1", r#"{"id": "0x10/0x11/0x9/0xc8/0x0"}"#, "missing field `source`"),
     ("/version", r#""1""#, "invalid type: string"),
     ("/protocols/1/audits", r#"{"state": "fine"}"#, "unknown variant `fine`"),
 ];
@@ -196,4 +228,50 @@ fn refusals_name_the_member() {
     }
     assert!(refusal("/tokens", None).contains("missing field `tokens`"));
     assert!(matches!(Registry::parse(b"{"), Err(RegistryError::Shape(_))));
+}
+
+/// The refusal of a list of markets by the protocol that has none in the test registry.
+fn refusal_of_markets(place: usize, decoder: &str, contract: &Value, id: &str) -> String {
+    let mut file: Value = serde_json::from_str(REGISTRY).unwrap();
+    let entry = &mut file["protocols"][place];
+    entry["decoder"] = json!(decoder);
+    entry["contracts"] = json!([contract]);
+    entry["markets"] = json!([{"id": id, "source": "a list"}]);
+    Registry::parse(file.to_string().as_bytes()).unwrap_err().to_string()
+}
+
+#[test]
+fn markets_are_of_contracts_that_hold_many_pools() {
+    let market = json!({"address": "0xa1", "role": "market"});
+    let message = refusal_of_markets(0, "zklend", &market, "0xa1/0x7");
+    assert!(message.contains("protocols[0].markets: belongs to protocols"), "{message}");
+    let pair = json!({"address": "0xf1", "role": "pair", "token0": "0x10", "token1": "0x11"});
+    let message = refusal_of_markets(2, "jediswap_v1", &pair, "0xf1");
+    assert!(message.contains("protocols[2].markets: belongs to protocols"), "{message}");
+    let singleton = json!({"address": "0xd0", "role": "singleton"});
+    let refused = |id| refusal_of_markets(0, "vesu_v1", &singleton, id);
+    let message = refused("0xd1/0x7");
+    assert!(message.contains("protocols[0].markets[0].id: names no contract"), "{message}");
+    for id in ["0xd0", "0xd0/0x7/0x10", "0xd0/7", "0xd0/0x07", "0xd0/0xA", "0x10/0x11/0x3/0xc8/0x0"]
+    {
+        let message = refused(id);
+        assert!(message.contains(&format!("markets[0].id: `{id}` is no pool's id")), "{message}");
+    }
+}
+
+/// Every listed pool is one of listed tokens, and has an id that reads back.
+#[test]
+fn mainnet_lists_pools_inside_contracts() {
+    let registry = Registry::parse(mainnet_registry()).unwrap();
+    let listed = |id: &str| &registry.protocol(&protocol(id)).unwrap().markets;
+    assert_eq!((listed("ekubo").len(), listed("vesu_v1").len()), (30, 1));
+    for pool in listed("ekubo").keys() {
+        let ListedPool::Key(key) = pool else { panic!("{pool}") };
+        let tokens = [key.token0, key.token1];
+        assert!(tokens.iter().all(|token| registry.token(token).is_some()), "{pool}");
+        assert_eq!(key.extension, ContractAddress(Felt::ZERO), "{pool}");
+    }
+    let others =
+        registry.protocols().filter(|entry| !["ekubo", "vesu_v1"].contains(&entry.id.as_str()));
+    assert!(others.into_iter().all(|entry| entry.markets.is_empty()));
 }

@@ -18,6 +18,7 @@ use super::change::{Change, MarketChange, MarketRef, SwapFees};
 use super::layout::{event_table, member_struct};
 use super::meaning::EventMeaning;
 use super::members::{I129, I257, Opaque};
+use crate::registry::PoolNames;
 use crate::{Contracts, TokenPair, WatchedContract};
 
 member_struct! {
@@ -121,6 +122,10 @@ impl Delta {
 }
 
 impl EventMeaning for EkuboEvent {
+    fn pool_names() -> Option<PoolNames> {
+        Some(PoolNames::Keys)
+    }
+
     fn changes(&self, _contracts: &Contracts, _emitter: &WatchedContract) -> Vec<MarketChange> {
         changes(self)
     }

@@ -6,6 +6,7 @@ use obsqra_types::ContractAddress;
 
 use super::activity::{Activity, Transfer};
 use super::change::MarketChange;
+use crate::registry::PoolNames;
 use crate::{Contracts, Decoder, Role, TokenPair, WatchedContract};
 
 /// What the events of a decoder mean, and what its contracts are.
@@ -23,6 +24,11 @@ pub(crate) trait EventMeaning {
     /// Whether a contract of that role is a token over an asset, which the registry may name.
     fn has_asset(_role: Role) -> bool {
         false
+    }
+
+    /// Where a contract holds many pools that anyone can open: how those are told apart in registry files.
+    fn pool_names() -> Option<PoolNames> {
+        None
     }
 
     /// Whether a contract of that role announces others of its protocol.

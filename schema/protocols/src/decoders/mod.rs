@@ -27,6 +27,7 @@ use obsqra_events::EventData;
 use obsqra_types::ProtocolId;
 use serde_json::Value;
 
+use crate::registry::PoolNames;
 use crate::{Contracts, ProtocolKind, Role, WatchedContract};
 use layout::event_layouts;
 use meaning::EventMeaning;

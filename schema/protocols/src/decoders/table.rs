@@ -59,6 +59,11 @@ macro_rules! decoder_table {
                 match self { $(Self::$decoder => $event::is_factory(role)),+ }
             }
 
+            /// How the pools inside one contract are told apart, where a contract holds many.
+            pub(crate) fn pool_names(self) -> Option<PoolNames> {
+                match self { $(Self::$decoder => $event::pool_names()),+ }
+            }
+
             fn layouts(self) -> &'static [&'static [Layout]] {
                 match self { $(Self::$decoder => $event::LAYOUTS),+ }
             }

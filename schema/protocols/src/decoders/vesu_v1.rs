@@ -12,6 +12,7 @@ use super::change::{Change, MarketChange, MarketRef, Statement};
 use super::layout::{event_table, member_struct};
 use super::meaning::EventMeaning;
 use super::members::{I257, Opaque};
+use crate::registry::PoolNames;
 use crate::{Contracts, WatchedContract};
 
 member_struct! {
@@ -64,6 +65,10 @@ event_table! {
 }
 
 impl EventMeaning for VesuV1Event {
+    fn pool_names() -> Option<PoolNames> {
+        Some(PoolNames::Numbers)
+    }
+
     /// Two singletons are known and each numbers its own pools, so that a market is named by both.
     fn changes(&self, _contracts: &Contracts, emitter: &WatchedContract) -> Vec<MarketChange> {
         let Self::UpdateContext {

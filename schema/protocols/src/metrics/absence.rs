@@ -12,7 +12,7 @@ pub enum Reason {
     NoState,
     /// The log begins after events that the figure needs.
     HistoryStartsAt,
-    /// No pool prices the token in USDC.
+    /// No counted pool prices the token in USDC.
     NoUsdcPool,
     /// A token of the market is not in the registry's list.
     TokenUnlisted,
@@ -24,7 +24,7 @@ pub enum Reason {
     ZeroTvl,
     /// More left a market than entered it, as far as its events tell.
     NegativeBalance,
-    /// The protocol has no market whose tokens are all listed.
+    /// The protocol has no market that counts.
     NoMarkets,
     /// The registry does not support an audit score.
     AuditsUnknown,

@@ -32,7 +32,7 @@ impl PoolFigures {
         let volume = stated(volume(&market.identity, pool, around));
         let fees = stated(fees(&market.identity, pool, around));
         let turnover = turnover(&tvl, &volume);
-        let supply_apy = fee_yield(&tvl, &fees);
+        let supply_apy = supply_apy(&tvl, &fees);
         let (depth_up, depth_down) = match depth(&market.identity, pool, around) {
             Ok((up, down)) => (up, down),
             Err(absence) => (Err(absence.clone()), Err(absence)),
@@ -160,15 +160,19 @@ fn fees(identity: &Identity, pool: &Pool, around: Surroundings<'_>) -> Figure<U2
     or_overflow(value0.checked_add(value1))
 }
 
-/// A day's fees over a year, by value locked.
-fn fee_yield(tvl: &Figure<U256>, fees: &Figure<U256>) -> Figure<Bps> {
+fn supply_apy(tvl: &Figure<U256>, fees: &Figure<U256>) -> Figure<Bps> {
     let tvl = tvl.clone()?;
     let fees = fees.clone()?;
     if tvl.is_zero() {
         return Err(Absence::bare(Reason::ZeroTvl));
     }
-    let year = Wide::from(fees) * Wide::from(365u16) * Wide::from(Bps::ONE.0);
-    let ratio = floor_div(year, Wide::from(tvl));
+    fee_yield(Wide::from(fees), Wide::from(tvl))
+}
+
+/// A day's fees over a year by value locked, which is above 0.
+pub(crate) fn fee_yield(fees: Wide, tvl: Wide) -> Figure<Bps> {
+    let year = fees * Wide::from(365u16) * Wide::from(Bps::ONE.0);
+    let ratio = floor_div(year, tvl);
     or_overflow(ratio.and_then(|ratio| Bps::try_from(ratio).ok()))
 }
 

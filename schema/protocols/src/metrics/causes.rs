@@ -49,7 +49,7 @@ pub(crate) struct CauseSources<'a> {
     /// The protocols whose pools price one of its markets.
     pub(crate) priced_by: BTreeSet<&'a ProtocolId>,
     pub(crate) tallies: &'a BTreeMap<ProtocolId, EventTally>,
-    /// The newest state-setting event of each of its tracked markets.
+    /// The newest state-setting event of each of its counted markets.
     pub(crate) state_seqs: Vec<Seq>,
 }
 

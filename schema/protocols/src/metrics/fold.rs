@@ -3,20 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use obsqra_events::{EventData, TooManyCauses};
-use obsqra_types::{
-    BlockHash, BlockNumber, BlockRef, ContractAddress, Hash32, PriceUsdc, ProtocolId, Seq,
-    UnixSeconds,
-};
+use obsqra_events::EventData;
+use obsqra_types::{BlockNumber, ContractAddress, Hash32, PriceUsdc, ProtocolId, Seq, UnixSeconds};
 
 use super::absence::{Absence, Reason};
-use super::anomalies::Anomaly;
 use super::audit;
+use super::block::{BlockInput, BlockOutput, FoldError, FoldTip, Span};
 use super::causes::{CauseSources, EventTally, causes};
-use super::conservation::Violation;
+use super::due::Due;
 use super::figures::{Figures, Surroundings};
 use super::gaps::PriceGaps;
-use super::inputs::{Inputs, InputsAt, MarketSums, TrackedMarket};
+use super::inputs::{CountedMarket, Inputs, InputsAt, MarketSums};
 use super::market::{Body, Identity, Market, MarketIndex};
 use super::oracle::{OracleKey, OraclePrices};
 use super::quotes::{Markets, PriceSource, Quotes, TokenPrice};
@@ -25,98 +22,6 @@ use super::row::MarketMetrics;
 use super::trades::DAY;
 use crate::decoders::{Change, MarketChange, MarketRef, decode_from};
 use crate::{Contracts, ProtocolEntry, Registry, WatchedContract};
-
-/// One canonical block and its watched events.
-#[derive(Clone, Copy, Debug)]
-pub struct BlockInput<'a> {
-    /// The block.
-    pub block: BlockRef,
-    /// Its hash.
-    pub hash: BlockHash,
-    /// Position of the entry that applied it.
-    pub applied_seq: Seq,
-    /// Its watched events, in order: position, content hash, event.
-    pub events: &'a [(Seq, Hash32, EventData)],
-}
-
-/// What a block changed.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct BlockOutput {
-    /// Markets whose row differs from the one after the block before, or is their first; by protocol and
-    /// market id.
-    pub changed_markets: Vec<MarketMetrics>,
-    /// The inputs of every protocol that makes markets as of the block.
-    pub inputs: BTreeMap<ProtocolId, InputsAt>,
-    /// The protocols for which a score is due. After the first block those are all.
-    pub inputs_changed: BTreeSet<ProtocolId>,
-    /// The protocols whose yield differs. After the first block those are all.
-    pub yields_changed: BTreeSet<ProtocolId>,
-    /// Prices that differ, or come from another market: those of pools by token, then those of oracles
-    /// by protocol and token.
-    pub changed_prices: Vec<TokenPrice>,
-    /// Conservation rules that markets break from this block on, by protocol, market and rule.
-    pub violations: Vec<Violation>,
-    /// What calls for attention, by protocol, market and rule; what is about no market comes first.
-    pub anomalies: Vec<Anomaly>,
-}
-
-/// The newest block of a fold.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct FoldTip {
-    /// The block.
-    pub block: BlockRef,
-    /// Its hash.
-    pub hash: BlockHash,
-    /// Position of the entry that applied it.
-    pub applied_seq: Seq,
-    /// Position of the last entry folded.
-    pub last_seq: Seq,
-}
-
-/// A block does not follow the ones folded before. The state is as it was.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub enum FoldError {
-    /// A height was left out or stands twice.
-    #[error("block {found} does not follow block {tip}")]
-    NotConsecutive {
-        /// Newest block folded.
-        tip: BlockNumber,
-        /// Block handed over.
-        found: BlockNumber,
-    },
-    /// Positions do not rise from block to block and above their block, or events are out of order.
-    #[error("block {block}: entry {found} does not stand after entry {last}")]
-    SeqNotRising {
-        /// Block handed over.
-        block: BlockNumber,
-        /// Position before.
-        last: Seq,
-        /// Position handed over.
-        found: Seq,
-    },
-    /// Too many references; the fold cuts them to what is allowed.
-    #[error("block {block}: causes of {protocol}")]
-    Causes {
-        /// Block handed over.
-        block: BlockNumber,
-        /// Whose inputs.
-        protocol: ProtocolId,
-        /// What is wrong.
-        #[source]
-        source: TooManyCauses,
-    },
-}
-
-/// Where the log begins and ends.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Span {
-    pub(crate) first_block: BlockNumber,
-    pub(crate) first_time: UnixSeconds,
-    pub(crate) tip: FoldTip,
-    /// The greatest timestamp so far. Timestamps do not fall along a chain; should one, the clock stands
-    /// still until the next greater one.
-    pub(crate) now: UnixSeconds,
-}
 
 /// The state of all markets after a block.
 #[derive(Clone, Debug)]
@@ -127,6 +32,8 @@ pub struct MetricFold {
     pub(crate) tallies: BTreeMap<ProtocolId, EventTally>,
     pub(crate) markets: Vec<Arc<Market>>,
     index: Arc<MarketIndex>,
+    /// Markets by the instant at which something leaves their 24 hours.
+    windows: Due,
     due: DueSignals,
     pub(crate) gaps: PriceGaps,
     quotes: Quotes,
@@ -163,6 +70,7 @@ impl MetricFold {
             tallies: BTreeMap::new(),
             markets: Vec::new(),
             index: Arc::default(),
+            windows: Due::default(),
             due: DueSignals::default(),
             gaps: PriceGaps::default(),
             quotes: Quotes::default(),
@@ -200,7 +108,7 @@ impl MetricFold {
     /// # Errors
     /// When the block does not follow the one before; the state stays as it was.
     pub fn apply(&mut self, input: &BlockInput<'_>) -> Result<BlockOutput, FoldError> {
-        let span = self.next_span(input)?;
+        let span = Span::after(self.span, input)?;
         let covered_day = self.covers_day();
         self.span = Some(span);
         let mut touched = Touched::default();
@@ -213,12 +121,7 @@ impl MetricFold {
             touched.markets.extend(0..self.markets.len());
         }
         let differing = self.update_figures(touched);
-        let changed_markets = self
-            .index
-            .all()
-            .filter(|place| differing.rows.contains(place))
-            .filter_map(|place| self.row(place))
-            .collect();
+        let changed_markets = self.rows(&differing.rows);
         let of_pools = differing.prices.iter().filter_map(|token| self.token_price(token));
         let of_oracles = differing.oracle_prices.iter().filter_map(|key| self.oracle_price(key));
         let changed_prices = of_pools.chain(of_oracles).collect();
@@ -234,50 +137,6 @@ impl MetricFold {
             violations,
             anomalies,
         })
-    }
-
-    fn next_span(&self, input: &BlockInput<'_>) -> Result<Span, FoldError> {
-        let block = input.block.number;
-        if let Some(span) = self.span.filter(|span| block.previous() != Some(span.tip.block.number))
-        {
-            return Err(FoldError::NotConsecutive { tip: span.tip.block.number, found: block });
-        }
-        let last = self.positions_rise(input)?;
-        let timestamp = input.block.timestamp;
-        Ok(Span {
-            first_block: self.span.map_or(block, |span| span.first_block),
-            first_time: self.span.map_or(timestamp, |span| span.first_time),
-            tip: FoldTip {
-                block: input.block,
-                hash: input.hash,
-                applied_seq: input.applied_seq,
-                last_seq: last,
-            },
-            now: self.span.map_or(timestamp, |span| span.now.max(timestamp)),
-        })
-    }
-
-    /// Blocks stand in the log in their order, and a block's events above it; events that it gained later
-    /// stand anywhere above. Within a block their own order counts. The highest position comes back.
-    fn positions_rise(&self, input: &BlockInput<'_>) -> Result<Seq, FoldError> {
-        let (block, applied) = (input.block.number, input.applied_seq);
-        let rising = |last: Seq, found: Seq| match found > last {
-            true => Ok(()),
-            false => Err(FoldError::SeqNotRising { block, last, found }),
-        };
-        rising(self.span.map_or(Seq::BEFORE_FIRST, |span| span.tip.applied_seq), applied)?;
-        let mut highest = applied;
-        let mut before = None;
-        for (seq, _, event) in input.events {
-            rising(applied, *seq)?;
-            if before.is_some_and(|(index, _)| event.index <= index) {
-                let last = before.map_or(applied, |(_, seq)| seq);
-                return Err(FoldError::SeqNotRising { block, last, found: *seq });
-            }
-            before = Some((event.index, *seq));
-            highest = highest.max(*seq);
-        }
-        Ok(highest)
     }
 
     fn now(&self) -> u64 {
@@ -393,12 +252,17 @@ impl MetricFold {
     /// Drops what has left the 24 hours.
     fn expire_windows(&mut self, touched: &mut Touched, applied_seq: Seq) {
         let now = self.now();
-        for (place, market) in self.markets.iter_mut().enumerate() {
-            if market.has_expired(now) {
+        for place in &touched.markets {
+            self.windows.note(self.markets[*place].expires_at(), *place);
+        }
+        while let Some(place) = self.windows.take(now) {
+            let market = &mut self.markets[place];
+            if market.expires_at().is_some_and(|end| end <= now) {
                 Arc::make_mut(market).expire(now);
                 touched.markets.insert(place);
                 touched.notes.clock(place, applied_seq);
             }
+            self.windows.note(market.expires_at(), place);
         }
     }
 
@@ -427,7 +291,9 @@ impl MetricFold {
             if self.figures[place].as_deref() == Some(&new) {
                 continue;
             }
-            differing.protocols.insert(market.identity.protocol.clone());
+            if market.is_counted() {
+                differing.protocols.insert(market.identity.protocol.clone());
+            }
             differing.rows.insert(place);
             if let Some(tvl) = new.tvl.as_ref().ok().filter(|tvl| **tvl > market.peak_tvl) {
                 Arc::make_mut(&mut self.markets[place]).peak_tvl = *tvl;
@@ -491,7 +357,7 @@ impl MetricFold {
             let old = self.inputs.get(&protocol.id);
             let sums = match old {
                 Some(old) if !differing.contains(&protocol.id) => old.sums.clone(),
-                _ => MarketSums::of(protocol.kind, &self.tracked(protocol)),
+                _ => MarketSums::of(protocol.kind, &self.counted(protocol)),
             };
             let new = Inputs { sums, audit: audit::score(&protocol.audits, now) };
             if old.is_none_or(|old| old.differ(&new)) {
@@ -505,13 +371,12 @@ impl MetricFold {
         changed
     }
 
-    fn tracked(&self, protocol: &ProtocolEntry) -> Vec<TrackedMarket<'_>> {
-        self.index
-            .of_protocol(&protocol.id)
+    fn counted(&self, protocol: &ProtocolEntry) -> Vec<CountedMarket<'_>> {
+        let places = self.index.counted(&protocol.id);
+        places
             .filter_map(|place| {
-                let market = self.markets[place].as_ref();
                 let figures = self.figures[place].as_deref()?;
-                market.is_tracked().then_some((market.identity.as_ref(), figures))
+                Some((self.markets[place].identity.as_ref(), figures))
             })
             .collect()
     }
@@ -534,12 +399,10 @@ impl MetricFold {
     fn cause_sources<'a>(&'a self, protocol: &'a ProtocolEntry, span: &Span) -> CauseSources<'a> {
         let mut tokens = BTreeSet::new();
         let mut state_seqs = Vec::new();
-        for place in self.index.of_protocol(&protocol.id) {
+        for place in self.index.counted(&protocol.id) {
             let market = &self.markets[place];
-            if market.is_tracked() {
-                tokens.extend(market.identity.tokens.each());
-                state_seqs.extend(market.state_seq);
-            }
+            tokens.extend(market.identity.tokens.each());
+            state_seqs.extend(market.state_seq);
         }
         let pools = tokens.iter().filter_map(|token| self.quotes.pool(token));
         CauseSources {
@@ -550,6 +413,17 @@ impl MetricFold {
             tallies: &self.tallies,
             state_seqs,
         }
+    }
+
+    /// The rows of some markets, by protocol and market id.
+    fn rows(&self, places: &BTreeSet<usize>) -> Vec<MarketMetrics> {
+        let mut markets: Vec<_> = places
+            .iter()
+            .map(|place| (self.markets[*place].identity.as_ref(), *place))
+            .map(|(identity, place)| ((&identity.protocol, &identity.id), place))
+            .collect();
+        markets.sort_unstable();
+        markets.into_iter().filter_map(|(_, place)| self.row(place)).collect()
     }
 
     fn row(&self, place: usize) -> Option<MarketMetrics> {
@@ -566,6 +440,7 @@ impl MetricFold {
         let tokens = self.index.tokens_with_usdc_pools().collect();
         for (place, market) in self.markets.iter().enumerate() {
             self.due.note(place, market);
+            self.windows.note(market.expires_at(), place);
         }
         let notes = BlockNotes::default();
         self.update_figures(Touched { markets: markets.collect(), tokens, notes });
@@ -578,6 +453,7 @@ impl MetricFold {
 #[derive(Default)]
 struct Differing {
     rows: BTreeSet<usize>,
+    /// Those of counted markets.
     protocols: BTreeSet<ProtocolId>,
     /// Tokens whose price differs, or the pool that gives it.
     prices: BTreeSet<ContractAddress>,

@@ -1,6 +1,6 @@
 //! Tokens whose pools do not agree on a price.
 //!
-//! Pools of several protocols that are deep enough are compared at the end of each block that touches one
+//! Counted pools of several protocols that are deep enough are compared at the end of each block that touches one
 //! of them. A gap is told once it has lasted, and again when it is over: under the market that it was told
 //! of first, whichever pools are apart by then.
 

@@ -1,9 +1,10 @@
 //! The inputs of a protocol's risk score at the end of a block.
 
 use obsqra_events::{AbsentInput, Causes, RiskInputs};
-use obsqra_types::{U256, UnixSeconds};
+use obsqra_types::{Bps, U256, UnixSeconds};
 
 use super::absence::{Absence, Figure, Reason, or_overflow};
+use super::amm::fee_yield;
 use super::audit;
 use super::figures::{Activity, Figures, capped_ratio, liquidity_class};
 use super::market::Identity;
@@ -126,23 +127,23 @@ fn field<T: Copy>(figure: &Figure<T>, name: &str) -> Result<T, AbsentInput> {
     figure.as_ref().map(|value| *value).map_err(|absence| absence.of_field(name))
 }
 
-/// A tracked market and its figures.
-pub(crate) type TrackedMarket<'a> = (&'a Identity, &'a Figures);
+/// A counted market and its figures.
+pub(crate) type CountedMarket<'a> = (&'a Identity, &'a Figures);
 
 impl MarketSums {
-    /// Over a protocol's tracked markets, in the order of their ids.
-    pub(crate) fn of(kind: ProtocolKind, markets: &[TrackedMarket<'_>]) -> Self {
-        let utilization = match kind {
-            ProtocolKind::Lending => lending_utilization(markets),
-            ProtocolKind::Amm => amm_turnover(markets),
+    /// Over a protocol's counted markets, in the order of their ids.
+    pub(crate) fn of(kind: ProtocolKind, markets: &[CountedMarket<'_>]) -> Self {
+        let (utilization, apy) = match kind {
+            ProtocolKind::Lending => (lending_utilization(markets), lending_apy(markets)),
+            ProtocolKind::Amm => (amm_turnover(markets), amm_apy(markets)),
             ProtocolKind::Token | ProtocolKind::Privacy | ProtocolKind::Governance => {
-                Err(Absence::bare(Reason::NoMarkets))
+                (Err(Absence::bare(Reason::NoMarkets)), Err(Absence::bare(Reason::NoMarkets)))
             }
         };
         Self {
             utilization,
             volatility: volatility(markets),
-            apy: apy(markets),
+            apy,
             liquidity: summed(markets, |_| Ok(Wide::ZERO))
                 .and_then(|sums| or_overflow(narrow(sums.tvl)).map(|tvl| liquidity_class(&tvl))),
         }
@@ -156,14 +157,18 @@ struct Sums {
 }
 
 /// Adds up the markets' values locked and `part`; the first figure that is absent, a market's value
-/// locked before its part, makes the sums absent.
-fn summed(markets: &[TrackedMarket<'_>], part: impl Fn(&Figures) -> Figure<Wide>) -> Figure<Sums> {
+/// locked before its part, makes the sums absent. An empty market adds nothing, and its part is not asked
+/// for: it may have none yet.
+fn summed(markets: &[CountedMarket<'_>], part: impl Fn(&Figures) -> Figure<Wide>) -> Figure<Sums> {
     let mut sums = Sums { tvl: Wide::ZERO, part: Wide::ZERO };
     for (identity, figures) in markets {
         let named = |absence: &Absence| {
             absence.of_part(&format!("{} market {}", identity.asset_name, identity.id))
         };
         let tvl = figures.tvl.as_ref().map_err(named)?;
+        if tvl.is_zero() {
+            continue;
+        }
         sums.tvl += Wide::from(*tvl);
         sums.part += part(figures).map_err(|absence| named(&absence))?;
     }
@@ -174,16 +179,14 @@ fn summed(markets: &[TrackedMarket<'_>], part: impl Fn(&Figures) -> Figure<Wide>
     }
 }
 
-fn lending_utilization(markets: &[TrackedMarket<'_>]) -> Figure<u32> {
-    let sums = summed(markets, |figures| match &figures.activity {
-        Activity::Lending(lending) => weighted(lending.utilization.clone()?.0, figures),
+fn lending_utilization(markets: &[CountedMarket<'_>]) -> Figure<u32> {
+    mean(markets, |figures| match &figures.activity {
+        Activity::Lending(lending) => Ok(lending.utilization.clone()?.0),
         Activity::Pool(_) => Err(Absence::bare(Reason::NoState)),
-    })?;
-    let mean: Option<U256> = floor_div(sums.part, sums.tvl);
-    or_overflow(mean.and_then(|mean| u32::try_from(mean).ok()))
+    })
 }
 
-fn amm_turnover(markets: &[TrackedMarket<'_>]) -> Figure<u32> {
+fn amm_turnover(markets: &[CountedMarket<'_>]) -> Figure<u32> {
     let sums = summed(markets, |figures| match &figures.activity {
         Activity::Pool(pool) => pool.volume.clone().map(Wide::from),
         Activity::Lending(_) => Err(Absence::bare(Reason::NoState)),
@@ -191,19 +194,29 @@ fn amm_turnover(markets: &[TrackedMarket<'_>]) -> Figure<u32> {
     Ok(capped_ratio(sums.part, sums.tvl).0)
 }
 
-fn volatility(markets: &[TrackedMarket<'_>]) -> Figure<u32> {
-    let sums =
-        summed(markets, |figures| weighted(figures.volatility.one_week.clone()?.0, figures))?;
-    let mean: Option<U256> = floor_div(sums.part, sums.tvl);
-    or_overflow(mean.and_then(|mean| u32::try_from(mean).ok()).map(|mean| mean.min(10_000)))
+fn volatility(markets: &[CountedMarket<'_>]) -> Figure<u32> {
+    let mean = mean(markets, |figures| Ok(figures.volatility.one_week.clone()?.0))?;
+    Ok(mean.min(Bps::ONE.0))
 }
 
-fn apy(markets: &[TrackedMarket<'_>]) -> Figure<u32> {
-    let sums = summed(markets, |figures| weighted(figures.supply_apy.clone()?.0, figures))?;
+fn lending_apy(markets: &[CountedMarket<'_>]) -> Figure<u32> {
+    mean(markets, |figures| Ok(figures.supply_apy.clone()?.0))
+}
+
+/// All fees of a day over a year, by all value locked.
+fn amm_apy(markets: &[CountedMarket<'_>]) -> Figure<u32> {
+    let sums = summed(markets, |figures| match &figures.activity {
+        Activity::Pool(pool) => pool.fees.clone().map(Wide::from),
+        Activity::Lending(_) => Err(Absence::bare(Reason::NoState)),
+    })?;
+    Ok(fee_yield(sums.part, sums.tvl)?.0)
+}
+
+/// `floor(Σ bps · TVL / Σ TVL)`.
+fn mean(markets: &[CountedMarket<'_>], bps: impl Fn(&Figures) -> Figure<u32>) -> Figure<u32> {
+    let weighted =
+        |figures: &Figures| Ok(Wide::from(bps(figures)?) * Wide::from(figures.tvl.clone()?));
+    let sums = summed(markets, weighted)?;
     let mean: Option<U256> = floor_div(sums.part, sums.tvl);
     or_overflow(mean.and_then(|mean| u32::try_from(mean).ok()))
-}
-
-fn weighted(bps: u32, figures: &Figures) -> Figure<Wide> {
-    Ok(Wide::from(bps) * Wide::from(figures.tvl.clone()?))
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use obsqra_types::{ContractAddress, MarketId, ProtocolId, Seq, U256};
+use rpds::RedBlackTreeMapSync;
 
 use super::conservation::Faults;
 use super::pool::Pool;
@@ -27,7 +28,9 @@ pub(crate) struct Identity {
     pub(crate) asset_name: String,
     /// The first token that the registry does not list.
     pub(crate) unlisted: Option<ContractAddress>,
-    /// For a pool of listed tokens with USDC on one side.
+    /// Whether it gives prices and takes part in its protocol's inputs.
+    pub(crate) counted: bool,
+    /// For a counted pool with USDC on one side.
     pub(crate) usdc: Option<UsdcPool>,
 }
 
@@ -73,6 +76,7 @@ impl Identity {
             MarketTokens::Pair(TokenPair { token0, .. }) => token0,
         };
         let unlisted = tokens.each().find(|token| registry.token(token).is_none());
+        let counted = unlisted.is_none() && registry.lists(protocol, &reference);
         Self {
             protocol: protocol.clone(),
             id: reference.id(),
@@ -81,7 +85,8 @@ impl Identity {
             asset,
             asset_name: registry.symbol_or_address(&asset),
             unlisted,
-            usdc: usdc_pool(registry, tokens),
+            counted,
+            usdc: usdc_pool(registry, tokens).filter(|_| counted),
         }
     }
 }
@@ -123,8 +128,8 @@ impl Market {
         }
     }
 
-    pub(crate) fn is_tracked(&self) -> bool {
-        self.identity.unlisted.is_none()
+    pub(crate) fn is_counted(&self) -> bool {
+        self.identity.counted
     }
 
     pub(crate) fn apply(&mut self, change: &Change, seq: Seq, now: u64) {
@@ -142,14 +147,12 @@ impl Market {
         }
     }
 
-    /// Whether [`Self::expire`] would drop something.
-    pub(crate) fn has_expired(&self, now: u64) -> bool {
+    /// The instant from which on [`Self::expire`] drops something.
+    pub(crate) fn expires_at(&self) -> Option<u64> {
         match &self.body {
-            Body::Reserve(reserve) => {
-                reserve.book.as_ref().is_some_and(|book| book.day.has_expired(now))
-            }
-            Body::Pool(pool) => pool.day.has_expired(now),
-            Body::Stated(_) | Body::Unlisted => false,
+            Body::Reserve(reserve) => reserve.book.as_ref()?.day.expires_at(),
+            Body::Pool(pool) => pool.day.expires_at(),
+            Body::Stated(_) | Body::Unlisted => None,
         }
     }
 
@@ -165,14 +168,20 @@ impl Market {
     }
 }
 
+/// Places of markets by protocol. The trees are persistent: a market that is opened does not copy the others
+/// for whoever keeps a copy of the fold.
+type Places<K> = BTreeMap<ProtocolId, RedBlackTreeMapSync<K, usize>>;
+
 /// Where markets stand in the fold's list, by everything they are looked up by.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct MarketIndex {
-    by_reference: BTreeMap<ProtocolId, BTreeMap<MarketRef, usize>>,
-    by_id: BTreeMap<ProtocolId, BTreeMap<MarketId, usize>>,
+    by_reference: Places<MarketRef>,
+    by_id: Places<MarketId>,
     /// Tracked markets, by each of their tokens.
     by_token: BTreeMap<ContractAddress, Vec<usize>>,
-    /// Pools of USDC and a token, by that token.
+    /// Counted markets, by id.
+    counted: Places<MarketId>,
+    /// Counted pools of USDC and a token, by that token.
     usdc_pools: BTreeMap<ContractAddress, Vec<usize>>,
     /// Reserves, by the contract that keeps their shares.
     by_share_token: BTreeMap<ProtocolId, BTreeMap<ContractAddress, usize>>,
@@ -181,10 +190,13 @@ pub(crate) struct MarketIndex {
 impl MarketIndex {
     pub(crate) fn insert(&mut self, place: usize, identity: &Identity) {
         let protocol = &identity.protocol;
-        self.by_reference.entry(protocol.clone()).or_default().insert(identity.reference, place);
-        self.by_id.entry(protocol.clone()).or_default().insert(identity.id.clone(), place);
+        enter(&mut self.by_reference, protocol, identity.reference, place);
+        enter(&mut self.by_id, protocol, identity.id.clone(), place);
         if identity.unlisted.is_some() {
             return;
+        }
+        if identity.counted {
+            enter(&mut self.counted, protocol, identity.id.clone(), place);
         }
         for token in identity.tokens.each() {
             self.by_token.entry(token).or_default().push(place);
@@ -218,9 +230,9 @@ impl MarketIndex {
         self.by_id.values().flat_map(|markets| markets.values().copied())
     }
 
-    /// A protocol's markets, by id.
-    pub(crate) fn of_protocol(&self, protocol: &ProtocolId) -> impl Iterator<Item = usize> {
-        self.by_id.get(protocol).into_iter().flat_map(|markets| markets.values().copied())
+    /// A protocol's counted markets, by id.
+    pub(crate) fn counted(&self, protocol: &ProtocolId) -> impl Iterator<Item = usize> {
+        self.counted.get(protocol).into_iter().flat_map(|markets| markets.values().copied())
     }
 
     pub(crate) fn of_token(&self, token: &ContractAddress) -> &[usize] {
@@ -234,4 +246,8 @@ impl MarketIndex {
     pub(crate) fn tokens_with_usdc_pools(&self) -> impl Iterator<Item = ContractAddress> {
         self.usdc_pools.keys().copied()
     }
+}
+
+fn enter<K: Ord>(places: &mut Places<K>, protocol: &ProtocolId, key: K, place: usize) {
+    places.entry(protocol.clone()).or_default().insert_mut(key, place);
 }

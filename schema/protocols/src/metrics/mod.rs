@@ -1,5 +1,5 @@
 //! The fold of watched events into market metrics and risk inputs, as `ops/docs/metrics.md` defines
-//! them (version `metrics-v2`).
+//! them (version `metrics-v3`).
 //!
 //! [`MetricFold`] holds the state after a block; [`MetricFold::apply`] takes the next block and says
 //! which figures changed. A state is cheap to clone, so that a caller keeps the last ones to step back
@@ -10,9 +10,11 @@ mod absence;
 mod amm;
 mod anomalies;
 mod audit;
+mod block;
 mod causes;
 mod chunks;
 mod conservation;
+mod due;
 mod figures;
 mod fold;
 mod gaps;
@@ -34,8 +36,9 @@ mod trades;
 
 pub use absence::Reason;
 pub use anomalies::{Anomaly, AnomalyRule};
+pub use block::{BlockInput, BlockOutput, FoldError, FoldTip};
 pub use conservation::{ConservationRule, Violation};
-pub use fold::{BlockInput, BlockOutput, FoldError, FoldTip, MetricFold};
+pub use fold::MetricFold;
 pub use inputs::InputsAt;
 pub use quotes::{PriceSource, TokenPrice};
 pub use row::{LendingMetrics, MarketMetrics, PoolMetrics};

@@ -1,8 +1,8 @@
 //! Prices that protocols' events carry of their oracles.
 //!
 //! They are told beside the prices of pools and enter no other figure. The unit is the oracle's own, US
-//! dollars, which is not converted to USDC. Of several reserves of a token in a protocol the one whose
-//! statement is the newest gives the price.
+//! dollars, which is not converted to USDC. Of several counted reserves of a token in a protocol
+//! the one whose statement is the newest gives the price.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -58,18 +58,18 @@ impl OraclePrices {
     }
 }
 
-/// Of a reserve of a listed token that an event has stated.
+/// Of a counted reserve that an event has stated.
 fn oracle_key(market: &Market) -> Option<OracleKey> {
     let Body::Stated(reserve) = &market.body else {
         return None;
     };
-    let known = reserve.newest.is_some() && market.is_tracked();
+    let known = reserve.newest.is_some() && market.is_counted();
     known.then(|| (market.identity.protocol.clone(), market.identity.asset))
 }
 
 fn newest(markets: Markets<'_>, key: &OracleKey) -> Option<OraclePrice> {
     let of_key = markets.index.of_token(&key.1).iter().filter_map(|place| {
-        let market = markets.list.get(*place)?;
+        let market = markets.list.get(*place).filter(|market| market.is_counted())?;
         let Body::Stated(reserve) = &market.body else {
             return None;
         };

@@ -22,7 +22,7 @@ pub(crate) struct Pool {
     pub(crate) balance0: Option<SignedAmount>,
     pub(crate) balance1: Option<SignedAmount>,
     pub(crate) day: DayWindow<Flows>,
-    /// Kept for pools with USDC alone.
+    /// Kept for counted pools with USDC alone.
     pub(crate) hours: Hours,
     /// Whether events since the last `Sync` say that a constant-product pool's reserves are others.
     pub(crate) unsettled: bool,

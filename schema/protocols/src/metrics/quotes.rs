@@ -61,7 +61,7 @@ impl Volatilities {
 /// Where a price comes from.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum PriceSource {
-    /// The deepest pool of the token and USDC.
+    /// The deepest counted pool of the token and USDC.
     Pools,
     /// What a protocol's events carry of its oracle, in US dollars: one is taken for one USDC.
     Oracle(ProtocolId),
@@ -101,7 +101,7 @@ pub(crate) struct Requoted {
     pub(crate) prices: BTreeSet<ContractAddress>,
 }
 
-/// The quotes of all tokens that stand in a pool with USDC.
+/// The quotes of all tokens that stand in a counted pool with USDC.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Quotes(BTreeMap<ContractAddress, Arc<Quote>>);
 

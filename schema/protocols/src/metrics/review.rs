@@ -4,7 +4,7 @@
 //! The scratch of a block is kept beside the state, never in it, so that the state after a block is the
 //! same whether or not anything was found.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use obsqra_types::Seq;
@@ -12,6 +12,7 @@ use obsqra_types::Seq;
 use super::absence::Absence;
 use super::anomalies::{self, Anomaly};
 use super::conservation::{self, PairFlows, Violation};
+use super::due::Due;
 use super::growth::FlashSurplus;
 use super::market::{Body, Market};
 use crate::WatchedContract;
@@ -109,13 +110,13 @@ impl BlockNotes {
 
 /// Reserves whose utilization is high and is to be told once it has lasted.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct DueSignals(BTreeSet<(u64, usize)>);
+pub(crate) struct DueSignals(Due);
 
 impl DueSignals {
     /// Takes up a market whose signals may have changed.
     pub(crate) fn note(&mut self, place: usize, market: &Market) {
         if let Body::Reserve(reserve) = &market.body {
-            self.0.extend(reserve.signals.high_due().map(|due| (due, place)));
+            self.0.note(reserve.signals.high_due(), place);
         }
     }
 
@@ -127,8 +128,7 @@ impl DueSignals {
         cause: Seq,
     ) -> Vec<Anomaly> {
         let mut told = Vec::new();
-        while let Some((due, place)) = self.0.first().copied().filter(|(due, _)| *due <= now) {
-            self.0.remove(&(due, place));
+        while let Some(place) = self.0.take(now) {
             let Some(market) = markets.get_mut(place).map(Arc::make_mut) else {
                 continue;
             };

@@ -22,6 +22,9 @@ pub struct MarketMetrics {
     pub protocol: ProtocolId,
     /// Which one.
     pub market: MarketId,
+    /// Whether it gives prices and takes part in its protocol's inputs: its tokens are listed, and the
+    /// protocol opens markets by its own governance or the registry lists this one.
+    pub counted: bool,
     /// The token it is about.
     pub asset_address: ContractAddress,
     /// That token's symbol, or its address where the registry does not list it.
@@ -137,6 +140,7 @@ impl Figures {
         MarketMetrics {
             protocol: identity.protocol.clone(),
             market: identity.id.clone(),
+            counted: identity.counted,
             asset_address: identity.asset,
             asset: identity.asset_name.clone(),
             utilization_bps,

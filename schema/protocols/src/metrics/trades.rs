@@ -110,25 +110,18 @@ impl<T: Summed> DayWindow<T> {
         }
     }
 
-    /// Whether [`Self::expire`] would drop an item.
-    pub(crate) fn has_expired(&self, now: u64) -> bool {
-        self.instants.front().is_some_and(|(instant, _)| left_window(*instant, now))
+    /// The instant from which on [`Self::expire`] drops an item.
+    pub(crate) fn expires_at(&self) -> Option<u64> {
+        self.instants.front()?.0.checked_add(DAY)
     }
 
     /// Drops what is a day old or older.
     pub(crate) fn expire(&mut self, now: u64) {
-        while let Some((instant, flows)) = self.instants.front().copied() {
-            if !left_window(instant, now) {
-                return;
-            }
-            self.total.subtract(&flows);
+        while self.expires_at().is_some_and(|end| end <= now) {
+            self.instants.front().into_iter().for_each(|(_, flows)| self.total.subtract(flows));
             self.instants.pop_front();
         }
     }
-}
-
-fn left_window(instant: u64, now: u64) -> bool {
-    instant.checked_add(DAY).is_some_and(|end| end <= now)
 }
 
 /// One hour's swaps, and once the hour is over what follows from them.

@@ -6,6 +6,7 @@
 //! unknown, never assumed.
 
 mod date;
+mod listed;
 mod mainnet;
 mod parse;
 mod role;
@@ -15,6 +16,8 @@ use std::collections::BTreeMap;
 use obsqra_types::{ChainId, ContractAddress, Hash32, ProtocolId, UnixSeconds};
 
 pub use date::CalendarDate;
+pub use listed::ListedPool;
+pub(crate) use listed::PoolNames;
 pub use mainnet::mainnet_registry;
 pub use parse::RegistryError;
 pub use role::Role;
@@ -130,6 +133,8 @@ pub struct ProtocolEntry {
     pub deployed_at: Option<Deployment>,
     /// What is known of its audits.
     pub audits: AuditState,
+    /// Of contracts that hold many pools: the pools that count, and who says so of each.
+    pub markets: BTreeMap<ListedPool, String>,
     /// Where layouts and addresses come from.
     pub sources: Vec<String>,
 }

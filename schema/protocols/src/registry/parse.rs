@@ -9,8 +9,8 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use super::{
-    AuditReport, AuditState, CalendarDate, Deployment, ProtocolEntry, ProtocolKind, Registry,
-    Token, TokenPair, WatchedContract,
+    AuditReport, AuditState, CalendarDate, Deployment, ListedPool, ProtocolEntry, ProtocolKind,
+    Registry, Token, TokenPair, WatchedContract,
 };
 use crate::Decoder;
 
@@ -62,6 +62,7 @@ struct RawProtocol {
     kind: String,
     decoder: String,
     contracts: Vec<RawContract>,
+    markets: Option<Vec<RawMarket>>,
     deployed_at: Option<RawDeployment>,
     audits: RawAudits,
     sources: Vec<String>,
@@ -75,6 +76,13 @@ struct RawContract {
     token0: Option<String>,
     token1: Option<String>,
     asset: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawMarket {
+    id: String,
+    source: String,
 }
 
 #[derive(Deserialize)]
@@ -213,6 +221,7 @@ fn add_protocol(registry: &mut Registry, member: &str, raw: RawProtocol) -> Chec
         decoder,
         deployed_at: deployment(member, raw.deployed_at)?,
         audits: audits(&format!("{member}.audits"), raw.audits)?,
+        markets: markets(registry, &format!("{member}.markets"), raw.markets, (&id, decoder))?,
         sources: raw.sources,
         id: id.clone(),
     };
@@ -247,11 +256,11 @@ fn token_pair(member: &str, raw: &RawContract, is_pool: bool) -> Checked<Option<
         (true, Some(token0), Some(token1)) => {
             let token0 = address(&format!("{member}.token0"), token0)?;
             let token1 = address(&format!("{member}.token1"), token1)?;
-            // A felt's own order is that of its inner form, not of its value.
-            if token0.0.to_bytes_be() >= token1.0.to_bytes_be() {
+            let pair = TokenPair { token0, token1 };
+            if !pair.is_ordered() {
                 return refuse(format!("{member}.token0"), "is not below token1");
             }
-            Ok(Some(TokenPair { token0, token1 }))
+            Ok(Some(pair))
         }
         (true, None, _) => refuse(format!("{member}.token0"), "is missing"),
         (true, _, None) => refuse(format!("{member}.token1"), "is missing"),
@@ -272,6 +281,38 @@ fn asset(member: &str, raw: &RawContract, has_asset: bool) -> Checked<Option<Con
         Some(asset) if has_asset => address(&format!("{member}.asset"), asset).map(Some),
         Some(_) => refuse(format!("{member}.asset"), "belongs to tokens over an asset alone"),
     }
+}
+
+/// The pools that a protocol lists, after its contracts.
+fn markets(
+    registry: &Registry,
+    member: &str,
+    raw: Option<Vec<RawMarket>>,
+    (protocol, decoder): (&ProtocolId, Decoder),
+) -> Checked<BTreeMap<ListedPool, String>> {
+    let mut listed = BTreeMap::new();
+    let Some(raw) = raw else {
+        return Ok(listed);
+    };
+    let Some(names) = decoder.pool_names() else {
+        return refuse(member, "belongs to protocols whose contracts hold many pools alone");
+    };
+    for (index, raw) in raw.into_iter().enumerate() {
+        let member = format!("{member}[{index}]");
+        let Some(pool) = ListedPool::parse(names, &raw.id) else {
+            return refuse(format!("{member}.id"), format!("`{}` is no pool's id", raw.id));
+        };
+        if let ListedPool::Number { contract, .. } = pool
+            && registry.contract(&contract).is_none_or(|found| found.protocol != *protocol)
+        {
+            return refuse(format!("{member}.id"), "names no contract of the protocol");
+        }
+        let source = text(&format!("{member}.source"), raw.source)?;
+        if listed.insert(pool, source).is_some() {
+            return refuse(format!("{member}.id"), "stands twice");
+        }
+    }
+    Ok(listed)
 }
 
 fn deployment(member: &str, raw: Option<RawDeployment>) -> Checked<Option<Deployment>> {

@@ -17,15 +17,16 @@ use obsqra_types::{
     ProtocolId, Seq, TransactionHash, UnixSeconds,
 };
 
-/// Three protocols over four listed tokens: `0x10` USDC (6 decimals), `0x11` ETH (18), `0x12` BTC (8),
-/// `0x13` DAI (18). Pairs `0xf1` USDC/ETH, `0xf2` ETH/BTC, `0xf3` ETH/`0x99`.
+/// Three protocols over five listed tokens: `0x10` USDC (6 decimals), `0x11` ETH (18), `0x12` BTC (8),
+/// `0x13` DAI (18), `0xe` LOW (18), which stands below USDC. Pairs `0xf1` USDC/ETH, `0xf2` ETH/BTC, `0xf3` ETH/`0x99`.
 pub(crate) const REGISTRY: &str = r#"{
   "registry": "test", "version": 3, "chain_ids": ["OBSQRA_TEST"], "quote_token": "0x10",
   "tokens": [
     {"address": "0x10", "symbol": "USDC", "decimals": 6},
     {"address": "0x11", "symbol": "ETH", "decimals": 18},
     {"address": "0x12", "symbol": "BTC", "decimals": 8},
-    {"address": "0x13", "symbol": "DAI", "decimals": 18}
+    {"address": "0x13", "symbol": "DAI", "decimals": 18},
+    {"address": "0xe", "symbol": "LOW", "decimals": 18}
   ],
   "protocols": [
     {"id": "lend", "name": "Lend", "kind": "lending", "decoder": "zklend",
@@ -36,6 +37,13 @@ pub(crate) const REGISTRY: &str = r#"{
      "sources": []},
     {"id": "pools", "name": "Pools", "kind": "amm", "decoder": "ekubo",
      "contracts": [{"address": "0xb1", "role": "core"}],
+     "markets": [
+       {"id": "0x10/0x11/0x3/0xc8/0x0", "source": "a list"},
+       {"id": "0x10/0x11/0x4/0xc8/0x0", "source": "a list"},
+       {"id": "0x10/0x11/0x40000000000000000000000000000000/0xc8/0x0", "source": "a list"},
+       {"id": "0x10/0x12/0x1/0x1/0x0", "source": "a list"},
+       {"id": "0xe/0x10/0x3/0xc8/0x0", "source": "a list"},
+       {"id": "0x11/0x13/0x3/0xc8/0x0", "source": "a list"}],
      "deployed_at": null, "audits": {"state": "unknown", "detail": "none found"}, "sources": []},
     {"id": "pairs", "name": "Pairs", "kind": "amm", "decoder": "jediswap_v1",
      "contracts": [
@@ -52,6 +60,7 @@ pub(crate) const USDC: u128 = 0x10;
 pub(crate) const ETH: u128 = 0x11;
 pub(crate) const BTC: u128 = 0x12;
 pub(crate) const DAI: u128 = 0x13;
+pub(crate) const LOW: u128 = 0xe;
 pub(crate) const LEND: u128 = 0xa1;
 pub(crate) const Z_TOKEN: u128 = 0xa2;
 pub(crate) const CORE: u128 = 0xb1;

@@ -37,7 +37,11 @@ pub(crate) fn wide_registry() -> Arc<Registry> {
     let contracts = json!([{"address": "0xc0", "role": "pool_factory"}, pool]);
     protocols.push(protocol("jediswap_v2", "amm", &contracts));
     let singletons = ["0xd0", "0xd1"].map(|at| json!({"address": at, "role": "singleton"}));
-    protocols.push(protocol("vesu_v1", "lending", &json!(singletons)));
+    let mut vesu = protocol("vesu_v1", "lending", &json!(singletons));
+    let listed =
+        ["0xd0/0x7", "0xd1/0x7", "0xd0/0x1"].map(|id| json!({"id": id, "source": "a list"}));
+    vesu["markets"] = json!(listed);
+    protocols.push(vesu);
     let pool = json!({"address": "0xd9", "role": "pool"});
     let contracts = json!([{"address": "0xd8", "role": "pool_factory"}, pool]);
     protocols.push(protocol("vesu_v2", "lending", &contracts));

@@ -10,9 +10,9 @@ use obsqra_types::{
 };
 
 use super::super::anomalies::Signals;
+use super::super::block::{FoldTip, Span};
 use super::super::causes::EventTally;
 use super::super::conservation::Faults;
-use super::super::fold::{FoldTip, Span};
 use super::super::gaps::{Gap, PriceGaps};
 use super::super::growth::{Growth, Indices};
 use super::super::pool::PoolState;
