@@ -23,7 +23,7 @@ use crate::{Contracts, METRICS_VERSION, Registry, WatchedContract};
 use item::{In, Item, Out};
 
 /// The version of the layout.
-const LAYOUT: u32 = 3;
+const LAYOUT: u32 = 4;
 
 /// Bytes are no snapshot that this fold can go on from.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
