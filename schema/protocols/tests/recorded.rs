@@ -145,12 +145,12 @@ const COUNTS: &[(&str, &[(&str, u64)])] = &[
     (
         "jediswap_v1",
         &[
+            ("Approval", 27),
             ("Burn", 14),
             ("Mint", 8),
             ("Swap", 113),
             ("Sync", 135),
             ("Transfer", 36),
-            ("undecoded", 27),
         ],
     ),
     (

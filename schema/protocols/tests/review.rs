@@ -5,7 +5,8 @@ mod support;
 
 use obsqra_protocols::{Anomaly, BlockOutput, MarketMetrics};
 use support::pool::{Key, fees_collected, initialized, position};
-use support::{ETH, Event, Scene, USDC, USDC_ETH, figure, lend, pair};
+use support::wide::{POOL, POOL_FACTORY, VESU_FACTORY, VESU_POOL, wide_scene};
+use support::{CORE, ETH, Event, Scene, USDC, USDC_ETH, event, figure, lend, pair};
 
 const RAY: u128 = 10u128.pow(27);
 const T0: u64 = 100_000_800 / 86_400 * 86_400;
@@ -284,6 +285,41 @@ fn an_upgrade_is_told_of_its_contract() {
     let mut scene = Scene::default();
     let output = scene.block(T0, &[lend::upgraded()]);
     assert_eq!(anomalies(&output), ["lend - contract_upgraded warning point @3: contract 0xa1"]);
+    // A token of shares counts from its reserve on; a core replaces its class.
+    let z_token = event(lend::z_token(USDC), "ContractUpgraded", [0x1234]);
+    let core = event(CORE, "ClassHashReplaced", [0x1234]);
+    assert!(anomalies(&scene.block(T0 + 1, std::slice::from_ref(&z_token))).is_empty());
+    let expected = [
+        "lend - contract_upgraded warning point @8: contract 0x5a000010",
+        "pools - contract_upgraded warning point @9: contract 0xb1",
+    ];
+    assert_eq!(
+        anomalies(&scene.block(T0 + 2, &[lend::new_reserve(USDC), z_token, core])),
+        expected
+    );
+}
+
+#[test]
+fn a_pause_is_told_and_so_is_its_end() {
+    let mut scene = wide_scene();
+    let paused =
+        [event(VESU_POOL, "ContractPaused", [0x77]), event(POOL_FACTORY, "Paused", [0x77])];
+    let expected = [
+        "jediswap_v2 - contract_paused critical point @4: contract 0xc0",
+        "vesu_v2 - contract_paused critical point @3: contract 0xd9",
+    ];
+    assert_eq!(anomalies(&scene.block(T0, &paused)), expected);
+    assert!(anomalies(&scene.block(T0 + 1, &[])).is_empty());
+    let unpaused =
+        [event(VESU_POOL, "ContractUnpaused", [0x77]), event(POOL_FACTORY, "Unpaused", [0x77])];
+    let expected = [
+        "jediswap_v2 - contract_unpaused info point @8: contract 0xc0",
+        "vesu_v2 - contract_unpaused info point @7: contract 0xd9",
+    ];
+    assert_eq!(anomalies(&scene.block(T0 + 2, &unpaused)), expected);
+    // Of a contract that has no such event it says nothing.
+    let others = [event(POOL, "Paused", [0x77]), event(VESU_FACTORY, "ContractPaused", [0x77])];
+    assert!(anomalies(&scene.block(T0 + 3, &others)).is_empty());
 }
 
 #[test]
