@@ -39,13 +39,18 @@ struct Recorded {
     events: Vec<EventData>,
 }
 
-fn recorded(path: &Path, registry: &Registry) -> Vec<Recorded> {
+/// The recorded blocks as they are written down.
+fn blocks(path: &Path) -> Vec<Value> {
     let mut text = String::new();
     let file = std::fs::File::open(path).unwrap();
     flate2::read::GzDecoder::new(file).read_to_string(&mut text).unwrap();
-    text.lines()
-        .map(|line| {
-            let block: Value = serde_json::from_str(line).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn recorded(path: &Path, registry: &Registry) -> Vec<Recorded> {
+    blocks(path)
+        .iter()
+        .map(|block| {
             let transactions = block["transactions"].as_array().unwrap().iter();
             let events = transactions.flat_map(|transaction| {
                 let hash = felt(&transaction["hash"]);
@@ -247,15 +252,13 @@ fn golden_events_are_those_of_the_recorded_blocks() {
 
 /// Of each transaction of the recorded blocks: contract, selector and data of its events.
 fn transactions(path: &Path) -> Vec<Vec<(Felt, Felt, Vec<Felt>)>> {
-    let mut text = String::new();
-    let file = std::fs::File::open(path).unwrap();
-    flate2::read::GzDecoder::new(file).read_to_string(&mut text).unwrap();
     let event = |event: &Value| {
         (felt(&event["from_address"]), felts(&event["keys"])[0], felts(&event["data"]))
     };
-    let blocks = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-    let blocks = blocks.flat_map(|block| block["transactions"].as_array().unwrap().clone());
-    blocks.map(|one| one["events"].as_array().unwrap().iter().map(event).collect()).collect()
+    let all = blocks(path)
+        .into_iter()
+        .flat_map(|block| block["transactions"].as_array().unwrap().clone());
+    all.map(|one| one["events"].as_array().unwrap().iter().map(event).collect()).collect()
 }
 
 /// Why a `Transfer` of a zToken counts where no `RawTransfer` follows: the contract of these blocks does not
