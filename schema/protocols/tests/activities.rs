@@ -179,6 +179,7 @@ fn transfers_name_the_token_that_emits_them() {
         (Decoder::NostraMoneyMarket, Role::DebtToken, &forms[..]),
         (Decoder::NostraPools, Role::Pair, &forms[1..]),
         (Decoder::JediSwapV1, Role::Pair, &forms[..1]),
+        (Decoder::ZkLend, Role::ZToken, &forms[..1]),
     ] {
         let token = of_role(decoder, role);
         for (keys, data) in forms {

@@ -131,6 +131,9 @@ fn role_and_widths_pick_the_layout() {
     assert_eq!(name(USDC_ETH, "PairCreated", numbers(&[1, 2, 3, 4])), None);
     assert_eq!(name(0xa2, "RawTransfer", numbers(&[1, 2, 3, 4, 5])), Some("RawTransfer"));
     assert_eq!(name(LEND, "RawTransfer", numbers(&[1, 2, 3, 4, 5])), None);
+    assert_eq!(name(0xa2, "Transfer", numbers(&[1, 2, 3, 0])), Some("Transfer"));
+    assert_eq!(name(LEND, "Transfer", numbers(&[1, 2, 3, 0])), None);
+    assert_eq!(name(0xa2, "Deposit", numbers(&[1, 2, 3])), None);
     let two_keys = raw(Felt::from(LEND), vec![starknet_keccak("TreasuryUpdate"); 2], numbers(&[1]));
     assert_eq!(decode(&contracts(), &two_keys).unwrap().name, None);
     assert_eq!(decode(&contracts(), &raw(Felt::from(LEND), vec![], vec![])).unwrap().name, None);

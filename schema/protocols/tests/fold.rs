@@ -53,12 +53,13 @@ fn any_event() -> impl Strategy<Value = Event> {
             0 => lend::new_reserve(token),
             1 => lend::accumulators(token, RAY + a),
             2 => lend::rates(token, a.min(b), b),
-            3 | 4 => lend::deposit_of(user, token, a),
-            5 => lend::withdrawal_of(user, token, a),
+            3 => lend::minted_to(user, token, a),
+            4 => lend::face_moved(token, [user % 3, user], a),
+            5 => lend::burnt_from(user, token, a),
             6 => lend::borrowing(token, a),
             7 => lend::repayment(token, a),
             8 => lend::flash_loan(token, a, b),
-            _ => lend::shares_moved(user, 5, a),
+            _ => lend::shares_moved(token, [user, 5], a),
         },
     );
     let pairs = prop::sample::select(vec![USDC_ETH, ETH_BTC, ETH_UNLISTED]);
@@ -183,7 +184,7 @@ fn busy_chain(hours: u64) -> Vec<Block> {
                 lend::rates(ETH, u128::from(hour % 7), 10),
             ];
             if hour == 0 {
-                events.extend([lend::new_reserve(ETH), lend::deposit(ETH, 50 * WHOLE_ETH)]);
+                events.extend([lend::new_reserve(ETH), lend::minted(ETH, 50 * WHOLE_ETH)]);
             }
             chain.block(T0 + hour * 3_600 + hour * 17 % 3_600, &events)
         })
@@ -356,7 +357,7 @@ fn synthetic_chain(pools: u128, blocks: u64) -> Vec<Block> {
             events.extend([sync, pair::swap(USDC_ETH, 2_000_000_000, 0, 0, WHOLE_ETH)]);
             for token in [USDC, ETH, BTC, DAI] {
                 events.push(lend::accumulators(token, RAY + u128::from(height)));
-                events.push(lend::deposit(token, 1_000 + noise(2)));
+                events.push(lend::minted(token, 1_000 + noise(2)));
             }
             events.extend([lend::rates(ETH, noise(3), 2_000), lend::rates(USDC, noise(4), 2_000)]);
             chain.block(T0 + height * 30, &events)

@@ -29,10 +29,10 @@ fn lending_inputs_are_weighted_by_value() {
         &[
             eth_at_2000(),
             lend::new_reserve(ETH),
-            lend::deposit(ETH, KILO_ETH),
+            lend::minted(ETH, KILO_ETH),
             lend::rates(ETH, 30, 100),
             lend::new_reserve(USDC),
-            lend::deposit(USDC, 8 * MEGA_USDC),
+            lend::minted(USDC, 8 * MEGA_USDC),
             lend::rates(USDC, 80, 100),
             lend::rates(0x99, 1, 2),
         ],
@@ -60,7 +60,7 @@ fn full_inputs_make_a_score_and_name_their_causes() {
     let mut scene = Scene::default();
     scene.block(
         T0,
-        &[pair::created(USDC_ETH, USDC, ETH), lend::new_reserve(ETH), lend::deposit(ETH, KILO_ETH)],
+        &[pair::created(USDC_ETH, USDC, ETH), lend::new_reserve(ETH), lend::minted(ETH, KILO_ETH)],
     );
     let mut later = Scene { fold: scene.fold.clone(), chain: scene.chain.clone() };
     // One ETH goes out for 2,010 USDC and comes back for 2,000.
@@ -121,12 +121,12 @@ fn a_score_is_due_where_a_value_or_a_reason_differs() {
     let mut scene = Scene::default();
     assert_eq!(changed(&mut scene, T0, &[]), "lend pairs pools");
     assert_eq!(changed(&mut scene, T0 + DAY, &[]), "");
-    let deposit = lend::deposit(USDC, 1_000_000);
+    let deposit = lend::minted(USDC, 1_000_000);
     let usdc = [lend::new_reserve(USDC), deposit.clone(), lend::rates(USDC, 1, 2)];
     assert_eq!(changed(&mut scene, T0 + DAY, &usdc), "lend");
     // The value locked rises inside its class, and weighs a single market.
     assert_eq!(changed(&mut scene, T0 + DAY, &[deposit]), "");
-    assert_eq!(changed(&mut scene, T0 + DAY, &[lend::deposit(USDC, MEGA_USDC)]), "lend");
+    assert_eq!(changed(&mut scene, T0 + DAY, &[lend::minted(USDC, MEGA_USDC)]), "lend");
     assert_eq!(changed(&mut scene, T0 + DAY, &[lend::rates(USDC, 2, 4)]), "");
     assert_eq!(changed(&mut scene, T0 + DAY, &[lend::rates(USDC, 3, 4)]), "lend");
     assert_eq!(changed(&mut scene, T0 + DAY, &[pair::created(USDC_ETH, USDC, ETH)]), "pairs");

@@ -126,15 +126,15 @@ fn turnover_waits_for_a_day_of_log_where_the_pool_is_older() {
 
 #[test]
 fn a_reserve_follows_its_accumulator() {
-    let open = [eth_at_2000(), lend::new_reserve(ETH), lend::deposit(ETH, 100 * WHOLE_ETH)];
+    let open = [eth_at_2000(), lend::new_reserve(ETH), lend::minted(ETH, 100 * WHOLE_ETH)];
     let rates = lend::rates(ETH, 3 * RAY / 100, RAY / 10);
     // 100 ETH at 2,000; 3 % over 10 %.
     check(
         &[(T0, &open), (T0 + 1, std::slice::from_ref(&rates))],
         &[("lend", "0x11", "2000000000000000000000 200000000000 3000 - insufficient_history 0")],
     );
-    // The accumulator at 1.1 makes 110 of them; 11 withdrawn there are 10 raw, and leave 99.
-    let withdrawn = [lend::accumulators(ETH, RAY / 10 * 11), lend::withdrawal(ETH, 11 * WHOLE_ETH)];
+    // The accumulator at 1.1 makes 110 of them; 10 raw that are burnt are 11, and leave 99.
+    let withdrawn = [lend::accumulators(ETH, RAY / 10 * 11), lend::burnt(ETH, 10 * WHOLE_ETH)];
     check(
         &[(T0, &open), (T0 + 1, &[withdrawn[0].clone()])],
         &[(
@@ -152,7 +152,7 @@ fn a_reserve_follows_its_accumulator() {
         )],
     );
     // USDC itself has price 1 and volatility 0.
-    let usdc = [lend::new_reserve(USDC), lend::deposit(USDC, 5), lend::rates(USDC, 0, 0)];
+    let usdc = [lend::new_reserve(USDC), lend::minted(USDC, 5), lend::rates(USDC, 0, 0)];
     check(&[(T0, &usdc)], &[("lend", "0x10", "1000000000000000000 5 0 - 0 0")]);
 }
 
@@ -302,7 +302,7 @@ fn volatility_is_of_the_hours_before() {
 fn reasons_of_markets() {
     let small = [eth_at_2000(), lend::new_reserve(ETH)];
     check(
-        &[(T0, &small), (T0, &[lend::withdrawal(ETH, 1)])],
+        &[(T0, &small), (T0, &[lend::burnt(ETH, 1)])],
         &[(
             "lend",
             "0x11",
@@ -368,11 +368,11 @@ fn what_leaves_256_bits_is_absent() {
             ("lend", "0x11", "overflow overflow overflow - insufficient_history overflow"),
         ],
     );
-    // An accumulator of 0 makes the raw amount of a deposit unknowable, for good.
+    // An accumulator of 0 makes the shares of a face value unknowable, for good.
     let broken = [
         lend::new_reserve(USDC),
         lend::accumulators(USDC, 0),
-        lend::deposit(USDC, 1),
+        lend::face_moved(USDC, [0, 0x77], 1),
         lend::accumulators(USDC, RAY),
     ];
     check(

@@ -5,7 +5,8 @@ mod support;
 
 use obsqra_protocols::{Anomaly, BlockOutput, MarketMetrics};
 use support::pool::{Key, fees_collected, initialized, position};
-use support::{ETH, Event, Scene, USDC, USDC_ETH, figure, lend, pair};
+use support::wide::{POOL, POOL_FACTORY, VESU_FACTORY, VESU_POOL, wide_scene};
+use support::{CORE, ETH, Event, Scene, USDC, USDC_ETH, event, figure, lend, pair};
 
 const RAY: u128 = 10u128.pow(27);
 const T0: u64 = 100_000_800 / 86_400 * 86_400;
@@ -48,7 +49,7 @@ fn state(row: &MarketMetrics, field: &str) -> String {
 fn open_reserve() -> Vec<Event> {
     vec![
         lend::new_reserve(USDC),
-        lend::deposit(USDC, 1_000_000),
+        lend::minted(USDC, 1_000_000),
         lend::accumulators(USDC, 2 * RAY),
         lend::rates(USDC, 0, 0),
     ]
@@ -87,7 +88,7 @@ fn an_amount_below_zero_is_told_when_it_begins() {
     assert!(violations(&scene.block(T0 + 2, &[lend::repayment(USDC, 1)])).is_empty());
     assert!(violations(&scene.block(T0 + 3, &[lend::borrowing(USDC, 2)])).is_empty());
     assert_eq!(state(&scene.market("lend", "0x10"), "borrowed"), "present");
-    let output = scene.block(T0 + 4, &[lend::withdrawal_of(9, USDC, 2)]);
+    let output = scene.block(T0 + 4, &[lend::burnt_from(9, USDC, 2)]);
     assert_eq!(violations(&output), ["lend 0x10 negative_amount: a supplier's holding"]);
     // A concentrated pool that was opened in the log, and one that was not.
     const POOL: Key = [USDC, ETH, 3, 200, 0];
@@ -170,7 +171,7 @@ fn the_attack_on_an_empty_reserve_is_told() {
     let open = [lend::new_reserve(ETH), lend::rates(ETH, 0, 0)];
     assert!(anomalies(&scene.block(T0, &open)).is_empty());
     // One unit is supplied.
-    let first = [lend::accumulators(ETH, RAY), lend::deposit(ETH, 1), lend::rates(ETH, 0, 0)];
+    let first = [lend::accumulators(ETH, RAY), lend::minted(ETH, 1), lend::rates(ETH, 0, 0)];
     let output = scene.block(T0 + 60, &first);
     let expected = ["lend 0x11 near_zero_supply warning opened @8: rawSupply 1"];
     assert_eq!(anomalies(&output), expected);
@@ -187,7 +188,7 @@ fn the_attack_on_an_empty_reserve_is_told() {
     // Each further one is told again; the small supply is not.
     assert_eq!(scene.block(T0 + 180, &attack(1_700 * RAY)).anomalies.len(), 2);
     // Enough is supplied.
-    let output = scene.block(T0 + 240, &[lend::deposit(ETH, 1_700 * 10_000)]);
+    let output = scene.block(T0 + 240, &[lend::minted(ETH, 10_000)]);
     let expected = ["lend 0x11 near_zero_supply warning closed @16: rawSupply 10001"];
     assert_eq!(anomalies(&output), expected);
 }
@@ -197,7 +198,7 @@ fn growth_and_fees_that_explain_themselves_are_no_anomaly() {
     let mut scene = Scene::default();
     let open = [
         lend::new_reserve(USDC),
-        lend::deposit(USDC, 1_000_000_000),
+        lend::minted(USDC, 1_000_000_000),
         lend::rates(USDC, RAY / 10, RAY / 5),
     ];
     scene.block(T0, &open);
@@ -251,8 +252,8 @@ fn high_utilization_is_told_once_it_has_lasted() {
 #[test]
 fn an_outflow_of_a_third_in_a_day_is_told() {
     let mut scene = Scene::default();
-    let withdraw = |amount: u128| [lend::withdrawal(USDC, amount)];
-    scene.block(T0, &[lend::new_reserve(USDC), lend::deposit(USDC, 100_000)]);
+    let withdraw = |amount: u128| [lend::burnt(USDC, amount)];
+    scene.block(T0, &[lend::new_reserve(USDC), lend::minted(USDC, 100_000)]);
     // What came within the day does not count as held before it.
     assert!(anomalies(&scene.block(T0 + HOUR, &withdraw(40_000))).is_empty());
     assert!(anomalies(&scene.block(T0 + 30 * HOUR, &withdraw(17_999))).is_empty());
@@ -268,14 +269,14 @@ fn an_outflow_of_a_third_in_a_day_is_told() {
     assert_eq!(anomalies(&output), [expected]);
     // A deposit closes it as well.
     scene.block(T0 + 80 * HOUR, &withdraw(20_000));
-    let output = scene.block(T0 + 81 * HOUR, &[lend::deposit(USDC, 10_000)]);
+    let output = scene.block(T0 + 81 * HOUR, &[lend::minted(USDC, 10_000)]);
     let expected =
         "lend 0x10 net_outflow warning closed @17: rawSupplyBefore 41000, rawSupply 31000";
     assert_eq!(anomalies(&output), [expected]);
     // Little is held: nothing is told.
     let mut scene = Scene::default();
-    scene.block(T0, &[lend::new_reserve(ETH), lend::deposit(ETH, 10_000)]);
-    let output = scene.block(T0 + 30 * HOUR, &[lend::withdrawal(ETH, 9_999)]);
+    scene.block(T0, &[lend::new_reserve(ETH), lend::minted(ETH, 10_000)]);
+    let output = scene.block(T0 + 30 * HOUR, &[lend::burnt(ETH, 9_999)]);
     assert!(!anomalies(&output).iter().any(|told| told.contains("net_outflow")));
 }
 
@@ -284,6 +285,41 @@ fn an_upgrade_is_told_of_its_contract() {
     let mut scene = Scene::default();
     let output = scene.block(T0, &[lend::upgraded()]);
     assert_eq!(anomalies(&output), ["lend - contract_upgraded warning point @3: contract 0xa1"]);
+    // A token of shares counts from its reserve on; a core replaces its class.
+    let z_token = event(lend::z_token(USDC), "ContractUpgraded", [0x1234]);
+    let core = event(CORE, "ClassHashReplaced", [0x1234]);
+    assert!(anomalies(&scene.block(T0 + 1, std::slice::from_ref(&z_token))).is_empty());
+    let expected = [
+        "lend - contract_upgraded warning point @8: contract 0x5a000010",
+        "pools - contract_upgraded warning point @9: contract 0xb1",
+    ];
+    assert_eq!(
+        anomalies(&scene.block(T0 + 2, &[lend::new_reserve(USDC), z_token, core])),
+        expected
+    );
+}
+
+#[test]
+fn a_pause_is_told_and_so_is_its_end() {
+    let mut scene = wide_scene();
+    let paused =
+        [event(VESU_POOL, "ContractPaused", [0x77]), event(POOL_FACTORY, "Paused", [0x77])];
+    let expected = [
+        "jediswap_v2 - contract_paused critical point @4: contract 0xc0",
+        "vesu_v2 - contract_paused critical point @3: contract 0xd9",
+    ];
+    assert_eq!(anomalies(&scene.block(T0, &paused)), expected);
+    assert!(anomalies(&scene.block(T0 + 1, &[])).is_empty());
+    let unpaused =
+        [event(VESU_POOL, "ContractUnpaused", [0x77]), event(POOL_FACTORY, "Unpaused", [0x77])];
+    let expected = [
+        "jediswap_v2 - contract_unpaused info point @8: contract 0xc0",
+        "vesu_v2 - contract_unpaused info point @7: contract 0xd9",
+    ];
+    assert_eq!(anomalies(&scene.block(T0 + 2, &unpaused)), expected);
+    // Of a contract that has no such event it says nothing.
+    let others = [event(POOL, "Paused", [0x77]), event(VESU_FACTORY, "ContractPaused", [0x77])];
+    assert!(anomalies(&scene.block(T0 + 3, &others)).is_empty());
 }
 
 #[test]

@@ -73,7 +73,8 @@ impl MarketTokens {
     }
 }
 
-/// What an event of a reserve says of an amount: of one kind, the other follows with the accumulator.
+/// What an event says of an amount of a reserve's shares: of one kind, the other follows with the
+/// accumulator.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum ReserveAmount {
     /// As shares, which interest does not change.
@@ -133,16 +134,13 @@ pub(crate) enum Change {
     /// A reserve's rates, the lending rate as suppliers earn it. What the protocol keeps is not told, so
     /// that both rates say nothing of utilization.
     NetRates { lending: U256, borrowing: U256 },
-    /// An account supplied to a reserve.
-    Supplied { account: ContractAddress, amount: ReserveAmount },
-    /// An account withdrew from a reserve.
-    Withdrawn { account: ContractAddress, amount: ReserveAmount },
-    /// Raw shares of a reserve went from one account to another.
-    SharesMoved { from: ContractAddress, to: ContractAddress, raw: U256 },
-    /// Debt was taken on.
-    Borrowed { amount: ReserveAmount },
+    /// Shares of a reserve went from one account to another; from address 0 they are minted, to address
+    /// 0 they are burnt.
+    SharesMoved { from: ContractAddress, to: ContractAddress, amount: ReserveAmount },
+    /// Debt was taken on, without the interest on it.
+    Borrowed { raw: U256 },
     /// Debt was paid back, by whomever.
-    Repaid { amount: ReserveAmount },
+    Repaid { raw: U256 },
     /// A flash loan came back with that fee due.
     FlashLoaned { fee: U256 },
     /// A constant-product pool's reserves.

@@ -2,12 +2,14 @@
 //!
 //! A pool is its key. Sqrt ratios have 128 fractional bits; deltas are the core's, positive where it is
 //! paid. Layouts and selectors: `EkuboProtocol/starknet-contracts` `src/core.cairo` @a5b2c7f;
-//! `ProtocolFeesPaid` is of older versions. The core alone is watched: the events of the TWAMM extension
-//! are left out, since their layouts are not known whole, and so is the positions contract, whose one known
+//! `ProtocolFeesPaid` is of older versions; `ClassHashReplaced`, its upgrade, is of
+//! `src/components/upgradeable.cairo` @05e3fb0. The core cannot be paused, and its turn to withdrawals
+//! only (in older versions) is no event. The core alone is watched: the events of the TWAMM extension are
+//! left out, since their layouts are not known whole, and so is the positions contract, whose one known
 //! event names a referrer.
 //!
-//! The wallet of an activity is the member `locker`, mostly a router or the positions contract. Fees that a
-//! position collects are no withdrawal.
+//! The wallet of an activity is the member `locker`, mostly a router or the positions contract. Fees that
+//! a position collects are no withdrawal.
 
 use std::fmt;
 
@@ -90,6 +92,9 @@ event_table! {
     }
     LoadedBalance "0x305c746d1cf87085ae1abfe05967daa50048146e50e03fa41f7e41a91ee323d" {
         key: SavedBalanceKey, amount: u128,
+    }
+    ClassHashReplaced "0x1ac7114b9b04815ad5e3276e0448424f500d073978ec07b97501a805e999fb0" {
+        new_class_hash: Opaque,
     }
 }
 
@@ -201,6 +206,7 @@ fn changes(event: &EkuboEvent) -> Vec<MarketChange> {
         }
         EkuboEvent::ProtocolFeesWithdrawn { .. }
         | EkuboEvent::SavedBalance { .. }
-        | EkuboEvent::LoadedBalance { .. } => Vec::new(),
+        | EkuboEvent::LoadedBalance { .. }
+        | EkuboEvent::ClassHashReplaced { .. } => Vec::new(),
     }
 }

@@ -2,7 +2,10 @@
 //!
 //! The factory announces pairs, which are followed from that event on. Amounts are in the token's smallest
 //! unit. Layouts and selectors: `jediswaplabs/JediSwap` `contracts/Pair.cairo` and
-//! `contracts/Factory.cairo` @15fa9f2.
+//! `contracts/Factory.cairo` @15fa9f2. Both stand behind proxies, whose upgrade is that of
+//! `OpenZeppelin/cairo-contracts` `src/openzeppelin/upgrades/library.cairo` @1dc7904; a proxy writes it
+//! when it is deployed as well. The Cairo 1 contracts (`src/PairC1.cairo`, `src/FactoryC1.cairo` @10166d7)
+//! replace their code without an event. None of them can be paused.
 //!
 //! The wallet of a swap or of a burn is the member `to`, which gets the tokens; the sender is the
 //! counterparty of a swap. The wallet of a mint is its sender. Either is mostly a router.
@@ -13,6 +16,7 @@ use super::activity::{Activity, ActivityKind, Transfer, both, net, swap};
 use super::change::{Change, MarketChange, MarketRef, SwapFees};
 use super::layout::event_table;
 use super::meaning::{Announced, EventMeaning};
+use super::members::Opaque;
 use crate::{Contracts, Decoder, Role, TokenPair, WatchedContract};
 
 event_table! {
@@ -38,11 +42,17 @@ event_table! {
     Transfer "0x99cd8bde557814842a3121e8ddfd433a539b8c9f14bf31ebf108d12e6196e9" {
         from_address: ContractAddress, to_address: ContractAddress, amount: U256,
     }
+    Approval "0x134692b230b9e1ffa39098904722134159652b09c5bc41d88d6698779d228ff" {
+        owner: ContractAddress, spender: ContractAddress, amount: U256,
+    }
+    Upgraded "0x2db340e6c609371026731f47050d3976552c89b4fbb012941663841c59d1af3" {
+        implementation: Opaque,
+    }
 }
 
 impl EventMeaning for JediSwapV1Event {
     fn emits(role: Role, name: &str) -> bool {
-        (role == Role::Factory) == (name == "PairCreated")
+        name == "Upgraded" || (role == Role::Factory) == (name == "PairCreated")
     }
 
     fn is_pool(role: Role) -> bool {
@@ -79,7 +89,11 @@ impl EventMeaning for JediSwapV1Event {
             Self::Burn { amount0, amount1, to, .. } => {
                 both(ActivityKind::Withdrawal, to, emitter.pair, [amount0, amount1])
             }
-            Self::PairCreated { .. } | Self::Sync { .. } | Self::Transfer { .. } => Vec::new(),
+            Self::PairCreated { .. }
+            | Self::Sync { .. }
+            | Self::Transfer { .. }
+            | Self::Approval { .. }
+            | Self::Upgraded { .. } => Vec::new(),
         }
     }
 
@@ -121,6 +135,7 @@ fn changes(
             (&emitter.address, vec![burnt])
         }
         JediSwapV1Event::Transfer { .. } => (&emitter.address, vec![Change::Named]),
+        JediSwapV1Event::Approval { .. } | JediSwapV1Event::Upgraded { .. } => return Vec::new(),
     };
     let known = contracts.get(address).filter(|pair| pair.protocol == emitter.protocol);
     match known.and_then(|pair| pair.pair) {

@@ -3,7 +3,11 @@
 //! The factory announces pools with their tokens, which are followed from that event on. Square roots of
 //! prices have 96 fractional bits; a swap's amounts are the pool's, positive where it is paid. Layouts and
 //! selectors: `jediswaplabs/JediSwap-v2-core` `src/jediswap_v2_pool.cairo` and
-//! `src/libraries/signed_integers` @1329e71.
+//! `src/libraries/signed_integers` @1329e71; upgrades and pauses: `src/jediswap_v2_factory.cairo`
+//! @20e0bb9, `tests/test_pause_factory.cairo` @1329e71 and the ABI of the class
+//! `0x38082dfcc9e1afd67eaabcb9b0cff0646237badf22a494bcfc72532c8fc2249` of mainnet's factory. Pools ask the
+//! factory whether they are paused and have no such event of their own; that burns alone are paused is
+//! told by none.
 //!
 //! The wallet of a swap is the member `recipient`; the sender is the counterparty. The wallet of a mint or
 //! of a burn is the member `owner`, mostly the contract that manages positions. A burn is the withdrawal:
@@ -15,7 +19,7 @@ use super::activity::{Activity, ActivityKind, both, swap};
 use super::change::{Change, MarketChange, MarketRef, SwapFees};
 use super::layout::event_table;
 use super::meaning::{Announced, EventMeaning};
-use super::members::{I32, I129, I256, I257};
+use super::members::{I32, I129, I256, I257, Opaque};
 use crate::{Contracts, Decoder, Role, TokenPair, WatchedContract};
 
 event_table! {
@@ -48,11 +52,29 @@ event_table! {
     CollectProtocol "0x31621aea90f7dc00f1fa64cb22a458d4ff8e8b9d9a46ddff252fa251e081feb" {
         sender: ContractAddress, recipient: ContractAddress, amount0: u128, amount1: u128,
     }
+    Upgraded "0x2db340e6c609371026731f47050d3976552c89b4fbb012941663841c59d1af3" {
+        class_hash: Opaque,
+    }
+    UpgradedPoolClassHash "0x2491f41b63758a2dcfdf53fc87a0ce05c7e4319b49cd29f1bcde073aaaa6ed7" {
+        class_hash: Opaque,
+    }
+    Paused "0x2eb5248cf3d8cd81a5ba6d3cc6e1997df7b174eb894aac081867c1a2bc43c90" {
+        account: ContractAddress,
+    }
+    Unpaused "0xece5baf71f670bcb771481fd7bd9efd6d6b8053246fe67b5a13db8bf5f50f1" {
+        account: ContractAddress,
+    }
 }
 
 impl EventMeaning for JediSwapV2Event {
     fn emits(role: Role, name: &str) -> bool {
-        (role == Role::PoolFactory) == (name == "PoolCreated")
+        match name {
+            "Upgraded" => true,
+            "PoolCreated" | "UpgradedPoolClassHash" | "Paused" | "Unpaused" => {
+                role == Role::PoolFactory
+            }
+            _ => role == Role::Pool,
+        }
     }
 
     fn is_pool(role: Role) -> bool {
@@ -102,7 +124,11 @@ impl EventMeaning for JediSwapV2Event {
             Self::PoolCreated { .. }
             | Self::Initialize { .. }
             | Self::Collect { .. }
-            | Self::CollectProtocol { .. } => Vec::new(),
+            | Self::CollectProtocol { .. }
+            | Self::Upgraded { .. }
+            | Self::UpgradedPoolClassHash { .. }
+            | Self::Paused { .. }
+            | Self::Unpaused { .. } => Vec::new(),
         }
     }
 }
@@ -135,6 +161,10 @@ fn changes(event: &JediSwapV2Event) -> Vec<Change> {
         | JediSwapV2Event::CollectProtocol { amount0, amount1, .. } => {
             vec![balances([amount0, amount1].map(U256::from), Way::Out)]
         }
+        JediSwapV2Event::Upgraded { .. }
+        | JediSwapV2Event::UpgradedPoolClassHash { .. }
+        | JediSwapV2Event::Paused { .. }
+        | JediSwapV2Event::Unpaused { .. } => Vec::new(),
     }
 }
 

@@ -41,6 +41,15 @@ pub(crate) trait EventMeaning {
         None
     }
 
+    /// Whether the contract's next event, which stands directly after this one in the block, says the same
+    /// and more: then this one changes nothing.
+    fn is_restated(&self, _next: impl FnOnce() -> Option<Self>) -> bool
+    where
+        Self: Sized,
+    {
+        false
+    }
+
     /// What the event changes, in order. The contract that it announces is known already.
     fn changes(&self, _contracts: &Contracts, _emitter: &WatchedContract) -> Vec<MarketChange> {
         Vec::new()

@@ -2,7 +2,7 @@
 //!
 //! The chamber has no event for a deposit or a withdrawal, only those of OpenZeppelin's ownable and
 //! upgradeable components. What it holds is seen in the transfers of tokens to and from it. Address:
-//! `mistcash/sdk` `config/src/contracts.ts` @015bfd5; layouts: its ABI there.
+//! `mistcash/sdk` `config/src/contracts.ts` @015bfd5; layouts: its ABI there, which has no pause.
 
 use obsqra_types::ContractAddress;
 

@@ -1,11 +1,12 @@
 //! Nostra Money Market: an interest rate model, and five tokens for each asset.
 //!
 //! An asset has a debt token and four tokens of supply: interest-bearing or not, and either as collateral
-//! or not. Rates and indices have 18 decimals; the amounts of `Mint` and `Burn` are in the asset's smallest
-//! unit. The upgrade to Cairo 1 moved the first member of most events, and the accounts of `Transfer` and
-//! `Approval`, into the keys; the model's configuration is only known as it stood before. Layouts:
-//! `DefiLlama/yield-server` `src/adaptors/nostra-money-market` (ABI) and `CarmineOptions/derisk-research`
-//! `apps/data_handler/handler_tools/nostra_mainnet_settings.py`.
+//! or not. Rates and indices have 18 decimals; the amounts of `Mint` and `Burn` are in the asset's
+//! smallest unit. The upgrade to Cairo 1 moved the first member of most events, and the accounts of
+//! `Transfer` and `Approval`, into the keys; the model's configuration is only known as it stood before.
+//! Layouts: `DefiLlama/yield-server` `src/adaptors/nostra-money-market` (ABI) and
+//! `CarmineOptions/derisk-research` `apps/data_handler/handler_tools/nostra_mainnet_settings.py`. The ABI
+//! has no event of an upgrade or of a pause, though the model's code can be replaced.
 //!
 //! The wallet of an activity is the member `user`. Minting a debt token is a loan and burning it a
 //! repayment; for the tokens of supply they are a deposit and a withdrawal. A liquidation, the protocol's

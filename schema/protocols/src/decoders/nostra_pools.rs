@@ -3,7 +3,8 @@
 //! Amounts are in the token's smallest unit. How the factory announces a pair is not known, so the
 //! registry lists the pairs. A pair is an ERC-20 token of its shares, in OpenZeppelin's Cairo 1 form.
 //! Addresses: `DefiLlama` nostra-pools adapters and the pages of docs.nostra.finance as copied by public
-//! analyses; layouts: events of mainnet, whose names follow from their selectors.
+//! analyses; layouts: events of mainnet, whose names follow from their selectors. No source shows whether
+//! a pair can be upgraded or paused.
 //!
 //! The wallet of a swap or of a burn is the member `to`, which gets the tokens; the sender is the
 //! counterparty. The wallet of a mint is its sender. Either is mostly a router.

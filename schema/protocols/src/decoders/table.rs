@@ -114,6 +114,17 @@ macro_rules! decoder_table {
                 match self { $(Self::$decoder(event) => event.transfer(emitter)),+ }
             }
 
+            /// Whether the contract's next event, which stands directly after this one in the block, says
+            /// the same and more.
+            pub(crate) fn is_restated(&self, next: impl FnOnce() -> Option<Self>) -> bool {
+                match self {
+                    $(Self::$decoder(event) => event.is_restated(|| match next()? {
+                        Self::$decoder(next) => Some(next),
+                        _ => None,
+                    })),+
+                }
+            }
+
             /// What the event changes, in order. A contract that it announces must be known by now.
             pub(crate) fn changes(
                 &self,

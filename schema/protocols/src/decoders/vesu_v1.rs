@@ -2,8 +2,10 @@
 //!
 //! Shares, nominal debt, prices, rates and ratios have 18 decimals; a `reserve` and the deltas of a
 //! position are in the asset's smallest unit. Layouts and selectors: `vesuxyz/vesu-v1`
-//! `src/singleton.cairo` and `src/data_model.cairo` @da3db70. The wallet of an activity is the member
-//! `user`, whose position it is; the counterparty of a liquidation is `liquidator`.
+//! `src/singleton.cairo` and `src/data_model.cairo` @da3db70. `ContractUpgraded` is of the newer singleton
+//! alone: `src/singleton_v2.cairo` @088b9ba. No singleton can be paused; pools are shut down by their
+//! extensions, which are not watched. The wallet of an activity is the member `user`, whose position it
+//! is; the counterparty of a liquidation is `liquidator`.
 
 use obsqra_types::{ContractAddress, Felt, U256};
 
@@ -61,6 +63,9 @@ event_table! {
     }
     SetAssetParameter "0x253651b643e033039457bf381c6a55ea46aec1d03edbe0ee126dae32b7ee435" keys [3] {
         pool_id: Opaque, asset: ContractAddress, parameter: Opaque, value: U256,
+    }
+    ContractUpgraded "0x8248d60b6c95dac1563fa392e8dfc0cb968be73d80faedfe9a90e66811b45f" {
+        new_implementation: Opaque,
     }
 }
 

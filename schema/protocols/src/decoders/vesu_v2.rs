@@ -2,7 +2,8 @@
 //!
 //! The factory announces pools, which are followed from that event on. Scales and the wallet of an
 //! activity are those of version 1. Layouts and selectors: `vesuxyz/vesu-v2` `src/pool.cairo` and
-//! `src/data_model.cairo` @d4b21c8.
+//! `src/data_model.cairo` @d4b21c8; pauses and upgrades: `src/pool.cairo` @00bb65c,
+//! `src/pool_factory.cairo` @0c540e7. A pool can be paused, the factory cannot.
 
 use obsqra_types::{ContractAddress, U256};
 
@@ -49,11 +50,24 @@ event_table! {
     AddAsset "0x123cef9c4ff7f2e4efc9dfd68463c134bc3e2c632d014c1d55353f0ba8c646f" keys [2] {
         pool: ContractAddress, asset: ContractAddress,
     }
+    ContractUpgraded "0x8248d60b6c95dac1563fa392e8dfc0cb968be73d80faedfe9a90e66811b45f" {
+        new_implementation: Opaque,
+    }
+    ContractPaused "0x1770e1281bc86bfec2aa585915ef87dd4e92145f6e35d3fd6e33d2a44e826a" {
+        account: ContractAddress,
+    }
+    ContractUnpaused "0x3ecc0e0f750e15c945d506f9970b36fa42966142847173dee817518c0d71f7e" {
+        account: ContractAddress,
+    }
 }
 
 impl EventMeaning for VesuV2Event {
     fn emits(role: Role, name: &str) -> bool {
-        (role == Role::PoolFactory) == matches!(name, "CreatePool" | "AddAsset")
+        match name {
+            "ContractUpgraded" => true,
+            "CreatePool" | "AddAsset" => role == Role::PoolFactory,
+            _ => role == Role::Pool,
+        }
     }
 
     fn is_factory(role: Role) -> bool {

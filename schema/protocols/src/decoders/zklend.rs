@@ -1,15 +1,22 @@
 //! zkLend: one market contract with a reserve for each token.
 //!
 //! Amounts are single felts in the token's smallest unit; rates, accumulators and factors have 27
-//! decimals. Layouts and selectors: `zkLend/zklend-v1-core` `src/market.cairo` @e229e36. The market
-//! announces the zToken of each reserve, which is followed from that event on.
+//! decimals. The market announces the zToken of each reserve, which is followed from that event on. Shares
+//! move with the zToken's events alone: its `Transfer` has the face value, and the `RawTransfer` that
+//! comes directly after it has the shares. The Cairo 0 contract writes the latter for transfers between
+//! accounts only, and not for mints and burns.
+//!
+//! Layouts and selectors: `zkLend/zklend-v1-core` `src/market.cairo` @e229e36, `src/z_token.cairo`
+//! @10e4b7f and, for Cairo 0, `src/zklend/internals/ZToken/functions.cairo` @0cf1412, whose upgrades are
+//! those of `OpenZeppelin/cairo-contracts` `src/openzeppelin/upgrades/library.cairo` @1dc7904. Neither
+//! contract can be paused: zkLend was halted with upgrades.
 //!
 //! The wallet of an activity is the member `user`, or `repayer`, whose counterparty is the beneficiary. Of
 //! a liquidation it is the `user` whose loan was paid back; the liquidator is the counterparty.
 
 use obsqra_types::{ContractAddress, Felt, U256};
 
-use super::activity::{Activity, ActivityKind, liquidation, single};
+use super::activity::{Activity, ActivityKind, Transfer, liquidation, single};
 use super::change::{Change, MarketChange, MarketRef, ReserveAmount};
 use super::layout::event_table;
 use super::meaning::{Announced, EventMeaning};
@@ -82,6 +89,15 @@ event_table! {
     ContractUpgraded "0x8248d60b6c95dac1563fa392e8dfc0cb968be73d80faedfe9a90e66811b45f" {
         new_class_hash: Opaque,
     }
+    Upgraded "0x2db340e6c609371026731f47050d3976552c89b4fbb012941663841c59d1af3" {
+        implementation: Opaque,
+    }
+    Transfer "0x99cd8bde557814842a3121e8ddfd433a539b8c9f14bf31ebf108d12e6196e9" {
+        from: ContractAddress, to: ContractAddress, value: U256,
+    }
+    Approval "0x134692b230b9e1ffa39098904722134159652b09c5bc41d88d6698779d228ff" {
+        owner: ContractAddress, spender: ContractAddress, value: U256,
+    }
     RawTransfer "0x307bed973ae39e0e1dfe22cae9d64886bd5f3502c9124b60137d6eab7605fa6" {
         from: ContractAddress, to: ContractAddress, raw_value: Felt, accumulator: Felt,
         face_value: Felt,
@@ -90,7 +106,11 @@ event_table! {
 
 impl EventMeaning for ZkLendEvent {
     fn emits(role: Role, name: &str) -> bool {
-        (role == Role::ZToken) == (name == "RawTransfer")
+        match name {
+            "ContractUpgraded" | "Upgraded" => true,
+            "Transfer" | "Approval" | "RawTransfer" => role == Role::ZToken,
+            _ => role == Role::Market,
+        }
     }
 
     fn has_asset(role: Role) -> bool {
@@ -109,12 +129,32 @@ impl EventMeaning for ZkLendEvent {
         Announced { address: z_token, decoder, role, pair: None, asset: Some(token) }.by(emitter)
     }
 
+    /// A zToken tells the shares of a movement right after its face value.
+    fn is_restated(&self, next: impl FnOnce() -> Option<Self>) -> bool {
+        let Self::Transfer { from, to, value } = *self else {
+            return false;
+        };
+        let Some(Self::RawTransfer { from: raw_from, to: raw_to, face_value, .. }) = next() else {
+            return false;
+        };
+        (raw_from, raw_to, felt_number(&face_value)) == (from, to, value)
+    }
+
     fn changes(&self, _contracts: &Contracts, emitter: &WatchedContract) -> Vec<MarketChange> {
         changes(emitter, self)
     }
 
     fn activities(&self, _emitter: &WatchedContract) -> Vec<Activity> {
         activities(self).into_iter().collect()
+    }
+
+    fn transfer(&self, emitter: &WatchedContract) -> Option<Transfer> {
+        match *self {
+            Self::Transfer { from, to, value } => {
+                Some(Transfer { token: emitter.address, from, to, amount: value })
+            }
+            _ => None,
+        }
     }
 }
 
@@ -139,54 +179,48 @@ fn changes(emitter: &WatchedContract, event: &ZkLendEvent) -> Vec<MarketChange> 
             let (lending, borrowing) = (felt_number(lending_rate), felt_number(borrowing_rate));
             vec![of(token, Change::Rates { lending, borrowing })]
         }
-        ZkLendEvent::Deposit { user, token, face_amount } => {
-            let amount = ReserveAmount::Face(felt_number(face_amount));
-            vec![of(token, Change::Supplied { account: *user, amount })]
-        }
-        ZkLendEvent::Withdrawal { user, token, face_amount } => {
-            let amount = ReserveAmount::Face(felt_number(face_amount));
-            vec![of(token, Change::Withdrawn { account: *user, amount })]
-        }
         ZkLendEvent::Borrowing { token, raw_amount, .. } => {
-            let amount = ReserveAmount::Raw(felt_number(raw_amount));
-            vec![of(token, Change::Borrowed { amount })]
+            vec![of(token, Change::Borrowed { raw: felt_number(raw_amount) })]
         }
         ZkLendEvent::Repayment { token, raw_amount, .. } => {
-            let amount = ReserveAmount::Raw(felt_number(raw_amount));
-            vec![of(token, Change::Repaid { amount })]
+            vec![of(token, Change::Repaid { raw: felt_number(raw_amount) })]
         }
         ZkLendEvent::Liquidation { debt_token, debt_raw_amount, collateral_token, .. } => {
-            let amount = ReserveAmount::Raw(felt_number(debt_raw_amount));
-            vec![of(debt_token, Change::Repaid { amount }), of(collateral_token, Change::Named)]
+            let raw = felt_number(debt_raw_amount);
+            vec![of(debt_token, Change::Repaid { raw }), of(collateral_token, Change::Named)]
         }
         ZkLendEvent::FlashLoan { token, fee, .. } => {
             vec![of(token, Change::FlashLoaned { fee: felt_number(fee) })]
         }
         ZkLendEvent::RawTransfer { from, to, raw_value, .. } => {
-            shares_moved(emitter, *from, *to, felt_number(raw_value))
+            shares_moved(emitter, [*from, *to], ReserveAmount::Raw(felt_number(raw_value)))
         }
-        ZkLendEvent::CollateralEnabled { token, .. }
+        ZkLendEvent::Transfer { from, to, value } => {
+            shares_moved(emitter, [*from, *to], ReserveAmount::Face(*value))
+        }
+        ZkLendEvent::Deposit { token, .. }
+        | ZkLendEvent::Withdrawal { token, .. }
+        | ZkLendEvent::CollateralEnabled { token, .. }
         | ZkLendEvent::CollateralDisabled { token, .. }
         | ZkLendEvent::InterestRateModelUpdate { token, .. }
         | ZkLendEvent::CollateralFactorUpdate { token, .. }
         | ZkLendEvent::BorrowFactorUpdate { token, .. }
         | ZkLendEvent::DebtLimitUpdate { token, .. }
         | ZkLendEvent::DepositLimitUpdate { token, .. } => vec![of(token, Change::Named)],
-        ZkLendEvent::TreasuryUpdate { .. } | ZkLendEvent::ContractUpgraded { .. } => Vec::new(),
+        ZkLendEvent::TreasuryUpdate { .. }
+        | ZkLendEvent::ContractUpgraded { .. }
+        | ZkLendEvent::Upgraded { .. }
+        | ZkLendEvent::Approval { .. } => Vec::new(),
     }
 }
 
-/// Mints and burns, from and to address 0, are told by `Deposit` and `Withdrawal` already.
+/// Of whichever reserve named the zToken.
 fn shares_moved(
     emitter: &WatchedContract,
-    from: ContractAddress,
-    to: ContractAddress,
-    raw: U256,
+    [from, to]: [ContractAddress; 2],
+    amount: ReserveAmount,
 ) -> Vec<MarketChange> {
-    if [from, to].contains(&ContractAddress(Felt::ZERO)) {
-        return Vec::new();
-    }
-    vec![(MarketRef::ShareToken(emitter.address), Change::SharesMoved { from, to, raw })]
+    vec![(MarketRef::ShareToken(emitter.address), Change::SharesMoved { from, to, amount })]
 }
 
 fn activities(event: &ZkLendEvent) -> Option<Activity> {

@@ -4,11 +4,12 @@
 //! block at most. Each is a function of the events up to its block, like any figure.
 
 use obsqra_events::{Phase, Severity};
-use obsqra_types::{Bps, ContractAddress, MarketId, ProtocolId, Seq, U256};
+use obsqra_types::{Bps, MarketId, ProtocolId, Seq, U256};
 
 use super::growth::{FlashSurplus, Jump};
 use super::market::Identity;
 use super::reserve::Reserve;
+use crate::WatchedContract;
 use crate::fixed::Wide;
 
 /// Raw shares up to which a supply is near zero.
@@ -37,6 +38,10 @@ pub enum AnomalyRule {
     PriceGap,
     /// A watched contract's code was replaced.
     ContractUpgraded,
+    /// A watched contract says that it is paused.
+    ContractPaused,
+    /// A watched contract says that it goes on.
+    ContractUnpaused,
 }
 
 /// An anomaly, or its end.
@@ -68,6 +73,8 @@ impl AnomalyRule {
             Self::UtilizationHigh => "utilization_high",
             Self::PriceGap => "price_gap",
             Self::ContractUpgraded => "contract_upgraded",
+            Self::ContractPaused => "contract_paused",
+            Self::ContractUnpaused => "contract_unpaused",
         }
     }
 
@@ -75,12 +82,15 @@ impl AnomalyRule {
     #[must_use]
     pub fn severity(self) -> Severity {
         match self {
-            Self::AccumulatorJump | Self::FlashLoanSurplus => Severity::Critical,
+            Self::AccumulatorJump | Self::FlashLoanSurplus | Self::ContractPaused => {
+                Severity::Critical
+            }
             Self::NearZeroSupply
             | Self::NetOutflow
             | Self::UtilizationHigh
             | Self::PriceGap
             | Self::ContractUpgraded => Severity::Warning,
+            Self::ContractUnpaused => Severity::Info,
         }
     }
 }
@@ -104,21 +114,24 @@ impl Signals {
     }
 }
 
-/// Whether an event of that name replaces its contract's code.
-pub(crate) fn is_upgrade(event: &str) -> bool {
-    ["ContractUpgraded", "Upgraded"].contains(&event)
+/// What an event of that name says of its contract as a whole.
+fn rule_of_contract(event: &str) -> Option<AnomalyRule> {
+    match event {
+        "ContractUpgraded" | "Upgraded" | "ClassHashReplaced" => {
+            Some(AnomalyRule::ContractUpgraded)
+        }
+        "ContractPaused" | "Paused" => Some(AnomalyRule::ContractPaused),
+        "ContractUnpaused" | "Unpaused" => Some(AnomalyRule::ContractUnpaused),
+        _ => None,
+    }
 }
 
-/// A watched contract's code was replaced.
-pub(crate) fn upgraded(protocol: &ProtocolId, contract: &ContractAddress, cause: Seq) -> Anomaly {
-    Anomaly {
-        protocol: protocol.clone(),
-        market: None,
-        rule: AnomalyRule::ContractUpgraded,
-        phase: Phase::Point,
-        cause,
-        detail: vec![("contract", contract.to_string())],
-    }
+/// A watched contract was upgraded or paused, or goes on, by the name of its event.
+pub(crate) fn of_contract(contract: &WatchedContract, event: &str, cause: Seq) -> Option<Anomaly> {
+    let rule = rule_of_contract(event)?;
+    let (protocol, phase) = (contract.protocol.clone(), Phase::Point);
+    let detail = vec![("contract", contract.address.to_string())];
+    Some(Anomaly { protocol, market: None, rule, phase, cause, detail })
 }
 
 /// Of one market.

@@ -112,8 +112,9 @@ impl MetricFold {
         let covered_day = self.covers_day();
         self.span = Some(span);
         let mut touched = Touched::default();
-        for (seq, content_hash, event) in input.events {
-            self.fold_event(*seq, content_hash, event, &mut touched);
+        for (place, entry) in input.events.iter().enumerate() {
+            let next = input.events.get(place + 1).map(|(_, _, next)| next);
+            self.fold_event(entry, next, &mut touched);
         }
         self.expire_windows(&mut touched, input.applied_seq);
         let findings = self.review(&mut touched, input.applied_seq);
@@ -150,11 +151,11 @@ impl MetricFold {
 
     fn fold_event(
         &mut self,
-        seq: Seq,
-        content_hash: &Hash32,
-        event: &EventData,
+        (seq, content_hash, event): &(Seq, Hash32, EventData),
+        next: Option<&EventData>,
         touched: &mut Touched,
     ) {
+        let seq = *seq;
         let contracts = self.contracts.clone();
         let Some(contract) = contracts.get(&event.from_address) else {
             return;
@@ -171,6 +172,9 @@ impl MetricFold {
         };
         self.contracts.learn(contract, &decoded);
         touched.notes.event(contract, decoded.name(), seq);
+        if decoded.is_restated(|| decode_from(contract, directly_after(event, next)?)) {
+            return;
+        }
         for change in decoded.changes(&self.contracts, contract) {
             self.fold_change(contract, &change, seq, touched);
         }
@@ -447,6 +451,15 @@ impl MetricFold {
         let all = self.registry().protocols().map(|protocol| protocol.id.clone()).collect();
         self.update_inputs(&all);
     }
+}
+
+/// The next event, if its contract is the same and no event of the block stands between.
+fn directly_after<'a>(event: &EventData, next: Option<&'a EventData>) -> Option<&'a EventData> {
+    let follows = |next: &&EventData| {
+        next.from_address == event.from_address
+            && event.index.0.checked_add(1) == Some(next.index.0)
+    };
+    next.filter(follows)
 }
 
 /// What differs from the block before.

@@ -3,7 +3,7 @@
 //! Rates and accumulators stand by themselves. Sums of what came and went are known only of a reserve
 //! that was opened in the log.
 
-use obsqra_types::{Bps, ContractAddress, RateE18, SignedPpb, U256, U512, UnixSeconds};
+use obsqra_types::{Bps, ContractAddress, Felt, RateE18, SignedPpb, U256, U512, UnixSeconds};
 
 use super::absence::{Absence, Figure, Reason, or_overflow};
 use super::anomalies::Signals;
@@ -40,7 +40,7 @@ pub(crate) struct Book {
     pub(crate) raw_supply: Option<SignedAmount>,
     pub(crate) raw_debt: Option<SignedAmount>,
     pub(crate) suppliers: Option<Suppliers>,
-    /// What was supplied and withdrawn, as far as it is known.
+    /// What was minted and burnt, as far as it is known.
     pub(crate) day: DayWindow<ShareFlows>,
 }
 
@@ -86,6 +86,7 @@ impl Reserve {
 
     fn open(&mut self, now: u64) {
         self.book = Some(Book::opened(UnixSeconds(now)));
+        self.rates = None;
         self.indices = Some(Indices { lending: ray(), debt: ray(), at: now });
         self.growth = None;
         self.index_fell = false;
@@ -114,15 +115,12 @@ impl Reserve {
             return;
         };
         match *change {
-            Change::Supplied { account, amount } => {
-                book.supply(account, raw(amount, indices.lending), false, now);
+            Change::SharesMoved { from, to, amount } => {
+                let raw = book.raw_shares(&from, amount, indices.lending);
+                book.move_shares([from, to], raw, now);
             }
-            Change::Withdrawn { account, amount } => {
-                book.supply(account, raw(amount, indices.lending), true, now);
-            }
-            Change::SharesMoved { from, to, raw } => book.move_shares(from, to, raw),
-            Change::Borrowed { amount } => book.owe(raw(amount, indices.debt), false),
-            Change::Repaid { amount } => book.owe(raw(amount, indices.debt), true),
+            Change::Borrowed { raw } => book.owe(raw, false),
+            Change::Repaid { raw } => book.owe(raw, true),
             Change::ShareToken { token } => book.share_token = Some(token),
             _ => {}
         }
@@ -152,9 +150,7 @@ impl Reserve {
     /// What the largest supplier holds.
     pub(crate) fn largest_supply(&self, history: &Absence) -> Figure<U256> {
         let (_, indices) = self.book(history)?;
-        let raw = self.suppliers(history)?.largest()?;
-        let face = Wide::from(raw) * Wide::from(indices.lending);
-        or_overflow(floor_div(face, pow10(RAY_DECIMALS)))
+        or_overflow(face_of(self.suppliers(history)?.largest()?, indices.lending))
     }
 
     pub(crate) fn opened_at(&self, history: &Absence) -> Figure<UnixSeconds> {
@@ -246,22 +242,48 @@ impl Book {
         }
     }
 
-    /// Of an amount that is `None` where it cannot be known.
-    fn supply(&mut self, account: ContractAddress, raw: Option<U256>, negative: bool, now: u64) {
+    /// The shares of a movement; `None` where the accumulator is 0. Who gives away the face of all that
+    /// he holds gives every share: that face is rounded down, and dividing it again would leave one.
+    fn raw_shares(
+        &self,
+        from: &ContractAddress,
+        amount: ReserveAmount,
+        accumulator: U256,
+    ) -> Option<U256> {
+        let face = match amount {
+            ReserveAmount::Raw(raw) => return Some(raw),
+            ReserveAmount::Face(_) if accumulator.is_zero() => return None,
+            ReserveAmount::Face(face) => face,
+        };
+        let held = self.suppliers.as_ref().and_then(|all| all.held(from));
+        let all = held.filter(|held| face_of(*held, accumulator) == Some(face));
+        all.or_else(|| floor_div(Wide::from(face) * pow10(RAY_DECIMALS), Wide::from(accumulator)))
+    }
+
+    /// Of shares that are `None` where they cannot be known. Address 0 holds none.
+    fn move_shares(&mut self, [from, to]: [ContractAddress; 2], raw: Option<U256>, now: u64) {
+        let nobody = ContractAddress(Felt::ZERO);
+        if from == nobody {
+            self.supply(raw, false, now);
+        } else {
+            self.hold(from, raw, true);
+        }
+        if to == nobody {
+            self.supply(raw, true, now);
+        } else {
+            self.hold(to, raw, false);
+        }
+    }
+
+    fn supply(&mut self, raw: Option<U256>, negative: bool, now: u64) {
         let sum = self.raw_supply.zip(raw);
         self.raw_supply = sum.and_then(|(sum, raw)| sum.plus(raw, negative));
-        self.hold(account, raw, negative);
         // Without a sum no flow is compared with it any more.
         if let Some(raw) = raw.map(U512::from) {
             let none = U512::ZERO;
             let (came, left) = if negative { (none, raw) } else { (raw, none) };
             self.day.add(now, &ShareFlows { came, left });
         }
-    }
-
-    fn move_shares(&mut self, from: ContractAddress, to: ContractAddress, raw: U256) {
-        self.hold(from, Some(raw), true);
-        self.hold(to, Some(raw), false);
     }
 
     fn hold(&mut self, account: ContractAddress, raw: Option<U256>, negative: bool) {
@@ -271,9 +293,8 @@ impl Book {
         }
     }
 
-    fn owe(&mut self, raw: Option<U256>, negative: bool) {
-        let sum = self.raw_debt.zip(raw);
-        self.raw_debt = sum.and_then(|(sum, raw)| sum.plus(raw, negative));
+    fn owe(&mut self, raw: U256, negative: bool) {
+        self.raw_debt = self.raw_debt.and_then(|sum| sum.plus(raw, negative));
     }
 
     /// What is below zero, if anything is.
@@ -290,14 +311,9 @@ impl Book {
     }
 }
 
-/// `None` where the accumulator is 0.
-fn raw(amount: ReserveAmount, accumulator: U256) -> Option<U256> {
-    match amount {
-        ReserveAmount::Raw(raw) => Some(raw),
-        ReserveAmount::Face(face) => {
-            floor_div(Wide::from(face) * pow10(RAY_DECIMALS), Wide::from(accumulator))
-        }
-    }
+/// What raw shares or raw debt have grown to.
+fn face_of(raw: U256, accumulator: U256) -> Option<U256> {
+    floor_div(Wide::from(raw) * Wide::from(accumulator), pow10(RAY_DECIMALS))
 }
 
 fn face(raw: Option<SignedAmount>, accumulator: U256, what: &str) -> Figure<U256> {
@@ -305,8 +321,7 @@ fn face(raw: Option<SignedAmount>, accumulator: U256, what: &str) -> Figure<U256
     if raw.negative {
         return Err(Absence::new(Reason::NegativeBalance, what));
     }
-    let face = Wide::from(raw.magnitude) * Wide::from(accumulator);
-    or_overflow(floor_div(face, pow10(RAY_DECIMALS)))
+    or_overflow(face_of(raw.magnitude, accumulator))
 }
 
 /// `lending_rate · (RAY − reserve_factor)`, 54 decimals; of a net rate nothing is taken.

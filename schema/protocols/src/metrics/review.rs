@@ -29,7 +29,8 @@ pub(crate) struct BlockNotes {
     surpluses: BTreeMap<usize, (Seq, FlashSurplus)>,
     /// By constant-product pool.
     flows: BTreeMap<usize, PairFlows>,
-    upgrades: Vec<Anomaly>,
+    /// What contracts say of themselves.
+    contracts: Vec<Anomaly>,
 }
 
 /// What a block showed.
@@ -42,9 +43,7 @@ pub(crate) struct Findings {
 impl BlockNotes {
     /// An event of that name came from a watched contract.
     pub(crate) fn event(&mut self, contract: &WatchedContract, name: &str, seq: Seq) {
-        if anomalies::is_upgrade(name) {
-            self.upgrades.push(anomalies::upgraded(&contract.protocol, &contract.address, seq));
-        }
+        self.contracts.extend(anomalies::of_contract(contract, name, seq));
     }
 
     /// A market is about to change.
@@ -86,7 +85,7 @@ impl BlockNotes {
         history: &Absence,
         now: u64,
     ) -> Findings {
-        let mut findings = Findings { anomalies: self.upgrades, ..Findings::default() };
+        let mut findings = Findings { anomalies: self.contracts, ..Findings::default() };
         for (place, cause) in self.last_events {
             let Some(market) = markets.get_mut(place).map(Arc::make_mut) else {
                 continue;

@@ -28,6 +28,12 @@ impl Suppliers {
         self.holdings.iter()
     }
 
+    /// What an account holds, where that is above zero.
+    pub(crate) fn held(&self, account: &ContractAddress) -> Option<U256> {
+        let holding = self.holdings.get(account).filter(|holding| !holding.negative)?;
+        Some(holding.magnitude)
+    }
+
     /// Adds to or takes from a holding; `None`, and nothing changed, where it leaves 256 bits.
     pub(crate) fn add(
         &mut self,

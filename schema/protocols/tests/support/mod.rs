@@ -116,15 +116,20 @@ pub(crate) fn event_data(event: &Event, index: u32) -> EventData {
 
 /// zkLend events.
 pub(crate) mod lend {
-    use super::{Event, LEND, Z_TOKEN, event};
+    use super::{Event, LEND, event};
+
+    /// The contract that keeps the shares of a token's reserve.
+    pub(crate) fn z_token(token: u128) -> u128 {
+        0x5a00_0000 + token
+    }
 
     pub(crate) fn new_reserve(token: u128) -> Event {
-        event(LEND, "NewReserve", [token, Z_TOKEN, 18, 2, 3, 4, 5, 6, 7])
+        event(LEND, "NewReserve", [token, z_token(token), 18, 2, 3, 4, 5, 6, 7])
     }
 
     /// A new reserve whose protocol keeps that share of the interest, 27 decimals.
     pub(crate) fn new_reserve_keeping(token: u128, reserve_factor: u128) -> Event {
-        event(LEND, "NewReserve", [token, Z_TOKEN, 18, 2, 3, 4, reserve_factor, 6, 7])
+        event(LEND, "NewReserve", [token, z_token(token), 18, 2, 3, 4, reserve_factor, 6, 7])
     }
 
     pub(crate) fn accumulators(token: u128, lending: u128) -> Event {
@@ -139,20 +144,29 @@ pub(crate) mod lend {
         event(LEND, "InterestRatesSync", [token, lending, borrowing])
     }
 
+    /// What the market says of a supply; the shares are told by its zToken.
     pub(crate) fn deposit(token: u128, amount: u128) -> Event {
-        deposit_of(0x77, token, amount)
-    }
-
-    pub(crate) fn deposit_of(user: u128, token: u128, amount: u128) -> Event {
-        event(LEND, "Deposit", [user, token, amount])
+        event(LEND, "Deposit", [0x77, token, amount])
     }
 
     pub(crate) fn withdrawal(token: u128, amount: u128) -> Event {
-        withdrawal_of(0x77, token, amount)
+        event(LEND, "Withdrawal", [0x77, token, amount])
     }
 
-    pub(crate) fn withdrawal_of(user: u128, token: u128, amount: u128) -> Event {
-        event(LEND, "Withdrawal", [user, token, amount])
+    pub(crate) fn minted(token: u128, raw: u128) -> Event {
+        minted_to(0x77, token, raw)
+    }
+
+    pub(crate) fn minted_to(user: u128, token: u128, raw: u128) -> Event {
+        shares_moved(token, [0, user], raw)
+    }
+
+    pub(crate) fn burnt(token: u128, raw: u128) -> Event {
+        burnt_from(0x77, token, raw)
+    }
+
+    pub(crate) fn burnt_from(user: u128, token: u128, raw: u128) -> Event {
+        shares_moved(token, [user, 0], raw)
     }
 
     pub(crate) fn borrowing(token: u128, raw: u128) -> Event {
@@ -179,9 +193,24 @@ pub(crate) mod lend {
         event(LEND, "ContractUpgraded", [0x1234])
     }
 
-    /// On the share token of the reserve that was opened last.
-    pub(crate) fn shares_moved(from: u128, to: u128, raw: u128) -> Event {
-        event(Z_TOKEN, "RawTransfer", [from, to, raw, 0, raw])
+    /// Shares, with a face value that nobody reads.
+    pub(crate) fn shares_moved(token: u128, accounts: [u128; 2], raw: u128) -> Event {
+        shares_restated(token, accounts, raw, raw)
+    }
+
+    /// Shares, and the face value that was told before.
+    pub(crate) fn shares_restated(
+        token: u128,
+        [from, to]: [u128; 2],
+        raw: u128,
+        face: u128,
+    ) -> Event {
+        event(z_token(token), "RawTransfer", [from, to, raw, 0, face])
+    }
+
+    /// The face value of shares alone.
+    pub(crate) fn face_moved(token: u128, [from, to]: [u128; 2], face: u128) -> Event {
+        event(z_token(token), "Transfer", [from, to, face, 0])
     }
 }
 
