@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use obsqra_events::{EventData, TooManyCauses};
 use obsqra_types::{
-    BlockHash, BlockNumber, BlockRef, ContractAddress, Hash32, PriceUsdc, ProtocolId, Seq,
+    BlockHash, BlockNumber, BlockRef, ContractAddress, Felt, Hash32, PriceUsdc, ProtocolId, Seq,
     UnixSeconds,
 };
 
@@ -129,6 +129,8 @@ pub struct MetricFold {
     index: Arc<MarketIndex>,
     due: DueSignals,
     pub(crate) gaps: PriceGaps,
+    /// Pools of reserves that begin in the log, by the contract that holds them.
+    pub(crate) opened_pools: Arc<BTreeSet<(ContractAddress, Felt)>>,
     quotes: Quotes,
     oracle_prices: OraclePrices,
     figures: Vec<Option<Arc<Figures>>>,
@@ -165,6 +167,7 @@ impl MetricFold {
             index: Arc::default(),
             due: DueSignals::default(),
             gaps: PriceGaps::default(),
+            opened_pools: Arc::default(),
             quotes: Quotes::default(),
             oracle_prices: OraclePrices::default(),
             figures: Vec::new(),
@@ -329,6 +332,12 @@ impl MetricFold {
             (Some(place), _) => place,
             // Shares of a reserve that was opened before the log begins.
             (None, MarketRef::ShareToken(_)) => return,
+            (None, MarketRef::LendingPool { contract, pool }) => {
+                Arc::make_mut(&mut self.opened_pools).insert((*contract, *pool));
+                return;
+            }
+            // Of a reserve that no event has stated.
+            (None, MarketRef::PoolReserve { .. }) if change.is_of_holdings() => return,
             (None, _) => self.open(Identity::new(self.registry(), &contract.protocol, *reference)),
         };
         if let Change::ShareToken { token } = change {
@@ -372,7 +381,14 @@ impl MetricFold {
     }
 
     fn open(&mut self, identity: Identity) -> usize {
-        self.insert(Market::new(identity))
+        let reference = identity.reference;
+        let mut market = Market::new(identity);
+        if let (Body::Stated(reserve), MarketRef::PoolReserve { contract, pool: Some(pool), .. }) =
+            (&mut market.body, reference)
+        {
+            reserve.holdings.pool_opened = self.opened_pools.contains(&(contract, pool));
+        }
+        self.insert(market)
     }
 
     /// Adds a market and returns its place.

@@ -149,7 +149,8 @@ impl Market {
                 reserve.book.as_ref().is_some_and(|book| book.day.has_expired(now))
             }
             Body::Pool(pool) => pool.day.has_expired(now),
-            Body::Stated(_) | Body::Unlisted => false,
+            Body::Stated(reserve) => reserve.day.has_expired(now),
+            Body::Unlisted => false,
         }
     }
 
@@ -160,7 +161,8 @@ impl Market {
                 reserve.book.iter_mut().for_each(|book| book.day.expire(now));
             }
             Body::Pool(pool) => pool.day.expire(now),
-            Body::Stated(_) | Body::Unlisted => {}
+            Body::Stated(reserve) => reserve.day.expire(now),
+            Body::Unlisted => {}
         }
     }
 }

@@ -13,6 +13,7 @@ mod audit;
 mod causes;
 mod chunks;
 mod conservation;
+mod day_totals;
 mod figures;
 mod fold;
 mod gaps;

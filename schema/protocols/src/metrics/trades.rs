@@ -127,7 +127,8 @@ impl<T: Summed> DayWindow<T> {
     }
 }
 
-fn left_window(instant: u64, now: u64) -> bool {
+/// Whether what happened at an instant is a day old or older.
+pub(crate) fn left_window(instant: u64, now: u64) -> bool {
     instant.checked_add(DAY).is_some_and(|end| end <= now)
 }
 
