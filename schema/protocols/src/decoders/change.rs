@@ -168,6 +168,8 @@ pub(crate) enum Change {
     Ranged { lower: I129, upper: I129, liquidity: I129 },
     /// Tokens that a concentrated pool gained or lost.
     Balances { delta0: I257, delta1: I257 },
+    /// Tokens that a pool's liquidity providers put in, above zero, or took out, below.
+    Provided { delta0: I257, delta1: I257 },
     /// The share of what is paid into a pool that is a fee, in millionths.
     SwapFee { millionths: u32 },
     /// What a swap moved on each side, and the fees on what was paid in.

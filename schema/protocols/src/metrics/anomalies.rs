@@ -28,7 +28,7 @@ pub enum AnomalyRule {
     FlashLoanSurplus,
     /// A reserve's supply is so small that its accumulator can be moved at little cost.
     NearZeroSupply,
-    /// Much of a reserve's supply left within a day.
+    /// Much of a reserve's supply, or of what a pool holds, left within a day.
     NetOutflow,
     /// Nearly all of what is supplied has been lent out for hours.
     UtilizationHigh,
@@ -130,7 +130,7 @@ pub(crate) fn upgraded(protocol: &ProtocolId, contract: &ContractAddress, cause:
 }
 
 /// Of one market.
-fn of(
+pub(crate) fn of(
     identity: &Identity,
     rule: AnomalyRule,
     phase: Phase,
@@ -158,7 +158,7 @@ pub(crate) fn surplus(identity: &Identity, surplus: &FlashSurplus, cause: Seq) -
 }
 
 /// Whether a large part of what was held a day ago is gone. An amount near zero may go anywhere.
-fn large_outflow(then: Wide, now: Wide) -> bool {
+pub(crate) fn large_outflow(then: Wide, now: Wide) -> bool {
     let lost = then.saturating_sub(now) * Wide::from(Bps::ONE.0);
     then > Wide::from(NEAR_ZERO) && lost >= then * Wide::from(LARGE_OUTFLOW.0)
 }

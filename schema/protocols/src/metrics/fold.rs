@@ -131,7 +131,7 @@ pub struct MetricFold {
     pub(crate) gaps: PriceGaps,
     /// Pools of reserves that begin in the log, by the contract that holds them.
     pub(crate) opened_pools: Arc<BTreeSet<(ContractAddress, Felt)>>,
-    quotes: Quotes,
+    pub(crate) quotes: Quotes,
     oracle_prices: OraclePrices,
     figures: Vec<Option<Arc<Figures>>>,
     inputs: BTreeMap<ProtocolId, Inputs>,
@@ -211,11 +211,15 @@ impl MetricFold {
             self.fold_event(*seq, content_hash, event, &mut touched);
         }
         self.expire_windows(&mut touched, input.applied_seq);
-        let findings = self.review(&mut touched, input.applied_seq);
+        let mut findings = self.review(&mut touched, input.applied_seq);
         if self.covers_day() != covered_day {
             touched.markets.extend(0..self.markets.len());
         }
         let differing = self.update_figures(touched);
+        let outflows =
+            self.review_outflows(&differing.looked_at, &findings.last_events, input.applied_seq);
+        findings.anomalies.extend(outflows);
+        findings.anomalies.sort_unstable();
         let changed_markets = self
             .index
             .all()
@@ -227,7 +231,7 @@ impl MetricFold {
         let changed_prices = of_pools.chain(of_oracles).collect();
         let InputsDiffering { scores: inputs_changed, yields: yields_changed } =
             self.update_inputs(&differing.protocols);
-        let Findings { violations, anomalies } = findings;
+        let Findings { violations, anomalies, .. } = findings;
         Ok(BlockOutput {
             changed_markets,
             inputs: self.inputs_at(&span)?,
@@ -364,7 +368,6 @@ impl MetricFold {
         let gaps = self.gaps.review(markets, &touched.tokens, now, applied_seq);
         findings.anomalies.extend(gaps);
         findings.violations.sort_unstable();
-        findings.anomalies.sort_unstable();
         findings
     }
 
@@ -437,7 +440,7 @@ impl MetricFold {
         };
         let mut differing =
             Differing { prices: quoted.prices, oracle_prices, ..Differing::default() };
-        for place in touched.markets {
+        for place in touched.markets.iter().copied() {
             let market = &self.markets[place];
             let new = Figures::of(market, around);
             if self.figures[place].as_deref() == Some(&new) {
@@ -450,6 +453,7 @@ impl MetricFold {
             }
             self.figures[place] = Some(Arc::new(new));
         }
+        differing.looked_at = touched.markets;
         differing
     }
 
@@ -593,6 +597,8 @@ impl MetricFold {
 /// What differs from the block before.
 #[derive(Default)]
 struct Differing {
+    /// Markets whose figures the block can have changed.
+    looked_at: BTreeSet<usize>,
     rows: BTreeSet<usize>,
     protocols: BTreeSet<ProtocolId>,
     /// Tokens whose price differs, or the pool that gives it.

@@ -148,7 +148,7 @@ impl Market {
             Body::Reserve(reserve) => {
                 reserve.book.as_ref().is_some_and(|book| book.day.has_expired(now))
             }
-            Body::Pool(pool) => pool.day.has_expired(now),
+            Body::Pool(pool) => pool.has_expired(now),
             Body::Stated(reserve) => reserve.day.has_expired(now),
             Body::Unlisted => false,
         }
@@ -160,7 +160,7 @@ impl Market {
             Body::Reserve(reserve) => {
                 reserve.book.iter_mut().for_each(|book| book.day.expire(now));
             }
-            Body::Pool(pool) => pool.day.expire(now),
+            Body::Pool(pool) => pool.expire(now),
             Body::Stated(reserve) => reserve.day.expire(now),
             Body::Unlisted => {}
         }

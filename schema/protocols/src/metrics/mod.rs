@@ -22,6 +22,7 @@ mod inputs;
 mod lending;
 mod market;
 mod oracle;
+mod outflow;
 mod pool;
 mod quotes;
 mod reserve;

@@ -36,6 +36,8 @@ pub(crate) struct BlockNotes {
 pub(crate) struct Findings {
     pub(crate) violations: Vec<Violation>,
     pub(crate) anomalies: Vec<Anomaly>,
+    /// By market: its last event, or the block's entry where the clock alone moved.
+    pub(crate) last_events: BTreeMap<usize, Seq>,
 }
 
 impl BlockNotes {
@@ -108,7 +110,7 @@ impl BlockNotes {
             let surplus = surplus.map(|(seq, found)| anomalies::surplus(&identity, found, *seq));
             findings.anomalies.extend(jump.into_iter().chain(surplus));
         }
-        findings
+        Findings { last_events: self.last_events, ..findings }
     }
 }
 

@@ -20,7 +20,7 @@ use super::super::reserve::{Book, Rates};
 use super::super::signed::SignedAmount;
 use super::super::stated::Holdings;
 use super::super::suppliers::Suppliers;
-use super::super::trades::{DayWindow, Flows, ShareFlows, Summed, Volumes};
+use super::super::trades::{DayWindow, Flows, LiquidityFlows, ShareFlows, Summed, Volumes};
 use super::{Taken, malformed};
 use crate::decoders::Statement;
 use crate::{I129, PoolKey, TokenPair};
@@ -402,6 +402,10 @@ item_as!(
     },
     |(before, since)| Ok(Self::of(before, since))
 );
+item_as!(LiquidityFlows as (Volumes, Volumes), |v| (v.came, v.left), |(came, left)| Ok(Self {
+    came,
+    left
+}));
 item_as!(TokenPair as (ContractAddress, ContractAddress), |v| (v.token0, v.token1), |(
     token0,
     token1,

@@ -153,6 +153,7 @@ fn put_body(body: &Body, out: &mut Out) {
             (pool.fee_millionths, pool.fee_unknown).put(out);
             (pool.balance0, pool.balance1).put(out);
             pool.day.put(out);
+            (pool.provided.clone(), pool.outflow).put(out);
             pool.hours.items().map(|hour| (hour.hour, hour.volumes)).collect::<Vec<_>>().put(out);
         }
     }
@@ -173,6 +174,7 @@ fn take_body(side: Option<&UsdcSide>, input: &mut In<'_>) -> Taken<Body> {
             let (fee_millionths, fee_unknown) = Item::take(input)?;
             let (balance0, balance1) = Item::take(input)?;
             let day = Item::take(input)?;
+            let (provided, outflow) = Item::take(input)?;
             let mut hours = Hours::default();
             for (hour, volumes) in Vec::<(u64, Volumes)>::take(input)? {
                 if let Some(side) = side {
@@ -185,6 +187,8 @@ fn take_body(side: Option<&UsdcSide>, input: &mut In<'_>) -> Taken<Body> {
                 balance0,
                 balance1,
                 day,
+                provided,
+                outflow,
                 hours,
                 unsettled,
                 fee_millionths,
