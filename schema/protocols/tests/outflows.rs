@@ -3,10 +3,13 @@
 
 mod support;
 
-use obsqra_protocols::BlockOutput;
+use obsqra_events::EventData;
+use obsqra_protocols::{BlockOutput, Decoder, MetricFold, Role};
+use obsqra_types::{EventIndex, Seq};
 use support::pool::{Key, Swap, fees_collected, initialized, position, swapped};
+use support::roles::{every_role, of_role, raw_event};
 use support::wide::{CHILD_POOL, POOL, burnt, collected, created, minted, wide_scene};
-use support::{ETH, ETH_BTC, Event, Scene, USDC, USDC_ETH, pair};
+use support::{Chain, ETH, ETH_BTC, Event, Scene, USDC, USDC_ETH, pair};
 
 const T0: u64 = 100_000_800 / 86_400 * 86_400;
 const HOUR: u64 = 3_600;
@@ -70,6 +73,22 @@ fn what_comes_makes_up_for_what_leaves() {
     // One more than 10,000, of which 3,001 left.
     let more = [sync(7_000), pair::burn(USDC_ETH, 1, 1)];
     assert_eq!(outflows(&scene.block(T0, &more)).len(), 1);
+}
+
+#[test]
+fn a_pair_of_nostra_loses_as_one_of_jediswap_does() {
+    for (decoder, burn) in [(Decoder::JediSwapV1, "Burn"), (Decoder::NostraPools, "PairBurn")] {
+        let pair = of_role(decoder, Role::Pair);
+        let told = |left: u128| {
+            let synced = raw_event(&pair, "Sync", &[], &[100_000 - left, 0, 1_000, 0]);
+            let burnt = raw_event(&pair, burn, &[], &[0x77, left, 0, 1, 0, 0x78]);
+            let burnt = EventData { index: EventIndex(1), ..burnt };
+            let block = Chain::default().block_of(T0, vec![synced, burnt]);
+            let mut fold = MetricFold::new(every_role(), Seq(1));
+            outflows(&fold.apply(&block.input()).unwrap()).len()
+        };
+        assert_eq!((told(29_999), told(30_000)), (0, 1), "{decoder:?}");
+    }
 }
 
 #[test]
