@@ -45,7 +45,19 @@ fn inputs_of(output: &BlockOutput, id: &str) -> String {
 fn lent(asset: u128, at: u64, price: Option<u128>) -> Config {
     let (nominal_debt, reserve) = (100 * WHOLE_ETH, 900 * WHOLE_ETH);
     let (scale, accumulator) = (WHOLE_ETH, WHOLE_ETH);
-    Config { asset, nominal_debt, reserve, scale, at, accumulator, fee_rate: 0, price }
+    let (shares, fee_shares, fee_rate) = (1_000 * WHOLE_ETH, 0, 0);
+    Config {
+        asset,
+        shares,
+        fee_shares,
+        nominal_debt,
+        reserve,
+        scale,
+        at,
+        accumulator,
+        fee_rate,
+        price,
+    }
 }
 
 #[test]

@@ -11,8 +11,9 @@ use proptest::prelude::*;
 use support::pool::{Key, Swap, fees_collected, initialized, position, swapped};
 use support::wide::{
     CHILD_POOL, Config, DEBT_TOKEN, POOL, PoolSwap, SINGLETONS, SUPPLY_TOKEN, VESU_POOL,
-    asset_added, burnt, collected, context_v1, context_v2, created, interest, minted, pool_swap,
-    started, wide_registry as registry,
+    asset_added, burnt, collected, context_v1, context_v2, created, fees_accrued, interest,
+    liquidated_v1, migrated, minted, modified_v1, modified_v2, pool_created, pool_swap, started,
+    transferred, wide_registry as registry,
 };
 use support::{
     BTC, Block, Chain, DAI, ETH, ETH_BTC, ETH_UNLISTED, Event, LOW, USDC, USDC_ETH, event, lend,
@@ -100,6 +101,8 @@ fn any_config() -> impl Strategy<Value = Config> {
     let rest = (0u64..100, 0..2 * WHOLE_ETH, prop::option::of(any_amount()));
     (token, any_amount(), any_amount(), rest).prop_map(|(asset, a, b, (at, c, price))| Config {
         asset,
+        shares: [0, 1_000, 1_000 + a, 90_000][usize::try_from(b % 4).unwrap()],
+        fee_shares: c % 3,
         nominal_debt: a,
         reserve: b,
         scale: if c % 9 == 0 { c } else { WHOLE_ETH },
@@ -119,11 +122,23 @@ fn any_interest() -> impl Strategy<Value = Event> {
 
 fn any_vesu_event() -> impl Strategy<Value = Event> {
     let singleton = prop::sample::select(SINGLETONS.to_vec());
-    (singleton, 1u128..3, any_config(), any_config(), 0usize..6).prop_map(
-        |(singleton, pool, collateral, debt, kind)| match kind {
-            0 => asset_added(VESU_POOL, collateral.asset),
-            1 | 2 => context_v2(VESU_POOL, [collateral, debt]),
-            _ => context_v1(singleton, pool, [collateral, debt]),
+    (singleton, 1u128..3, any_config(), any_config(), 0usize..14).prop_map(
+        |(singleton, pool, collateral, debt, kind)| {
+            let of = (collateral.asset, debt.nominal_debt % 4);
+            let shares = i128::try_from(collateral.nominal_debt >> 1).unwrap();
+            match kind {
+                0 => asset_added(VESU_POOL, collateral.asset),
+                1 | 2 => context_v2(VESU_POOL, [collateral, debt]),
+                3..6 => context_v1(singleton, pool, [collateral, debt]),
+                6 => pool_created(singleton, pool),
+                7 => modified_v1(singleton, pool, of, shares),
+                8 => modified_v1(singleton, pool, of, -shares),
+                9 => modified_v2(VESU_POOL, of, shares),
+                10 => liquidated_v1(singleton, pool, of, (-shares, -shares)),
+                11 => fees_accrued(singleton, pool, of, debt.fee_shares),
+                12 => migrated(singleton, pool, of, debt.fee_shares),
+                _ => transferred(singleton, pool, (of.0, of.1, 2), Some(-shares)),
+            }
         },
     )
 }

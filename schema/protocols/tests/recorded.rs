@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 use obsqra_events::EventData;
 use obsqra_protocols::{
-    BlockInput, BlockOutput, Contracts, Decoder, EkuboEvent, ListedPool, MarketMetrics,
-    MetricFold, ProtocolEvent, Registry, decode, layouts, mainnet_registry,
+    BlockInput, BlockOutput, Contracts, Decoder, EkuboEvent, ListedPool, MarketMetrics, MetricFold,
+    ProtocolEvent, Registry, decode, layouts, mainnet_registry,
 };
 use obsqra_types::{
     BlockHash, BlockNumber, BlockRef, BranchEpoch, ContractAddress, EventIndex, Felt, Hash32, Seq,

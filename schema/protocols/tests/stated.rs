@@ -16,6 +16,8 @@ const TENTH_OF_YEAR: u64 = 3_153_600;
 /// 100 ETH of nominal debt at an accumulator of 1.1, beside 90 ETH: 200 are supplied, 110 lent out.
 const LENT_ETH: Config = Config {
     asset: ETH,
+    shares: 1,
+    fee_shares: 0,
     nominal_debt: 100 * E18,
     reserve: 90 * E18,
     scale: E18,
@@ -28,6 +30,8 @@ const LENT_ETH: Config = Config {
 /// 1,000 USDC lent out beside 3,000.
 const LENT_USDC: Config = Config {
     asset: USDC,
+    shares: 1,
+    fee_shares: 0,
     nominal_debt: 1_000 * E18,
     reserve: 3_000_000_000,
     scale: 1_000_000,
@@ -78,9 +82,10 @@ fn one_event_states_two_reserves() {
                     400000000000 2600000000000000000000";
     assert_eq!(state(&row), expected);
     assert_eq!(rates(&row), "no_state no_state no_state");
-    // Nobody follows the suppliers, and no event tells when the asset was added.
-    assert_eq!((row.lending.suppliers, row.lending.exit_shock_bps), (None, None));
-    assert!(row.absent.iter().all(|absent| absent.field != "suppliers"));
+    // The events of those who supplied are not in the log, and none tells when the asset was added.
+    let suppliers = figure(&row, "suppliers", row.lending.suppliers, |count| count.to_string());
+    assert_eq!(suppliers, "history_starts_at");
+    assert!(row.absent.iter().all(|absent| absent.field != "accumulatorExcessPpb"));
     assert_eq!(figure(&row, "openedAt", row.opened_at, |at| at.0.to_string()), "no_state");
     let row = scene.market("vesu_v1", "0xd0/0x7/0x10");
     assert_eq!(state(&row), "2500 4000000000 1000000000 3000000000 4000000000 no_state");

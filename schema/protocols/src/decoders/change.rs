@@ -24,6 +24,9 @@ pub(crate) enum MarketRef {
     /// The reserve whose shares that contract keeps, as an earlier [`Change::ShareToken`] says. No
     /// market is opened under such a reference.
     ShareToken(ContractAddress),
+    /// All reserves of one pool out of several, by the contract that holds it and the pool. No market is
+    /// opened under such a reference.
+    LendingPool { contract: ContractAddress, pool: Felt },
 }
 
 /// A market's tokens.
@@ -48,6 +51,7 @@ impl MarketRef {
                 format!("{contract}/{}/{asset}", felt_hex(pool))
             }
             Self::PoolReserve { contract, pool: None, asset } => format!("{contract}/{asset}"),
+            Self::LendingPool { contract, pool } => format!("{contract}/{}", felt_hex(pool)),
         })
     }
 
@@ -55,6 +59,7 @@ impl MarketRef {
         match self {
             Self::Reserve(token)
             | Self::ShareToken(token)
+            | Self::LendingPool { contract: token, .. }
             | Self::PoolReserve { asset: token, .. } => MarketTokens::Single(*token),
             Self::Pair(_, tokens) | Self::PoolContract(_, tokens) => MarketTokens::Pair(*tokens),
             Self::Pool(key) => MarketTokens::Pair(key.tokens()),
@@ -96,6 +101,10 @@ pub(crate) struct Statement {
     pub(crate) unit: U256,
     /// The share of the interest that does not go to the suppliers, 27 decimals.
     pub(crate) fee_rate: U256,
+    /// Shares of the supply, 18 decimals, whatever the token's own are.
+    pub(crate) total_shares: U256,
+    /// What of them accounts hold together; `None` where the statement contradicts itself.
+    pub(crate) held_shares: Option<U256>,
     /// Seconds since 1970 at which the accumulator was brought up to date.
     pub(crate) at: u64,
     /// What the oracle gives for a whole token, 18 decimals, where it vouches for it.
@@ -121,6 +130,8 @@ pub(crate) enum Change {
     Named,
     /// The market's beginning.
     Opened,
+    /// The beginning of the pool that a reserve is of.
+    PoolOpened,
     /// The contract that keeps a reserve's shares.
     ShareToken { token: ContractAddress },
     /// The share of a reserve's interest that its protocol keeps.
@@ -137,6 +148,8 @@ pub(crate) enum Change {
     /// Shares of a reserve went from one account to another; from address 0 they are minted, to address
     /// 0 they are burnt.
     SharesMoved { from: ContractAddress, to: ContractAddress, amount: ReserveAmount },
+    /// Raw shares of a reserve changed hands, and no event tells how many.
+    SharesMovedUntold,
     /// Debt was taken on, without the interest on it.
     Borrowed { raw: U256 },
     /// Debt was paid back, by whomever.
@@ -153,6 +166,8 @@ pub(crate) enum Change {
     Ranged { lower: I129, upper: I129, liquidity: I129 },
     /// Tokens that a concentrated pool gained or lost.
     Balances { delta0: I257, delta1: I257 },
+    /// Tokens that a pool's liquidity providers put in, above zero, or took out, below.
+    Provided { delta0: I257, delta1: I257 },
     /// The share of what is paid into a pool that is a fee, in millionths.
     SwapFee { millionths: u32 },
     /// What a swap moved on each side, and the fees on what was paid in.
@@ -174,6 +189,12 @@ impl Change {
                 | Self::Started { .. }
                 | Self::Moved { .. }
         )
+    }
+
+    /// Whether it is about holdings alone. Of a reserve that its events state in full such an event says
+    /// nothing before the first statement.
+    pub(crate) fn is_of_holdings(&self) -> bool {
+        matches!(self, Self::SharesMoved { .. } | Self::SharesMovedUntold)
     }
 }
 

@@ -120,6 +120,10 @@ impl Delta {
         Change::Balances { delta0: self.amount0.into(), delta1: self.amount1.into() }
     }
 
+    fn provided(&self) -> Change {
+        Change::Provided { delta0: self.amount0.into(), delta1: self.amount1.into() }
+    }
+
     fn gained(&self) -> [Signed; 2] {
         [self.amount0, self.amount1]
             .map(|delta| (U256::from(delta.magnitude()), delta.is_negative()))
@@ -191,7 +195,7 @@ fn changes(event: &EkuboEvent) -> Vec<MarketChange> {
         EkuboEvent::PositionUpdated { pool_key, params, delta, .. } => {
             let Bounds { lower, upper } = params.bounds;
             let ranged = Change::Ranged { lower, upper, liquidity: params.liquidity_delta };
-            of(pool_key, &[ranged, delta.balances()])
+            of(pool_key, &[ranged, delta.balances(), delta.provided()])
         }
         EkuboEvent::PoolInitialized { pool_key, initial_tick, sqrt_ratio } => {
             let started = Change::Started { sqrt_ratio: *sqrt_ratio, tick: *initial_tick };

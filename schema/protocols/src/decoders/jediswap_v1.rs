@@ -16,7 +16,7 @@ use super::activity::{Activity, ActivityKind, Transfer, both, net, swap};
 use super::change::{Change, MarketChange, MarketRef, SwapFees};
 use super::layout::event_table;
 use super::meaning::{Announced, EventMeaning};
-use super::members::Opaque;
+use super::members::{I257, Opaque};
 use crate::{Contracts, Decoder, Role, TokenPair, WatchedContract};
 
 event_table! {
@@ -125,14 +125,10 @@ fn changes(
             (&emitter.address, changes)
         }
         JediSwapV1Event::Mint { amount0, amount1, .. } => {
-            let (in0, in1) = (*amount0, *amount1);
-            let minted = Change::Flowed { in0, in1, out0: U256::ZERO, out1: U256::ZERO };
-            (&emitter.address, vec![minted])
+            (&emitter.address, minted(*amount0, *amount1))
         }
         JediSwapV1Event::Burn { amount0, amount1, .. } => {
-            let (out0, out1) = (*amount0, *amount1);
-            let burnt = Change::Flowed { in0: U256::ZERO, in1: U256::ZERO, out0, out1 };
-            (&emitter.address, vec![burnt])
+            (&emitter.address, burnt(*amount0, *amount1))
         }
         JediSwapV1Event::Transfer { .. } => (&emitter.address, vec![Change::Named]),
         JediSwapV1Event::Approval { .. } | JediSwapV1Event::Upgraded { .. } => return Vec::new(),
@@ -145,6 +141,20 @@ fn changes(
         }
         None => Vec::new(),
     }
+}
+
+/// Tokens that a provider put into a pair.
+pub(super) fn minted(in0: U256, in1: U256) -> Vec<Change> {
+    let flowed = Change::Flowed { in0, in1, out0: U256::ZERO, out1: U256::ZERO };
+    let [delta0, delta1] = [in0, in1].map(|amount| I257::new(amount, false));
+    vec![flowed, Change::Provided { delta0, delta1 }]
+}
+
+/// Tokens that a provider took out of a pair.
+pub(super) fn burnt(out0: U256, out1: U256) -> Vec<Change> {
+    let flowed = Change::Flowed { in0: U256::ZERO, in1: U256::ZERO, out0, out1 };
+    let [delta0, delta1] = [out0, out1].map(|amount| I257::new(amount, true));
+    vec![flowed, Change::Provided { delta0, delta1 }]
 }
 
 fn swapped(in0: U256, in1: U256, out0: U256, out1: U256) -> Vec<Change> {

@@ -152,10 +152,12 @@ fn changes(event: &JediSwapV2Event) -> Vec<Change> {
         JediSwapV2Event::Mint { tick_lower, tick_upper, amount, amount0, amount1, .. } => {
             let minted = I129::new(amount, false);
             let ranged = ranged(tick_lower, tick_upper, minted);
-            vec![ranged, balances([amount0, amount1], Way::In)]
+            let came = [amount0, amount1];
+            vec![ranged, balances(came, Way::In), provided(came, Way::In)]
         }
-        JediSwapV2Event::Burn { tick_lower, tick_upper, amount, .. } => {
-            vec![ranged(tick_lower, tick_upper, I129::new(amount, true))]
+        JediSwapV2Event::Burn { tick_lower, tick_upper, amount, amount0, amount1, .. } => {
+            let ranged = ranged(tick_lower, tick_upper, I129::new(amount, true));
+            vec![ranged, provided([amount0, amount1], Way::Out)]
         }
         JediSwapV2Event::Collect { amount0, amount1, .. }
         | JediSwapV2Event::CollectProtocol { amount0, amount1, .. } => {
@@ -198,4 +200,9 @@ enum Way {
 fn balances(amounts: [U256; 2], way: Way) -> Change {
     let [delta0, delta1] = amounts.map(|amount| I257::new(amount, way == Way::Out));
     Change::Balances { delta0, delta1 }
+}
+
+fn provided(amounts: [U256; 2], way: Way) -> Change {
+    let [delta0, delta1] = amounts.map(|amount| I257::new(amount, way == Way::Out));
+    Change::Provided { delta0, delta1 }
 }

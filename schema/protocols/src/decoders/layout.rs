@@ -1,9 +1,9 @@
 //! The table form in which a decoder states its events.
 //!
 //! One table gives the events' type, their layouts, their reading and their JSON, so that these four
-//! cannot drift apart. A row names an event's members in their order. How many of them stand in the keys
-//! is the only thing in which an event's layouts differ: an upgrade moves members from the data into the
-//! keys and leaves their order.
+//! cannot drift apart. A row names an event's members in their order. An event's layouts differ in how many
+//! of them stand in the keys, or in whether its last members are there: an upgrade moves members from the
+//! data into the keys, or adds some at the end, and leaves their order.
 
 use obsqra_types::Felt;
 
@@ -49,10 +49,27 @@ macro_rules! member_struct {
 }
 
 /// An event's layouts: one for each number of felts that its members take in the keys, or one with none
-/// there.
+/// there. Of an event that another version of its contract emits without its last members, one with and one
+/// without them.
 macro_rules! event_layouts {
     ($event:ident, $selector:literal, $felts:expr) => {
         $crate::decoders::event_layouts!($event, $selector, $felts, 0)
+    };
+    ($event:ident, $selector:literal, $felts:expr, $in_keys:literal without $left_out:literal) => {
+        &[
+            $crate::decoders::Layout {
+                name: stringify!($event),
+                selector: obsqra_types::Felt::from_hex_unchecked($selector),
+                keys_len: 1 + $in_keys,
+                data_len: $felts - $in_keys,
+            },
+            $crate::decoders::Layout {
+                name: stringify!($event),
+                selector: obsqra_types::Felt::from_hex_unchecked($selector),
+                keys_len: 1 + $in_keys,
+                data_len: $felts - $in_keys - $left_out,
+            },
+        ]
     };
     ($event:ident, $selector:literal, $felts:expr, $($in_keys:literal),+) => {
         &[$($crate::decoders::Layout {
@@ -66,12 +83,15 @@ macro_rules! event_layouts {
 
 /// Declares a decoder's events: variants with the members of the contract's source, in the order in which
 /// they stand. `keys [0, 2]` after the selector says that the members stand in the data, or, in another
-/// version of the contract, that the first two felts of them are keys.
+/// version of the contract, that the first two felts of them are keys. `keys [7] without 12` says that seven
+/// felts are keys, and that another version of the contract leaves out the last twelve felts; the members that
+/// they are of are [`Option`]s.
 macro_rules! event_table {
     (
         $(#[$doc:meta])*
         $name:ident
-        $($event:ident $selector:literal $(keys [$($in_keys:literal),+])? {
+        $($event:ident $selector:literal
+            $(keys [$($in_keys:literal),+] $(without $left_out:literal)?)? {
             $($field:ident: $type:ty),* $(,)?
         })+
     ) => {
@@ -90,7 +110,8 @@ macro_rules! event_table {
                 &[$($crate::decoders::event_layouts!(
                     $event,
                     $selector,
-                    0 $(+ <$type as $crate::decoders::Member>::FELTS)* $(, $($in_keys),+)?
+                    0 $(+ <$type as $crate::decoders::Member>::FELTS)*
+                        $(, $($in_keys),+ $(without $left_out)?)?
                 )),+];
 
             /// The event's name.

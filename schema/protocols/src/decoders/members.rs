@@ -45,6 +45,23 @@ pub(crate) trait Member: Sized {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Opaque(pub Felt);
 
+/// Of an event that another version of its contract emits without this member: `None` where the felts end
+/// before it.
+impl<T: Member> Member for Option<T> {
+    const FELTS: usize = T::FELTS;
+
+    fn read(felts: &mut Felts<'_>) -> Option<Self> {
+        if felts.keys.is_empty() && felts.data.is_empty() {
+            return Some(None);
+        }
+        T::read(felts).map(Some)
+    }
+
+    fn json(&self) -> Value {
+        self.as_ref().map_or(Value::Null, T::json)
+    }
+}
+
 /// For members so wide that they would make every event of their decoder as large.
 impl<T: Member> Member for Box<T> {
     const FELTS: usize = T::FELTS;

@@ -13,6 +13,7 @@ use obsqra_types::{ContractAddress, U256};
 
 use super::activity::{Activity, ActivityKind, Transfer, both, net, swap};
 use super::change::{Change, MarketChange, MarketRef, SwapFees};
+use super::jediswap_v1::{burnt, minted};
 use super::layout::event_table;
 use super::meaning::EventMeaning;
 use crate::{Contracts, Role, WatchedContract};
@@ -57,12 +58,8 @@ impl EventMeaning for NostraPoolsEvent {
                 let traded = Change::Traded { amount0, amount1, fees: SwapFees::Unknown };
                 vec![traded, Change::Flowed { in0, in1, out0, out1 }]
             }
-            Self::PairMint { amount0: in0, amount1: in1, .. } => {
-                vec![Change::Flowed { in0, in1, out0: U256::ZERO, out1: U256::ZERO }]
-            }
-            Self::PairBurn { amount0: out0, amount1: out1, .. } => {
-                vec![Change::Flowed { in0: U256::ZERO, in1: U256::ZERO, out0, out1 }]
-            }
+            Self::PairMint { amount0, amount1, .. } => minted(amount0, amount1),
+            Self::PairBurn { amount0, amount1, .. } => burnt(amount0, amount1),
             Self::Transfer { .. } => vec![Change::Named],
             Self::Approval { .. } => return Vec::new(),
         };

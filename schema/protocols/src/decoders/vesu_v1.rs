@@ -2,15 +2,18 @@
 //!
 //! Shares, nominal debt, prices, rates and ratios have 18 decimals; a `reserve` and the deltas of a
 //! position are in the asset's smallest unit. Layouts and selectors: `vesuxyz/vesu-v1`
-//! `src/singleton.cairo` and `src/data_model.cairo` @da3db70. `ContractUpgraded` is of the newer singleton
-//! alone: `src/singleton_v2.cairo` @088b9ba. No singleton can be paused; pools are shut down by their
-//! extensions, which are not watched. The wallet of an activity is the member `user`, whose position it
-//! is; the counterparty of a liquidation is `liquidator`.
+//! `src/singleton.cairo` and `src/data_model.cairo` @da3db70; `TransferPosition` with amounts and
+//! `MigratePosition`: `src/singleton_v2.cairo` @088b9ba. `ContractUpgraded` is of that newer singleton alone. No
+//! singleton can be paused; pools are shut down by their extensions, which are not watched. The wallet of an
+//! activity is the member `user`, whose position it is; the counterparty of a liquidation is `liquidator`.
+//!
+//! The first singleton moves shares without telling how many: its `TransferPosition` has no amounts, and a
+//! liquidator who takes the collateral as shares makes the deltas of `LiquidatePosition` 0.
 
 use obsqra_types::{ContractAddress, Felt, U256};
 
 use super::activity::{Activity, ActivityKind, Signed, liquidation, moved};
-use super::change::{Change, MarketChange, MarketRef, Statement};
+use super::change::{Change, MarketChange, MarketRef, ReserveAmount, Statement};
 use super::layout::{event_table, member_struct};
 use super::meaning::EventMeaning;
 use super::members::{I257, Opaque};
@@ -44,6 +47,17 @@ event_table! {
         user: ContractAddress, collateral_delta: I257, collateral_shares_delta: I257,
         debt_delta: I257, nominal_debt_delta: I257,
     }
+    TransferPosition "0x193750dd24b142c85cff259f0357a58cfde97f77af04b0ed5bd7132aedbd5c6" keys [7] without 12 {
+        pool_id: Opaque, from_collateral_asset: ContractAddress, from_debt_asset: ContractAddress,
+        to_collateral_asset: ContractAddress, to_debt_asset: ContractAddress,
+        from_user: ContractAddress, to_user: ContractAddress, collateral_delta: Option<I257>,
+        collateral_shares_delta: Option<I257>, debt_delta: Option<I257>,
+        nominal_debt_delta: Option<I257>,
+    }
+    MigratePosition "0x331848ba19f78f07192379713ca69965734f626224b75cfdfcb19079793490a" keys [5] {
+        pool_id: Opaque, collateral_asset: ContractAddress, debt_asset: ContractAddress,
+        from: ContractAddress, to: ContractAddress, collateral_shares: U256, nominal_debt: U256,
+    }
     LiquidatePosition "0x3731bef77d4371d61d696ce475c60d128c4e2c7bba44336635a540d6b180e88" keys [5] {
         pool_id: Opaque, collateral_asset: ContractAddress, debt_asset: ContractAddress,
         user: ContractAddress, liquidator: ContractAddress, collateral_delta: I257,
@@ -76,25 +90,49 @@ impl EventMeaning for VesuV1Event {
 
     /// Two singletons are known and each numbers its own pools, so that a market is named by both.
     fn changes(&self, _contracts: &Contracts, emitter: &WatchedContract) -> Vec<MarketChange> {
-        let Self::UpdateContext {
-            pool_id,
-            collateral_asset,
-            debt_asset,
-            collateral_asset_config,
-            debt_asset_config,
-            collateral_asset_price,
-            debt_asset_price,
-        } = self
-        else {
-            return Vec::new();
-        };
-        let market = |asset| {
-            let (contract, pool) = (emitter.address, Some(pool_id.0));
+        let contract = emitter.address;
+        let market = |pool: &Opaque, asset: &ContractAddress| {
+            let (pool, asset) = (Some(pool.0), *asset);
             MarketRef::PoolReserve { contract, pool, asset }
         };
-        let collateral = (*collateral_asset, collateral_asset_config.lent(collateral_asset_price));
-        let debt = (*debt_asset, debt_asset_config.lent(debt_asset_price));
-        stated(market, [collateral, debt])
+        let (reference, change) = match self {
+            Self::UpdateContext {
+                pool_id,
+                collateral_asset,
+                debt_asset,
+                collateral_asset_config,
+                debt_asset_config,
+                collateral_asset_price,
+                debt_asset_price,
+            } => {
+                let collateral = collateral_asset_config.lent(collateral_asset_price);
+                let debt = debt_asset_config.lent(debt_asset_price);
+                let assets = [(*collateral_asset, collateral), (*debt_asset, debt)];
+                return stated(|asset| market(pool_id, &asset), assets);
+            }
+            Self::CreatePool { pool_id, .. } => {
+                (MarketRef::LendingPool { contract, pool: pool_id.0 }, Some(Change::PoolOpened))
+            }
+            Self::AccrueFees { pool_id, asset, recipient, fee_shares } => {
+                (market(pool_id, asset), Some(held(*recipient, I257::new(*fee_shares, false))))
+            }
+            Self::MigratePosition { pool_id, collateral_asset, to, collateral_shares, .. } => {
+                let gained = I257::new(*collateral_shares, false);
+                (market(pool_id, collateral_asset), Some(held(*to, gained)))
+            }
+            Self::ModifyPosition { pool_id, collateral_asset, .. }
+            | Self::LiquidatePosition { pool_id, collateral_asset, .. } => {
+                (market(pool_id, collateral_asset), self.position_changed())
+            }
+            Self::TransferPosition { pool_id, from_collateral_asset, .. } => {
+                (market(pool_id, from_collateral_asset), self.position_moved())
+            }
+            Self::Flashloan { .. }
+            | Self::Donate { .. }
+            | Self::SetAssetParameter { .. }
+            | Self::ContractUpgraded { .. } => return Vec::new(),
+        };
+        change.map(|change| (reference, change)).into_iter().collect()
     }
 
     fn activities(&self, _emitter: &WatchedContract) -> Vec<Activity> {
@@ -125,6 +163,66 @@ impl EventMeaning for VesuV1Event {
     }
 }
 
+impl VesuV1Event {
+    /// What the owner of a position gained in shares.
+    fn position_changed(&self) -> Option<Change> {
+        match *self {
+            Self::ModifyPosition { user, collateral_shares_delta: shares, .. } => {
+                Some(held(user, shares))
+            }
+            // The debt went down and the collateral did not: the liquidator may have taken it as shares.
+            Self::LiquidatePosition { collateral_shares_delta: shares, debt_delta, .. }
+                if shares.is_zero() && !debt_delta.is_zero() =>
+            {
+                Some(Change::SharesMovedUntold)
+            }
+            Self::LiquidatePosition { user, collateral_shares_delta: shares, .. } => {
+                Some(held(user, shares))
+            }
+            _ => None,
+        }
+    }
+
+    /// What went from one account to another, unless that is the same.
+    fn position_moved(&self) -> Option<Change> {
+        let Self::TransferPosition {
+            from_collateral_asset,
+            to_collateral_asset,
+            from_user,
+            to_user,
+            collateral_shares_delta,
+            ..
+        } = *self
+        else {
+            return None;
+        };
+        if from_user == to_user {
+            return None;
+        }
+        match collateral_shares_delta {
+            Some(lost) if lost.is_zero() => None,
+            Some(lost) if lost.is_negative() => {
+                let amount = ReserveAmount::Raw(lost.magnitude());
+                Some(Change::SharesMoved { from: from_user, to: to_user, amount })
+            }
+            None if from_collateral_asset != to_collateral_asset => None,
+            // A transfer takes from its first position; one that adds to it is not understood.
+            Some(_) | None => Some(Change::SharesMovedUntold),
+        }
+    }
+}
+
+/// An account's holding changed by that many shares.
+pub(super) fn held(account: ContractAddress, shares: I257) -> Change {
+    let amount = ReserveAmount::Raw(shares.magnitude());
+    let nobody = ContractAddress(Felt::ZERO);
+    let (from, to) = if shares.is_negative() { (account, nobody) } else { (nobody, account) };
+    Change::SharesMoved { from, to, amount }
+}
+
+/// Shares of an asset's first deposit that nobody gets.
+const BURNT_SHARES: u64 = 1_000;
+
 impl AssetConfigV1 {
     fn lent(&self, price: &AssetPrice) -> Lent {
         Lent {
@@ -135,7 +233,14 @@ impl AssetConfigV1 {
             fee_rate: self.fee_rate,
             last_updated: self.last_updated,
             price: *price,
+            total_shares: self.total_collateral_shares,
+            held_shares: self.held_shares(),
         }
+    }
+
+    fn held_shares(&self) -> Option<U256> {
+        let total = self.total_collateral_shares;
+        if total.is_zero() { Some(total) } else { total.checked_sub(U256::from(BURNT_SHARES)) }
     }
 }
 
@@ -148,6 +253,8 @@ pub(super) struct Lent {
     pub(super) fee_rate: U256,
     pub(super) last_updated: u64,
     pub(super) price: AssetPrice,
+    pub(super) total_shares: U256,
+    pub(super) held_shares: Option<U256>,
 }
 
 impl Lent {
@@ -160,6 +267,8 @@ impl Lent {
             debt_accumulator: ray(self.rate_accumulator)?,
             unit: self.scale,
             fee_rate: ray(self.fee_rate)?,
+            total_shares: self.total_shares,
+            held_shares: self.held_shares,
             at: self.last_updated,
             oracle_price: self.price.is_valid.then_some(self.price.value),
         }))

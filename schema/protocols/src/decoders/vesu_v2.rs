@@ -4,6 +4,9 @@
 //! activity are those of version 1. Layouts and selectors: `vesuxyz/vesu-v2` `src/pool.cairo` and
 //! `src/data_model.cairo` @d4b21c8; pauses and upgrades: `src/pool.cairo` @00bb65c,
 //! `src/pool_factory.cairo` @0c540e7. A pool can be paused, the factory cannot.
+//!
+//! Of an asset's total shares two parts are no position's: what its addition to the pool burns, worth 2,000
+//! of the asset's smallest units at first, and `fee_shares`, which are paid out in the asset.
 
 use obsqra_types::{ContractAddress, U256};
 
@@ -12,7 +15,7 @@ use super::change::{Change, MarketChange, MarketRef};
 use super::layout::{event_table, member_struct};
 use super::meaning::{Announced, EventMeaning};
 use super::members::{I257, Opaque};
-use super::vesu_v1::{AssetPrice, Lent, liquidated, modified, stated};
+use super::vesu_v1::{AssetPrice, Lent, held, liquidated, modified, stated};
 use crate::{Contracts, Decoder, Role, WatchedContract};
 
 member_struct! {
@@ -103,7 +106,15 @@ impl EventMeaning for VesuV2Event {
                 let assets = [(*collateral_asset, collateral), (*debt_asset, debt)];
                 stated(market(emitter.address), assets)
             }
-            _ => Vec::new(),
+            Self::ModifyPosition { collateral_asset, user, collateral_shares_delta, .. }
+            | Self::LiquidatePosition { collateral_asset, user, collateral_shares_delta, .. } => {
+                let market = market(emitter.address)(*collateral_asset);
+                vec![(market, held(*user, *collateral_shares_delta))]
+            }
+            Self::CreatePool { .. }
+            | Self::ContractUpgraded { .. }
+            | Self::ContractPaused { .. }
+            | Self::ContractUnpaused { .. } => Vec::new(),
         }
     }
 
@@ -135,6 +146,11 @@ impl EventMeaning for VesuV2Event {
     }
 }
 
+/// What the addition of an asset burns, in its smallest unit.
+const BURNT_AMOUNT: u64 = 2_000;
+/// Shares that are worth a whole token at first.
+const WHOLE_SHARES: u64 = 1_000_000_000_000_000_000;
+
 impl AssetConfigV2 {
     fn lent(&self, price: &AssetPrice) -> Lent {
         Lent {
@@ -145,6 +161,15 @@ impl AssetConfigV2 {
             fee_rate: self.fee_rate,
             last_updated: self.last_updated,
             price: *price,
+            total_shares: self.total_collateral_shares,
+            held_shares: self.held_shares(),
         }
+    }
+
+    /// `None` where the total is less than what no position holds, or the asset has no unit.
+    fn held_shares(&self) -> Option<U256> {
+        let burnt = U256::from(BURNT_AMOUNT) * U256::from(WHOLE_SHARES);
+        let burnt = burnt.checked_div(self.scale)?;
+        self.total_collateral_shares.checked_sub(burnt)?.checked_sub(self.fee_shares)
     }
 }

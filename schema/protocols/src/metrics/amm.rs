@@ -7,10 +7,11 @@ use super::conservation::{ConservationRule, Faults};
 use super::figures::{Activity, ByKind, Surroundings, capped_ratio, value};
 use super::market::{Identity, Market};
 use super::pool::{Pool, PoolState};
+use super::quotes::Quotes;
 use super::signed::SignedAmount;
-use crate::TokenPair;
 use crate::decoders::{MarketRef, MarketTokens};
 use crate::fixed::{Wide, floor_div};
+use crate::{Registry, TokenPair};
 
 /// What pools alone have; values in USDC's smallest unit.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -102,22 +103,26 @@ fn reserves_tvl(pool: &Pool, tokens: TokenPair, around: Surroundings<'_>) -> Fig
     let Some(PoolState::Reserves { reserve0, reserve1 }) = pool.state else {
         return Err(Absence::new(Reason::NoState, "no Sync seen"));
     };
-    let reference = reference_side(around, tokens)?;
+    let reference = reference_side(around.registry, around.quotes, tokens)?;
     let reserve = if reference == tokens.token0 { reserve0 } else { reserve1 };
     let half = value(around, &reference, Wide::from(reserve))?;
     or_overflow(half.checked_add(half))
 }
 
 /// The side by which a pool is valued: USDC, else `token0`, else `token1`, whichever has a price.
-fn reference_side(around: Surroundings<'_>, tokens: TokenPair) -> Figure<ContractAddress> {
+pub(crate) fn reference_side(
+    registry: &Registry,
+    quotes: &Quotes,
+    tokens: TokenPair,
+) -> Figure<ContractAddress> {
     let TokenPair { token0, token1 } = tokens;
-    if token1 == around.registry.quote_token().address {
+    if token1 == registry.quote_token().address {
         return Ok(token1);
     }
-    let price0 = around.quotes.price(around.registry, &token0);
+    let price0 = quotes.price(registry, &token0);
     match price0 {
         Ok(_) => Ok(token0),
-        Err(_) if around.quotes.price(around.registry, &token1).is_ok() => Ok(token1),
+        Err(_) if quotes.price(registry, &token1).is_ok() => Ok(token1),
         Err(absence) => Err(absence),
     }
 }
@@ -129,7 +134,7 @@ fn volume(identity: &Identity, pool: &Pool, around: Surroundings<'_>) -> Figure<
     let MarketTokens::Pair(tokens) = identity.tokens else {
         return Err(Absence::bare(Reason::NoState));
     };
-    let reference = reference_side(around, tokens)?;
+    let reference = reference_side(around.registry, around.quotes, tokens)?;
     let total = pool.day.total().moved;
     let moved = if reference == tokens.token0 { total.side0 } else { total.side1 };
     value(around, &reference, Wide::from(moved))

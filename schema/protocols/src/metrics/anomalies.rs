@@ -4,11 +4,10 @@
 //! block at most. Each is a function of the events up to its block, like any figure.
 
 use obsqra_events::{Phase, Severity};
-use obsqra_types::{Bps, MarketId, ProtocolId, Seq, U256};
+use obsqra_types::{Bps, MarketId, ProtocolId, Seq, U256, U512};
 
 use super::growth::{FlashSurplus, Jump};
 use super::market::Identity;
-use super::reserve::Reserve;
 use crate::WatchedContract;
 use crate::fixed::Wide;
 
@@ -30,7 +29,7 @@ pub enum AnomalyRule {
     FlashLoanSurplus,
     /// A reserve's supply is so small that its accumulator can be moved at little cost.
     NearZeroSupply,
-    /// Much of a reserve's supply left within a day.
+    /// Much of a reserve's supply, or of what a pool holds, left within a day.
     NetOutflow,
     /// Nearly all of what is supplied has been lent out for hours.
     UtilizationHigh,
@@ -95,6 +94,15 @@ impl AnomalyRule {
     }
 }
 
+/// What is looked at of a reserve, at the end of a block.
+pub(crate) struct Watched {
+    /// Raw shares supplied, where they are known and not below zero.
+    pub(crate) supply: Option<U256>,
+    /// Raw shares supplied 24 hours ago and now.
+    pub(crate) over_a_day: Option<(U512, U512)>,
+    pub(crate) utilization: Option<Bps>,
+}
+
 /// What of a reserve lasts, at the end of a block.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Signals {
@@ -135,7 +143,7 @@ pub(crate) fn of_contract(contract: &WatchedContract, event: &str, cause: Seq) -
 }
 
 /// Of one market.
-fn of(
+pub(crate) fn of(
     identity: &Identity,
     rule: AnomalyRule,
     phase: Phase,
@@ -162,12 +170,8 @@ pub(crate) fn surplus(identity: &Identity, surplus: &FlashSurplus, cause: Seq) -
     of(identity, AnomalyRule::FlashLoanSurplus, Phase::Point, cause, detail)
 }
 
-/// Whether a large part of what a reserve held a day ago is gone. A supply near zero may go anywhere.
-fn large_outflow(reserve: &Reserve) -> bool {
-    let Some((then, now)) = reserve.supply_over_a_day() else {
-        return false;
-    };
-    let (then, now) = (Wide::from(then), Wide::from(now));
+/// Whether a large part of what was held a day ago is gone. An amount near zero may go anywhere.
+pub(crate) fn large_outflow(then: Wide, now: Wide) -> bool {
     let lost = then.saturating_sub(now) * Wide::from(Bps::ONE.0);
     then > Wide::from(NEAR_ZERO) && lost >= then * Wide::from(LARGE_OUTFLOW.0)
 }
@@ -176,50 +180,57 @@ fn large_outflow(reserve: &Reserve) -> bool {
 /// utilization is told later, by [`high_utilization`].
 pub(crate) fn review(
     identity: &Identity,
-    reserve: &mut Reserve,
+    watched: &Watched,
+    signals: &mut Signals,
     now: u64,
     cause: Seq,
 ) -> Vec<Anomaly> {
-    let old = reserve.signals;
+    let old = *signals;
     let turned = |rule, before: bool, after: bool, detail| {
         let phase = if after { Phase::Opened } else { Phase::Closed };
         (before != after).then(|| of(identity, rule, phase, cause, detail))
     };
-    let raw = reserve.raw_supply();
+    let raw = watched.supply;
     let near_zero = raw.is_some_and(|raw| !raw.is_zero() && raw <= U256::from(NEAR_ZERO));
     let raw = raw.map(|raw| ("rawSupply", raw.to_string())).into_iter().collect();
-    let outflow = large_outflow(reserve);
-    let utilization = reserve.utilization().ok();
-    let high = utilization.is_some_and(|utilization| utilization >= HIGH_UTILIZATION);
+    let outflow = watched.over_a_day.is_some_and(|(then, now)| {
+        let (then, now) = (Wide::from(then), Wide::from(now));
+        large_outflow(then, now)
+    });
+    let high = watched.utilization.is_some_and(|utilization| utilization >= HIGH_UTILIZATION);
     let high_told = high && old.high_told;
-    let bps = utilization.map(|bps| ("utilizationBps", bps.0.to_string())).into_iter().collect();
     let found = [
         turned(AnomalyRule::NearZeroSupply, old.near_zero, near_zero, raw),
-        turned(AnomalyRule::NetOutflow, old.outflow, outflow, supplies(reserve)),
-        turned(AnomalyRule::UtilizationHigh, old.high_told, high_told, bps),
+        turned(AnomalyRule::NetOutflow, old.outflow, outflow, supplies(watched)),
+        turned(AnomalyRule::UtilizationHigh, old.high_told, high_told, share_lent(watched)),
     ];
     let high_since = high.then(|| old.high_since.unwrap_or(now));
-    reserve.signals = Signals { near_zero, outflow, high_since, high_told };
+    *signals = Signals { near_zero, outflow, high_since, high_told };
     found.into_iter().flatten().collect()
 }
 
-fn supplies(reserve: &Reserve) -> Vec<(&'static str, String)> {
-    reserve.supply_over_a_day().map_or_else(Vec::new, |(then, now)| {
+fn supplies(watched: &Watched) -> Vec<(&'static str, String)> {
+    watched.over_a_day.map_or_else(Vec::new, |(then, now)| {
         vec![("rawSupplyBefore", then.to_string()), ("rawSupply", now.to_string())]
     })
+}
+
+fn share_lent(watched: &Watched) -> Vec<(&'static str, String)> {
+    watched.utilization.map(|bps| ("utilizationBps", bps.0.to_string())).into_iter().collect()
 }
 
 /// High utilization that has lasted long enough to be told, if this is the block for it.
 pub(crate) fn high_utilization(
     identity: &Identity,
-    reserve: &mut Reserve,
+    watched: &Watched,
+    signals: &mut Signals,
     now: u64,
     cause: Seq,
 ) -> Option<Anomaly> {
-    reserve.signals.high_due().filter(|due| *due <= now)?;
-    reserve.signals.high_told = true;
+    signals.high_due().filter(|due| *due <= now)?;
+    signals.high_told = true;
     let mut detail: Vec<_> =
-        reserve.signals.high_since.map(|since| ("since", since.to_string())).into_iter().collect();
-    detail.extend(reserve.utilization().ok().map(|bps| ("utilizationBps", bps.0.to_string())));
+        signals.high_since.map(|since| ("since", since.to_string())).into_iter().collect();
+    detail.extend(share_lent(watched));
     Some(of(identity, AnomalyRule::UtilizationHigh, Phase::Opened, cause, detail))
 }

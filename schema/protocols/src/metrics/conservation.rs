@@ -192,7 +192,12 @@ fn check_stated(reserve: &StatedReserve, details: &mut Details) -> Faults {
     if let Some(newest) = reserve.newest.filter(|_| reserve.index_fell) {
         details.push((ConservationRule::IndexFell, format!("to debt {}", newest.debt_accumulator)));
     }
-    Faults { index_fell: reserve.index_fell, ..Faults::default() }
+    let negative = reserve.has_negative();
+    if negative {
+        let detail = "a supplier's holding".to_owned();
+        details.push((ConservationRule::NegativeAmount, detail));
+    }
+    Faults { index_fell: reserve.index_fell, negative, ..Faults::default() }
 }
 
 fn check_pool(

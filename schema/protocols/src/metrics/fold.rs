@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use obsqra_events::EventData;
-use obsqra_types::{BlockNumber, ContractAddress, Hash32, PriceUsdc, ProtocolId, Seq, UnixSeconds};
+use obsqra_types::{
+    BlockNumber, ContractAddress, Felt, Hash32, PriceUsdc, ProtocolId, Seq, UnixSeconds,
+};
 
 use super::absence::{Absence, Reason};
 use super::audit;
@@ -36,7 +38,9 @@ pub struct MetricFold {
     windows: Due,
     due: DueSignals,
     pub(crate) gaps: PriceGaps,
-    quotes: Quotes,
+    /// Pools of reserves that begin in the log, by the contract that holds them.
+    pub(crate) opened_pools: Arc<BTreeSet<(ContractAddress, Felt)>>,
+    pub(crate) quotes: Quotes,
     oracle_prices: OraclePrices,
     figures: Vec<Option<Arc<Figures>>>,
     inputs: BTreeMap<ProtocolId, Inputs>,
@@ -73,6 +77,7 @@ impl MetricFold {
             windows: Due::default(),
             due: DueSignals::default(),
             gaps: PriceGaps::default(),
+            opened_pools: Arc::default(),
             quotes: Quotes::default(),
             oracle_prices: OraclePrices::default(),
             figures: Vec::new(),
@@ -117,18 +122,22 @@ impl MetricFold {
             self.fold_event(entry, next, &mut touched);
         }
         self.expire_windows(&mut touched, input.applied_seq);
-        let findings = self.review(&mut touched, input.applied_seq);
+        let mut findings = self.review(&mut touched, input.applied_seq);
         if self.covers_day() != covered_day {
             touched.markets.extend(0..self.markets.len());
         }
         let differing = self.update_figures(touched);
+        let outflows =
+            self.review_outflows(&differing.looked_at, &findings.last_events, input.applied_seq);
+        findings.anomalies.extend(outflows);
+        findings.anomalies.sort_unstable();
         let changed_markets = self.rows(&differing.rows);
         let of_pools = differing.prices.iter().filter_map(|token| self.token_price(token));
         let of_oracles = differing.oracle_prices.iter().filter_map(|key| self.oracle_price(key));
         let changed_prices = of_pools.chain(of_oracles).collect();
         let InputsDiffering { scores: inputs_changed, yields: yields_changed } =
             self.update_inputs(&differing.protocols);
-        let Findings { violations, anomalies } = findings;
+        let Findings { violations, anomalies, .. } = findings;
         Ok(BlockOutput {
             changed_markets,
             inputs: self.inputs_at(&span)?,
@@ -192,6 +201,12 @@ impl MetricFold {
             (Some(place), _) => place,
             // Shares of a reserve that was opened before the log begins.
             (None, MarketRef::ShareToken(_)) => return,
+            (None, MarketRef::LendingPool { contract, pool }) => {
+                Arc::make_mut(&mut self.opened_pools).insert((*contract, *pool));
+                return;
+            }
+            // Of a reserve that no event has stated.
+            (None, MarketRef::PoolReserve { .. }) if change.is_of_holdings() => return,
             (None, _) => self.open(Identity::new(self.registry(), &contract.protocol, *reference)),
         };
         if let Change::ShareToken { token } = change {
@@ -218,7 +233,6 @@ impl MetricFold {
         let gaps = self.gaps.review(markets, &touched.tokens, now, applied_seq);
         findings.anomalies.extend(gaps);
         findings.violations.sort_unstable();
-        findings.anomalies.sort_unstable();
         findings
     }
 
@@ -235,7 +249,14 @@ impl MetricFold {
     }
 
     fn open(&mut self, identity: Identity) -> usize {
-        self.insert(Market::new(identity))
+        let reference = identity.reference;
+        let mut market = Market::new(identity);
+        if let (Body::Stated(reserve), MarketRef::PoolReserve { contract, pool: Some(pool), .. }) =
+            (&mut market.body, reference)
+        {
+            reserve.holdings.pool_opened = self.opened_pools.contains(&(contract, pool));
+        }
+        self.insert(market)
     }
 
     /// Adds a market and returns its place.
@@ -289,7 +310,7 @@ impl MetricFold {
         };
         let mut differing =
             Differing { prices: quoted.prices, oracle_prices, ..Differing::default() };
-        for place in touched.markets {
+        for place in touched.markets.iter().copied() {
             let market = &self.markets[place];
             let new = Figures::of(market, around);
             if self.figures[place].as_deref() == Some(&new) {
@@ -304,6 +325,7 @@ impl MetricFold {
             }
             self.figures[place] = Some(Arc::new(new));
         }
+        differing.looked_at = touched.markets;
         differing
     }
 
@@ -465,6 +487,8 @@ fn directly_after<'a>(event: &EventData, next: Option<&'a EventData>) -> Option<
 /// What differs from the block before.
 #[derive(Default)]
 struct Differing {
+    /// Markets whose figures the block can have changed.
+    looked_at: BTreeSet<usize>,
     rows: BTreeSet<usize>,
     /// Those of counted markets.
     protocols: BTreeSet<ProtocolId>,

@@ -23,13 +23,14 @@ pub(crate) struct LendingFigures {
     pub(crate) supplied: Figure<U256>,
     pub(crate) borrowed: Figure<U256>,
     pub(crate) headroom: Figure<U256>,
-    /// `None` where suppliers are not followed.
-    pub(crate) followed: Option<FollowedFigures>,
+    pub(crate) followed: FollowedFigures,
+    /// `None` of a reserve whose events state no accumulator of its supply.
+    pub(crate) accumulator_excess: Option<Figure<SignedPpb>>,
     /// Of a reserve whose events carry a price of its oracle.
     pub(crate) oracle_price: Option<Figure<U256>>,
 }
 
-/// What needs every event of a reserve's suppliers, or its stated rates.
+/// What needs every event of a reserve's suppliers.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct FollowedFigures {
     pub(crate) exit_shock: Figure<Bps>,
@@ -37,7 +38,6 @@ pub(crate) struct FollowedFigures {
     pub(crate) top1: Figure<Bps>,
     pub(crate) top5: Figure<Bps>,
     pub(crate) hhi: Figure<Bps>,
-    pub(crate) accumulator_excess: Figure<SignedPpb>,
 }
 
 impl LendingFigures {
@@ -58,15 +58,20 @@ impl LendingFigures {
         around: Surroundings<'_>,
     ) -> ByKind {
         let faults = market.faults;
+        let supplied = sound(faults, reserve.supplied());
+        let borrowed = sound(faults, reserve.borrowed());
+        let largest = sound(faults, reserve.largest_supply(around.history));
+        let shock = exit_shock(&supplied, &borrowed, &largest);
         let figures = Self {
             utilization: sound(faults, reserve.utilization()),
             borrow_rate: sound(faults, reserve.borrow_rate()),
             supply_rate: sound(faults, reserve.supply_rate()),
-            supplied: sound(faults, reserve.supplied()),
-            borrowed: sound(faults, reserve.borrowed()),
             headroom: reserve.available(),
-            followed: None,
+            followed: FollowedFigures::of(faults, reserve.suppliers(around.history), shock),
+            accumulator_excess: None,
             oracle_price: Some(reserve.oracle_price()),
+            supplied,
+            borrowed,
         };
         ByKind {
             tvl: supplied_value(market, &figures.supplied, around),
@@ -80,30 +85,33 @@ impl LendingFigures {
         let supplied = sound(faults, reserve.supplied(history));
         let borrowed = sound(faults, reserve.borrowed(history));
         let largest = sound(faults, reserve.largest_supply(history));
-        let held = reserve.suppliers(history);
-        let shares =
-            |figure: fn(&Suppliers) -> Figure<Bps>| sound(faults, held.clone().and_then(figure));
         let exceeds = ConservationRule::BorrowedExceedsSupplied;
+        let shock = exit_shock(&supplied, &borrowed, &largest);
+        let shock = Faults::unless(faults.overdrawn, exceeds, shock);
         Self {
             utilization: reserve.utilization(),
             borrow_rate: reserve.borrow_rate(),
             supply_rate: reserve.supply_rate(history),
             headroom: Faults::unless(faults.overdrawn, exceeds, headroom(&supplied, &borrowed)),
-            followed: Some(FollowedFigures {
-                exit_shock: Faults::unless(
-                    faults.overdrawn,
-                    exceeds,
-                    exit_shock(&supplied, &borrowed, &largest),
-                ),
-                suppliers: sound(faults, held.clone().and_then(Suppliers::count)),
-                top1: shares(|all| all.top(1)),
-                top5: shares(|all| all.top(TOP_HOLDERS)),
-                hhi: shares(Suppliers::hhi),
-                accumulator_excess: sound(faults, reserve.accumulator_excess(history)),
-            }),
+            followed: FollowedFigures::of(faults, reserve.suppliers(history), shock),
+            accumulator_excess: Some(sound(faults, reserve.accumulator_excess(history))),
             oracle_price: None,
             supplied,
             borrowed,
+        }
+    }
+}
+
+impl FollowedFigures {
+    fn of(faults: Faults, held: Figure<&Suppliers>, exit_shock: Figure<Bps>) -> Self {
+        let shares =
+            |figure: fn(&Suppliers) -> Figure<Bps>| sound(faults, held.clone().and_then(figure));
+        Self {
+            exit_shock,
+            suppliers: sound(faults, held.clone().and_then(Suppliers::count)),
+            top1: shares(|all| all.top(1)),
+            top5: shares(|all| all.top(TOP_HOLDERS)),
+            hhi: shares(Suppliers::hhi),
         }
     }
 }

@@ -151,8 +151,9 @@ impl Market {
     pub(crate) fn expires_at(&self) -> Option<u64> {
         match &self.body {
             Body::Reserve(reserve) => reserve.book.as_ref()?.day.expires_at(),
-            Body::Pool(pool) => pool.day.expires_at(),
-            Body::Stated(_) | Body::Unlisted => None,
+            Body::Pool(pool) => pool.expires_at(),
+            Body::Stated(reserve) => reserve.day.expires_at(),
+            Body::Unlisted => None,
         }
     }
 
@@ -162,8 +163,9 @@ impl Market {
             Body::Reserve(reserve) => {
                 reserve.book.iter_mut().for_each(|book| book.day.expire(now));
             }
-            Body::Pool(pool) => pool.day.expire(now),
-            Body::Stated(_) | Body::Unlisted => {}
+            Body::Pool(pool) => pool.expire(now),
+            Body::Stated(reserve) => reserve.day.expire(now),
+            Body::Unlisted => {}
         }
     }
 }

@@ -4,7 +4,7 @@ use obsqra_types::{U256, U512, UnixSeconds};
 
 use super::absence::{Absence, Figure, Reason, or_overflow};
 use super::signed::SignedAmount;
-use super::trades::{DayWindow, Flows, Hours, UsdcSide, Volumes, hour_of};
+use super::trades::{DayWindow, Flows, Hours, LiquidityFlows, UsdcSide, Volumes, hour_of};
 use crate::I129;
 use crate::decoders::{Change, SwapFees};
 use crate::fixed::{Wide, ceil_div, floor_div, isqrt, narrow};
@@ -22,6 +22,10 @@ pub(crate) struct Pool {
     pub(crate) balance0: Option<SignedAmount>,
     pub(crate) balance1: Option<SignedAmount>,
     pub(crate) day: DayWindow<Flows>,
+    /// What liquidity providers put in and took out.
+    pub(crate) provided: DayWindow<LiquidityFlows>,
+    /// Whether much of what the pool held left within a day, at the end of a block.
+    pub(crate) outflow: bool,
     /// Kept for counted pools with USDC alone.
     pub(crate) hours: Hours,
     /// Whether events since the last `Sync` say that a constant-product pool's reserves are others.
@@ -56,6 +60,8 @@ impl Pool {
             balance0: Some(SignedAmount::default()),
             balance1: Some(SignedAmount::default()),
             day: DayWindow::default(),
+            provided: DayWindow::default(),
+            outflow: false,
             hours: Hours::default(),
             unsettled: false,
             fee_millionths: None,
@@ -86,6 +92,9 @@ impl Pool {
                 self.balance0 = self.balance0.and_then(|balance| balance.plus_delta(delta0));
                 self.balance1 = self.balance1.and_then(|balance| balance.plus_delta(delta1));
             }
+            Change::Provided { delta0, delta1 } => {
+                self.provided.add(now, &LiquidityFlows::of(delta0, delta1));
+            }
             Change::SwapFee { millionths } => {
                 // No pool keeps all of what comes in: such an event states no fee.
                 self.fee_millionths = Some(millionths).filter(|fee| *fee < MILLION);
@@ -103,6 +112,17 @@ impl Pool {
             }
             _ => {}
         }
+    }
+
+    /// The instant from which on [`Self::expire`] drops something.
+    pub(crate) fn expires_at(&self) -> Option<u64> {
+        [self.day.expires_at(), self.provided.expires_at()].into_iter().flatten().min()
+    }
+
+    /// Drops what is a day old or older.
+    pub(crate) fn expire(&mut self, now: u64) {
+        self.day.expire(now);
+        self.provided.expire(now);
     }
 
     /// The fees of a swap, rounded up; `None` where they are not known.

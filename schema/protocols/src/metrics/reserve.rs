@@ -6,7 +6,7 @@
 use obsqra_types::{Bps, ContractAddress, Felt, RateE18, SignedPpb, U256, U512, UnixSeconds};
 
 use super::absence::{Absence, Figure, Reason, or_overflow};
-use super::anomalies::Signals;
+use super::anomalies::{Signals, Watched};
 use super::growth::{FlashSurplus, Growth, Indices, Jump};
 use super::signed::SignedAmount;
 use super::suppliers::Suppliers;
@@ -216,15 +216,23 @@ impl Reserve {
         self.growth.as_ref()?.jump(self.indices.as_ref()?)
     }
 
+    pub(crate) fn watched(&self) -> Watched {
+        Watched {
+            supply: self.raw_supply(),
+            over_a_day: self.supply_over_a_day(),
+            utilization: self.utilization().ok(),
+        }
+    }
+
     /// Raw shares supplied 24 hours ago and now, where they are known and not below zero.
-    pub(crate) fn supply_over_a_day(&self) -> Option<(U512, U512)> {
+    fn supply_over_a_day(&self) -> Option<(U512, U512)> {
         let (now, day) = (U512::from(self.raw_supply()?), self.book.as_ref()?.day.total());
         let then = now.checked_add(day.left)?.checked_sub(day.came)?;
         Some((then, now))
     }
 
     /// Raw shares supplied, where they are known and not below zero.
-    pub(crate) fn raw_supply(&self) -> Option<U256> {
+    fn raw_supply(&self) -> Option<U256> {
         let raw = self.book.as_ref()?.raw_supply.filter(|raw| !raw.negative)?;
         Some(raw.magnitude)
     }

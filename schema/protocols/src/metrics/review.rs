@@ -10,7 +10,7 @@ use std::sync::Arc;
 use obsqra_types::Seq;
 
 use super::absence::Absence;
-use super::anomalies::{self, Anomaly};
+use super::anomalies::{self, Anomaly, Signals, Watched};
 use super::conservation::{self, PairFlows, Violation};
 use super::due::Due;
 use super::growth::FlashSurplus;
@@ -23,7 +23,7 @@ use crate::decoders::{Change, MarketRef};
 pub(crate) struct BlockNotes {
     /// By market: its last event, or the block's entry where the clock alone moved.
     last_events: BTreeMap<usize, Seq>,
-    /// By reserve: its last statement of accumulators.
+    /// By reserve: its last statement, of accumulators or of all.
     stated: BTreeMap<usize, Seq>,
     /// By reserve: the first flash loan that brought more than was owed.
     surpluses: BTreeMap<usize, (Seq, FlashSurplus)>,
@@ -38,6 +38,8 @@ pub(crate) struct BlockNotes {
 pub(crate) struct Findings {
     pub(crate) violations: Vec<Violation>,
     pub(crate) anomalies: Vec<Anomaly>,
+    /// By market: its last event, or the block's entry where the clock alone moved.
+    pub(crate) last_events: BTreeMap<usize, Seq>,
 }
 
 impl BlockNotes {
@@ -62,14 +64,11 @@ impl BlockNotes {
     /// A market has changed.
     pub(crate) fn after(&mut self, place: usize, market: &Market, change: &Change, at: (Seq, u64)) {
         let (seq, now) = at;
-        let Body::Reserve(reserve) = &market.body else {
-            return;
-        };
-        match change {
-            Change::Accumulators { .. } => {
+        match (change, &market.body) {
+            (Change::Accumulators { .. } | Change::Stated(_), _) => {
                 self.stated.insert(place, seq);
             }
-            Change::FlashLoaned { .. } => {
+            (Change::FlashLoaned { .. }, Body::Reserve(reserve)) => {
                 if let Some(surplus) = reserve.flash_surplus(now) {
                     self.surpluses.entry(place).or_insert((seq, surplus));
                 }
@@ -86,24 +85,41 @@ impl BlockNotes {
         now: u64,
     ) -> Findings {
         let mut findings = Findings { anomalies: self.contracts, ..Findings::default() };
-        for (place, cause) in self.last_events {
-            let Some(market) = markets.get_mut(place).map(Arc::make_mut) else {
+        for (place, cause) in &self.last_events {
+            let Some(market) = markets.get_mut(*place).map(Arc::make_mut) else {
                 continue;
             };
-            let flows = self.flows.get(&place);
+            if let (Body::Stated(reserve), true) =
+                (&mut market.body, self.stated.contains_key(place))
+            {
+                reserve.compare_holdings();
+            }
+            let flows = self.flows.get(place);
             findings.violations.extend(conservation::check(market, flows, history));
-            let Body::Reserve(reserve) = &mut market.body else {
+            let identity = Arc::clone(&market.identity);
+            if let Some((watched, signals)) = watched(market) {
+                let found = anomalies::review(&identity, &watched, signals, now, *cause);
+                findings.anomalies.extend(found);
+            }
+            let Body::Reserve(reserve) = &market.body else {
                 continue;
             };
-            let identity = &market.identity;
-            findings.anomalies.extend(anomalies::review(identity, reserve, now, cause));
-            let jump = reserve.jump().zip(self.stated.get(&place));
-            let jump = jump.map(|(jump, seq)| anomalies::jumped(identity, &jump, *seq));
-            let surplus = self.surpluses.get(&place);
-            let surplus = surplus.map(|(seq, found)| anomalies::surplus(identity, found, *seq));
+            let jump = reserve.jump().zip(self.stated.get(place));
+            let jump = jump.map(|(jump, seq)| anomalies::jumped(&identity, &jump, *seq));
+            let surplus = self.surpluses.get(place);
+            let surplus = surplus.map(|(seq, found)| anomalies::surplus(&identity, found, *seq));
             findings.anomalies.extend(jump.into_iter().chain(surplus));
         }
-        findings
+        Findings { last_events: self.last_events, ..findings }
+    }
+}
+
+/// What is looked at of a reserve, and what was found of it before.
+fn watched(market: &mut Market) -> Option<(Watched, &mut Signals)> {
+    match &mut market.body {
+        Body::Reserve(reserve) => Some((reserve.watched(), &mut reserve.signals)),
+        Body::Stated(reserve) => Some((reserve.watched(), &mut reserve.signals)),
+        Body::Pool(_) | Body::Unlisted => None,
     }
 }
 
@@ -114,9 +130,12 @@ pub(crate) struct DueSignals(Due);
 impl DueSignals {
     /// Takes up a market whose signals may have changed.
     pub(crate) fn note(&mut self, place: usize, market: &Market) {
-        if let Body::Reserve(reserve) = &market.body {
-            self.0.note(reserve.signals.high_due(), place);
-        }
+        let signals = match &market.body {
+            Body::Reserve(reserve) => &reserve.signals,
+            Body::Stated(reserve) => &reserve.signals,
+            Body::Pool(_) | Body::Unlisted => return,
+        };
+        self.0.note(signals.high_due(), place);
     }
 
     /// Tells what has lasted long enough at `now`. What ended in between is dropped.
@@ -131,8 +150,10 @@ impl DueSignals {
             let Some(market) = markets.get_mut(place).map(Arc::make_mut) else {
                 continue;
             };
-            if let Body::Reserve(reserve) = &mut market.body {
-                told.extend(anomalies::high_utilization(&market.identity, reserve, now, cause));
+            let identity = Arc::clone(&market.identity);
+            if let Some((watched, signals)) = watched(market) {
+                let high = anomalies::high_utilization(&identity, &watched, signals, now, cause);
+                told.extend(high);
             }
         }
         told

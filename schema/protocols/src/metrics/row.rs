@@ -172,7 +172,10 @@ impl LendingFigures {
             withdraw_headroom: absent.take("withdrawHeadroom", &self.headroom).map(RawAmount),
             ..LendingMetrics::default()
         };
-        self.followed.iter().for_each(|followed| followed.enter(&mut row, absent));
+        self.followed.enter(&mut row, absent);
+        let excess = self.accumulator_excess.as_ref();
+        row.accumulator_excess =
+            excess.and_then(|excess| absent.take("accumulatorExcessPpb", excess));
         row
     }
 }
@@ -184,7 +187,6 @@ impl FollowedFigures {
         row.top1_bps = absent.take("top1Bps", &self.top1);
         row.top5_bps = absent.take("top5Bps", &self.top5);
         row.hhi_bps = absent.take("hhiBps", &self.hhi);
-        row.accumulator_excess = absent.take("accumulatorExcessPpb", &self.accumulator_excess);
     }
 }
 

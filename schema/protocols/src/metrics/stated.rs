@@ -1,17 +1,22 @@
-//! A lending reserve whose events state it in full: nothing is added up, so that any one of them gives
-//! its supply and its debt, and two of them give its rates.
+//! A lending reserve whose events state it in full: any one of them gives its supply and its debt, and
+//! two of them give its rates.
 //!
-//! Who supplied is not followed. A rate is what the accumulator grew by between the newest statement
-//! and the last one of an earlier instant; between two statements nothing moves, so that the
-//! utilization and the fee of the earlier one stood for all of that time.
+//! A rate is what the accumulator grew by between the newest statement and the last one of an earlier
+//! instant; between two statements nothing moves, so that the utilization and the fee of the earlier one
+//! stood for all of that time. Who supplied is added up from events, and counts where the sum is what a
+//! statement says that accounts hold: holdings from before the log are not below zero, so that none is
+//! missing then.
 
-use obsqra_types::{Bps, RateE18, U256, UnixSeconds};
+use obsqra_types::{Bps, ContractAddress, Felt, RateE18, U256, U512, UnixSeconds};
 
 use super::absence::{Absence, Figure, Reason, or_overflow};
+use super::anomalies::{Signals, Watched};
 use super::conservation::ConservationRule;
+use super::day_totals::DayTotals;
 use super::growth::YEAR_SECONDS;
 use super::reserve::ray;
-use crate::decoders::{Change, Statement};
+use super::suppliers::Suppliers;
+use crate::decoders::{Change, ReserveAmount, Statement};
 use crate::fixed::{Wide, floor_div, pow10};
 
 /// Decimals of a published rate.
@@ -20,7 +25,7 @@ const RATE_DECIMALS: u32 = 18;
 const DEBT_DECIMALS: u32 = 18 + 27;
 
 /// A reserve's statements at the end of a block.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct StatedReserve {
     /// When the asset was added to its pool, where an event of the log says so.
     pub(crate) opened_at: Option<UnixSeconds>,
@@ -29,14 +34,93 @@ pub(crate) struct StatedReserve {
     pub(crate) base: Option<Statement>,
     /// Whether the accumulator was stated below the one before, at the newest statement's instant.
     pub(crate) index_fell: bool,
+    pub(crate) holdings: Holdings,
+    /// The total shares that statements of the last 24 hours say.
+    pub(crate) day: DayTotals,
+    pub(crate) signals: Signals,
+}
+
+/// Who holds a reserve's shares, as far as its events tell.
+#[derive(Clone, Debug)]
+pub(crate) struct Holdings {
+    /// Whether the log has the beginning of the pool that the reserve is of, and so all that came after.
+    pub(crate) pool_opened: bool,
+    /// `None` after a holding left 256 bits.
+    pub(crate) suppliers: Option<Suppliers>,
+    /// Whether shares ever changed hands by an event that does not tell how many.
+    pub(crate) untold: bool,
+    /// Whether the holdings added up to what was stated at the end of the last block with a statement.
+    pub(crate) complete: bool,
+}
+
+impl Default for Holdings {
+    fn default() -> Self {
+        let suppliers = Some(Suppliers::default());
+        Self { pool_opened: false, suppliers, untold: false, complete: false }
+    }
+}
+
+impl Holdings {
+    fn apply(&mut self, change: &Change) {
+        match *change {
+            Change::SharesMoved { from, to, amount: ReserveAmount::Raw(raw) } => {
+                self.hold(from, raw, true);
+                self.hold(to, raw, false);
+            }
+            // What an amount of tokens is in shares only the contract knows.
+            Change::SharesMoved { .. } | Change::SharesMovedUntold => self.untold = true,
+            _ => {}
+        }
+    }
+
+    /// What is minted comes from the address zero and what is burnt goes there: it is no holder.
+    fn hold(&mut self, account: ContractAddress, raw: U256, negative: bool) {
+        let Some(all) = self.suppliers.as_mut().filter(|_| account.0 != Felt::ZERO) else {
+            return;
+        };
+        if all.add(account, raw, negative).is_none() {
+            self.suppliers = None;
+        }
+    }
+
+    fn add_up_to(&self, held: Option<U256>) -> bool {
+        let sum = self.suppliers.as_ref().zip(held);
+        sum.is_some_and(|(all, held)| all.add_up_to(held))
+    }
 }
 
 impl StatedReserve {
     pub(crate) fn apply(&mut self, change: &Change, now: u64) {
         match *change {
             Change::Opened => self.opened_at = Some(UnixSeconds(now)),
-            Change::Stated(statement) => self.state(statement),
+            Change::Stated(statement) => {
+                self.state(statement);
+                self.day.state(now, statement.total_shares);
+            }
+            _ if self.newest.is_some() => self.holdings.apply(change),
             _ => {}
+        }
+    }
+
+    /// Compares the holdings with the newest statement, at the end of a block with one.
+    pub(crate) fn compare_holdings(&mut self) {
+        let held = self.newest.and_then(|newest| newest.held_shares);
+        self.holdings.complete = self.holdings.add_up_to(held);
+    }
+
+    /// Whether a holding is below zero although the log has all that came before.
+    pub(crate) fn has_negative(&self) -> bool {
+        let from_the_start = self.opened_at.is_some() || self.holdings.pool_opened;
+        from_the_start && self.holdings.suppliers.as_ref().is_some_and(Suppliers::has_negative)
+    }
+
+    /// An accumulator that fell says nothing of the utilization.
+    pub(crate) fn watched(&self) -> Watched {
+        let supply = self.newest.map(|newest| newest.total_shares);
+        Watched {
+            supply,
+            over_a_day: self.day.before().map(U512::from).zip(supply.map(U512::from)),
+            utilization: self.utilization().ok().filter(|_| !self.index_fell),
         }
     }
 
@@ -62,6 +146,27 @@ impl StatedReserve {
     /// What is lent out, with its interest.
     pub(crate) fn borrowed(&self) -> Figure<U256> {
         borrowed(self.newest()?)
+    }
+
+    /// Who holds shares, where no holding is missing.
+    pub(crate) fn suppliers(&self, history: &Absence) -> Figure<&Suppliers> {
+        self.newest()?;
+        let all = or_overflow(self.holdings.suppliers.as_ref())?;
+        if self.holdings.untold {
+            let detail = "shares changed hands, and no event tells how many";
+            return Err(Absence::new(Reason::NoState, detail));
+        }
+        if !self.holdings.complete {
+            return Err(history.clone());
+        }
+        Ok(all)
+    }
+
+    /// What the largest supplier's shares are worth.
+    pub(crate) fn largest_supply(&self, history: &Absence) -> Figure<U256> {
+        let largest = self.suppliers(history)?.largest()?;
+        let worth = Wide::from(largest) * Wide::from(self.supplied()?);
+        or_overflow(floor_div(worth, Wide::from(self.newest()?.total_shares)))
     }
 
     /// What was not lent out.

@@ -20,6 +20,8 @@ pub(crate) struct Suppliers {
     sum: Wide,
     sum_of_squares: Wide,
     below_zero: u64,
+    /// What holdings below zero lack.
+    sum_below_zero: Wide,
 }
 
 impl Suppliers {
@@ -57,6 +59,7 @@ impl Suppliers {
         let magnitude = Wide::from(holding.magnitude);
         if holding.negative {
             self.below_zero -= 1;
+            self.sum_below_zero -= magnitude;
         } else if !holding.magnitude.is_zero() {
             self.ranked.remove_mut(&(holding.magnitude, account));
             self.sum -= magnitude;
@@ -68,11 +71,17 @@ impl Suppliers {
         let magnitude = Wide::from(holding.magnitude);
         if holding.negative {
             self.below_zero += 1;
+            self.sum_below_zero += magnitude;
         } else if !holding.magnitude.is_zero() {
             self.ranked.insert_mut((holding.magnitude, account));
             self.sum += magnitude;
             self.sum_of_squares += magnitude * magnitude;
         }
+    }
+
+    /// Whether all holdings, those below zero among them, add up to that.
+    pub(crate) fn add_up_to(&self, shares: U256) -> bool {
+        self.sum == Wide::from(shares) + self.sum_below_zero
     }
 
     /// Whether a holding is below zero.
@@ -161,14 +170,20 @@ mod tests {
     }
 
     /// What a walk over all holdings gives.
-    fn recounted(all: &Suppliers) -> (u64, Vec<U256>, Wide, Wide) {
+    fn recounted(all: &Suppliers) -> (u64, Wide, Vec<U256>, Wide, Wide) {
         let mut held: Vec<U256> =
             all.holdings().filter(|(_, raw)| !raw.negative).map(|(_, raw)| raw.magnitude).collect();
         held.sort_unstable();
         let sum = held.iter().fold(Wide::ZERO, |sum, raw| sum + Wide::from(*raw));
         let squares =
             held.iter().fold(Wide::ZERO, |sum, raw| sum + Wide::from(*raw) * Wide::from(*raw));
-        (all.holdings().filter(|(_, raw)| raw.negative).count() as u64, held, sum, squares)
+        let below: Vec<Wide> = all
+            .holdings()
+            .filter(|(_, raw)| raw.negative)
+            .map(|(_, raw)| Wide::from(raw.magnitude))
+            .collect();
+        let lacking = below.iter().fold(Wide::ZERO, |sum, raw| sum + *raw);
+        (below.len() as u64, lacking, held, sum, squares)
     }
 
     proptest! {
@@ -177,8 +192,9 @@ mod tests {
             let mut all = Suppliers::default();
             for (number, raw, negative) in steps {
                 all.add(account(number), U256::from(raw), negative).unwrap();
-                let (below_zero, held, sum, squares) = recounted(&all);
+                let (below_zero, lacking, held, sum, squares) = recounted(&all);
                 prop_assert_eq!((all.below_zero, all.sum, all.sum_of_squares), (below_zero, sum, squares));
+                prop_assert_eq!(all.sum_below_zero, lacking);
                 prop_assert!(all.ranked.iter().map(|(raw, _)| raw).eq(&held));
             }
         }
@@ -189,6 +205,7 @@ mod tests {
         let mut all = suppliers(&[(1, 60)]);
         all.add(account(2), U256::from(1u8), true).unwrap();
         assert_eq!(all.top(1).unwrap_err().reason, Reason::NegativeBalance);
+        assert!(all.add_up_to(U256::from(59u8)) && !all.add_up_to(U256::from(60u8)));
         all.add(account(2), U256::from(1u8), false).unwrap();
         assert_eq!(all.top(1), Ok(Bps::ONE));
         assert_eq!(all.add(account(1), U256::MAX, false), None);

@@ -7,6 +7,7 @@
 use obsqra_types::{U256, U512};
 
 use super::chunks::Chunks;
+use crate::I257;
 use crate::fixed::{Wide, floor_div, ln_ratio};
 
 /// The window of volumes, seconds.
@@ -81,6 +82,38 @@ impl Summed for ShareFlows {
     fn subtract(&mut self, other: &Self) {
         self.came -= other.came;
         self.left -= other.left;
+    }
+}
+
+/// Tokens that liquidity providers put into a pool and took out, by side.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct LiquidityFlows {
+    pub(crate) came: Volumes,
+    pub(crate) left: Volumes,
+}
+
+impl LiquidityFlows {
+    /// Of what came, above zero, or left, below.
+    pub(crate) fn of(delta0: I257, delta1: I257) -> Self {
+        let amount = |delta: I257, negative: bool| match delta.is_negative() == negative {
+            true => U512::from(delta.magnitude()),
+            false => U512::ZERO,
+        };
+        let way =
+            |negative| Volumes { side0: amount(delta0, negative), side1: amount(delta1, negative) };
+        Self { came: way(false), left: way(true) }
+    }
+}
+
+impl Summed for LiquidityFlows {
+    fn add(&mut self, other: &Self) {
+        self.came.add(&other.came);
+        self.left.add(&other.left);
+    }
+
+    fn subtract(&mut self, other: &Self) {
+        self.came.subtract(&other.came);
+        self.left.subtract(&other.left);
     }
 }
 

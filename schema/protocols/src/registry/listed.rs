@@ -96,9 +96,8 @@ impl Registry {
                 return named.is_some_and(|named| named.protocol == *protocol);
             }
             MarketRef::Pool(key) => ListedPool::Key(key),
-            MarketRef::PoolReserve { contract, pool: Some(pool), .. } => {
-                ListedPool::Number { contract, pool }
-            }
+            MarketRef::PoolReserve { contract, pool: Some(pool), .. }
+            | MarketRef::LendingPool { contract, pool } => ListedPool::Number { contract, pool },
         };
         self.protocol(protocol).is_some_and(|entry| entry.markets.contains_key(&pool))
     }

@@ -128,6 +128,9 @@ pub(crate) fn pool_swap(pool: u128, swap: &PoolSwap) -> Event {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Config {
     pub(crate) asset: u128,
+    pub(crate) shares: u128,
+    /// Of version 2.
+    pub(crate) fee_shares: u128,
     pub(crate) nominal_debt: u128,
     pub(crate) reserve: u128,
     pub(crate) scale: u128,
@@ -140,7 +143,7 @@ pub(crate) struct Config {
 
 impl Config {
     fn felts(&self) -> impl Iterator<Item = u128> {
-        let amounts = [1, self.nominal_debt, self.reserve, 2, 3, self.scale].into_iter();
+        let amounts = [self.shares, self.nominal_debt, self.reserve, 2, 3, self.scale].into_iter();
         let rates = [self.accumulator, 4, self.fee_rate].into_iter();
         amounts.flat_map(wide).chain([0, u128::from(self.at)]).chain(rates.flat_map(wide))
     }
@@ -164,8 +167,9 @@ pub(crate) fn context_v1(singleton: u128, pool: u128, sides: [Config; 2]) -> Eve
 
 /// Of version 2, by the pool's contract.
 pub(crate) fn context_v2(pool: u128, sides: [Config; 2]) -> Event {
-    let configs =
-        sides.into_iter().flat_map(|side| side.felts().chain(wide(5)).collect::<Vec<_>>());
+    let configs = sides
+        .into_iter()
+        .flat_map(|side| side.felts().chain(wide(side.fee_shares)).collect::<Vec<_>>());
     let data = configs.chain(sides.into_iter().flat_map(|side| side.price()));
     let [collateral, debt] = sides;
     keyed(&[collateral.asset, debt.asset], event(pool, "UpdateContext", data))
@@ -173,6 +177,60 @@ pub(crate) fn context_v2(pool: u128, sides: [Config; 2]) -> Event {
 
 pub(crate) fn asset_added(pool: u128, asset: u128) -> Event {
     keyed(&[pool, asset], event(VESU_FACTORY, "AddAsset", []))
+}
+
+/// A position's four deltas: what is not its shares follows their sign.
+fn deltas(shares: i128, debt: i128) -> Vec<u128> {
+    [shares.signum(), shares, debt, debt].into_iter().flat_map(wide_signed).collect()
+}
+
+/// Of version 1: a user's shares of the collateral in a position without debt.
+pub(crate) fn modified_v1(singleton: u128, pool: u128, of: (u128, u128), shares: i128) -> Event {
+    let (asset, user) = of;
+    keyed(&[pool, asset, 0, user], event(singleton, "ModifyPosition", deltas(shares, 0)))
+}
+
+/// Of version 1: by `0x79`, with as much debt.
+pub(crate) fn liquidated_v1(
+    singleton: u128,
+    pool: u128,
+    of: (u128, u128),
+    (shares, debt): (i128, i128),
+) -> Event {
+    let (asset, user) = of;
+    let data = deltas(shares, debt).into_iter().chain([0, 0]);
+    keyed(&[pool, asset, 1, user, 0x79], event(singleton, "LiquidatePosition", data))
+}
+
+pub(crate) fn fees_accrued(singleton: u128, pool: u128, of: (u128, u128), shares: u128) -> Event {
+    let (asset, recipient) = of;
+    keyed(&[pool, asset, recipient], event(singleton, "AccrueFees", wide(shares)))
+}
+
+pub(crate) fn pool_created(singleton: u128, pool: u128) -> Event {
+    keyed(&[pool, 0x77, 0x78], event(singleton, "CreatePool", []))
+}
+
+/// From one account to another; shares are `None` where the event has no amounts.
+pub(crate) fn transferred(
+    singleton: u128,
+    pool: u128,
+    (asset, from, to): (u128, u128, u128),
+    shares: Option<i128>,
+) -> Event {
+    let data = shares.map_or_else(Vec::new, |shares| deltas(shares, 0));
+    keyed(&[pool, asset, 0, asset, 1, from, to], event(singleton, "TransferPosition", data))
+}
+
+pub(crate) fn migrated(singleton: u128, pool: u128, of: (u128, u128), shares: u128) -> Event {
+    let (asset, to) = of;
+    let data = wide(shares).into_iter().chain(wide(0));
+    keyed(&[pool, asset, 0, 0x70, to], event(singleton, "MigratePosition", data))
+}
+
+/// Of version 2.
+pub(crate) fn modified_v2(pool: u128, (asset, user): (u128, u128), shares: i128) -> Event {
+    keyed(&[asset, 0, user], event(pool, "ModifyPosition", deltas(shares, 0)))
 }
 
 /// Of Nostra: rates and indices of lending and borrowing, 18 decimals.

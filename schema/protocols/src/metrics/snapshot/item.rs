@@ -13,16 +13,17 @@ use super::super::anomalies::Signals;
 use super::super::block::{FoldTip, Span};
 use super::super::causes::EventTally;
 use super::super::conservation::Faults;
+use super::super::day_totals::DayTotals;
 use super::super::gaps::{Gap, PriceGaps};
 use super::super::growth::{Growth, Indices};
-use super::super::pool::PoolState;
 use super::super::reserve::{Book, Rates};
 use super::super::signed::SignedAmount;
+use super::super::stated::Holdings;
 use super::super::suppliers::Suppliers;
-use super::super::trades::{DayWindow, Flows, ShareFlows, Summed, Volumes};
+use super::super::trades::{DayWindow, Flows, LiquidityFlows, ShareFlows, Summed, Volumes};
 use super::{Taken, malformed};
-use crate::decoders::{MarketRef, Statement};
-use crate::{I129, PoolKey, TokenPair, WatchedContract};
+use crate::decoders::Statement;
+use crate::{I129, PoolKey, TokenPair};
 
 pub(super) struct Out(Encoder<Vec<u8>>);
 
@@ -299,14 +300,25 @@ item_as!(
     |gaps| Ok(Self(gaps.into_iter().collect()))
 );
 item_as!(
-    Statement as ((U256, U256, U256, U256, U256), u64, Option<U256>),
+    Statement as ((U256, U256, U256, U256, U256), (U256, Option<U256>), u64, Option<U256>),
     |v| {
         let Statement { available, nominal_debt, debt_accumulator, unit, fee_rate, .. } = *v;
         let amounts = (available, nominal_debt, debt_accumulator, unit, fee_rate);
-        (amounts, v.at, v.oracle_price)
+        (amounts, (v.total_shares, v.held_shares), v.at, v.oracle_price)
     },
-    |((available, nominal_debt, debt_accumulator, unit, fee_rate), at, oracle_price)| {
-        Ok(Self { available, nominal_debt, debt_accumulator, unit, fee_rate, at, oracle_price })
+    |(amounts, (total_shares, held_shares), at, oracle_price)| {
+        let (available, nominal_debt, debt_accumulator, unit, fee_rate) = amounts;
+        Ok(Self {
+            available,
+            nominal_debt,
+            debt_accumulator,
+            unit,
+            fee_rate,
+            total_shares,
+            held_shares,
+            at,
+            oracle_price,
+        })
     }
 );
 item_as!(
@@ -375,6 +387,25 @@ item_as!(
         Ok(Self { opened_at, share_token, raw_supply, raw_debt, suppliers, day })
     }
 );
+item_as!(
+    Holdings as (bool, Option<Suppliers>, bool, bool),
+    |v| (v.pool_opened, v.suppliers.clone(), v.untold, v.complete),
+    |(pool_opened, suppliers, untold, complete)| {
+        Ok(Self { pool_opened, suppliers, untold, complete })
+    }
+);
+item_as!(
+    DayTotals as (Option<U256>, Vec<(u64, U256)>),
+    |v| {
+        let (before, since) = v.items();
+        (before, since.copied().collect::<Vec<_>>())
+    },
+    |(before, since)| Ok(Self::of(before, since))
+);
+item_as!(LiquidityFlows as (Volumes, Volumes), |v| (v.came, v.left), |(came, left)| Ok(Self {
+    came,
+    left
+}));
 item_as!(TokenPair as (ContractAddress, ContractAddress), |v| (v.token0, v.token1), |(
     token0,
     token1,
@@ -389,85 +420,3 @@ item_as!(
         Ok(Self { token0, token1, fee, tick_spacing, extension })
     }
 );
-
-impl Item for WatchedContract {
-    fn put(&self, out: &mut Out) {
-        let kind = (self.decoder.name().to_owned(), self.role.name().to_owned());
-        (self.address, self.protocol.clone(), kind, self.pair, self.asset).put(out);
-    }
-
-    fn take(input: &mut In<'_>) -> Taken<Self> {
-        type Parts = (
-            ContractAddress,
-            ProtocolId,
-            (String, String),
-            Option<TokenPair>,
-            Option<ContractAddress>,
-        );
-        let (address, protocol, (decoder, role), pair, asset): Parts = Item::take(input)?;
-        let Some(decoder) = crate::Decoder::ALL.iter().copied().find(|d| d.name() == decoder)
-        else {
-            return malformed("unknown decoder");
-        };
-        let Some(role) = decoder.roles().iter().copied().find(|known| known.name() == role) else {
-            return malformed("unknown role");
-        };
-        Ok(Self { address, protocol, decoder, role, pair, asset })
-    }
-}
-
-impl Item for MarketRef {
-    fn put(&self, out: &mut Out) {
-        match self {
-            Self::Reserve(token) => (0u64, *token).put(out),
-            Self::Pair(address, tokens) => (1u64, *address, *tokens).put(out),
-            Self::Pool(key) => (2u64, *key).put(out),
-            // Names a reserve that stands under its own reference: never of a market, never read.
-            Self::ShareToken(token) => (3u64, *token).put(out),
-            Self::PoolContract(address, tokens) => (4u64, *address, *tokens).put(out),
-            Self::PoolReserve { contract, pool, asset } => {
-                (5u64, *contract, *pool, *asset).put(out);
-            }
-        }
-    }
-
-    fn take(input: &mut In<'_>) -> Taken<Self> {
-        match u64::take(input)? {
-            0 => Item::take(input).map(Self::Reserve),
-            1 => Item::take(input).map(|(address, tokens)| Self::Pair(address, tokens)),
-            2 => Item::take(input).map(Self::Pool),
-            4 => Item::take(input).map(|(address, tokens)| Self::PoolContract(address, tokens)),
-            5 => Item::take(input).map(|(contract, pool, asset)| Self::PoolReserve {
-                contract,
-                pool,
-                asset,
-            }),
-            _ => malformed("unknown market"),
-        }
-    }
-}
-
-impl Item for PoolState {
-    fn put(&self, out: &mut Out) {
-        match *self {
-            Self::Reserves { reserve0, reserve1 } => (0u64, reserve0, reserve1).put(out),
-            Self::Concentrated { sqrt_ratio, tick, liquidity } => {
-                (1u64, sqrt_ratio, tick, liquidity).put(out);
-            }
-        }
-    }
-
-    fn take(input: &mut In<'_>) -> Taken<Self> {
-        match u64::take(input)? {
-            0 => {
-                Item::take(input).map(|(reserve0, reserve1)| Self::Reserves { reserve0, reserve1 })
-            }
-            1 => Item::take(input).map(|(sqrt_ratio, tick, liquidity)| Self::Concentrated {
-                sqrt_ratio,
-                tick,
-                liquidity,
-            }),
-            _ => malformed("unknown state of a pool"),
-        }
-    }
-}

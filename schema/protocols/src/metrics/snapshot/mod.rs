@@ -6,10 +6,11 @@
 //! definitions. It is a cache, not part of the log.
 
 mod item;
+mod variant;
 
 use std::sync::Arc;
 
-use obsqra_types::{Hash32, ProtocolId, Seq};
+use obsqra_types::{ContractAddress, Felt, Hash32, ProtocolId, Seq};
 
 use super::causes::EventTally;
 use super::fold::MetricFold;
@@ -68,6 +69,7 @@ impl MetricFold {
             self.tallies.iter().map(|(id, tally)| (id.clone(), tally.clone())).collect();
         tallies.put(&mut out);
         self.gaps.put(&mut out);
+        self.opened_pools.iter().copied().collect::<Vec<_>>().put(&mut out);
         let mut markets: Vec<_> = self.markets.iter().collect();
         markets.sort_by(|a, b| {
             (&a.identity.protocol, &a.identity.id).cmp(&(&b.identity.protocol, &b.identity.id))
@@ -102,6 +104,8 @@ impl MetricFold {
         fold.contracts = Contracts::with_children(registry, children);
         fold.tallies = Vec::<(ProtocolId, EventTally)>::take(&mut input)?.into_iter().collect();
         fold.gaps = Item::take(&mut input)?;
+        let opened_pools: Vec<(ContractAddress, Felt)> = Item::take(&mut input)?;
+        fold.opened_pools = Arc::new(opened_pools.into_iter().collect());
         for _ in 0..u64::take(&mut input)? {
             take_market(&mut fold, &mut input)?;
         }
@@ -141,14 +145,15 @@ fn put_body(body: &Body, out: &mut Out) {
             (reserve.indices, reserve.growth, reserve.index_fell, reserve.signals).put(out);
         }
         Body::Stated(reserve) => {
-            let StatedReserve { opened_at, newest, base, index_fell } = **reserve;
-            (3u64, opened_at, newest, base, index_fell).put(out);
+            (3u64, reserve.opened_at, reserve.newest, reserve.base, reserve.index_fell).put(out);
+            (reserve.holdings.clone(), reserve.day.clone(), reserve.signals).put(out);
         }
         Body::Pool(pool) => {
             (2u64, pool.opened_at, pool.state, pool.unsettled).put(out);
             (pool.fee_millionths, pool.fee_unknown).put(out);
             (pool.balance0, pool.balance1).put(out);
             pool.day.put(out);
+            (pool.provided.clone(), pool.outflow).put(out);
             pool.hours.items().map(|hour| (hour.hour, hour.volumes)).collect::<Vec<_>>().put(out);
         }
     }
@@ -169,6 +174,7 @@ fn take_body(side: Option<&UsdcSide>, input: &mut In<'_>) -> Taken<Body> {
             let (fee_millionths, fee_unknown) = Item::take(input)?;
             let (balance0, balance1) = Item::take(input)?;
             let day = Item::take(input)?;
+            let (provided, outflow) = Item::take(input)?;
             let mut hours = Hours::default();
             for (hour, volumes) in Vec::<(u64, Volumes)>::take(input)? {
                 if let Some(side) = side {
@@ -181,6 +187,8 @@ fn take_body(side: Option<&UsdcSide>, input: &mut In<'_>) -> Taken<Body> {
                 balance0,
                 balance1,
                 day,
+                provided,
+                outflow,
                 hours,
                 unsettled,
                 fee_millionths,
@@ -190,7 +198,9 @@ fn take_body(side: Option<&UsdcSide>, input: &mut In<'_>) -> Taken<Body> {
         }
         3 => {
             let (opened_at, newest, base, index_fell) = Item::take(input)?;
-            let reserve = StatedReserve { opened_at, newest, base, index_fell };
+            let (holdings, day, signals) = Item::take(input)?;
+            let reserve =
+                StatedReserve { opened_at, newest, base, index_fell, holdings, day, signals };
             Ok(Body::Stated(Box::new(reserve)))
         }
         _ => malformed("unknown kind of market"),
