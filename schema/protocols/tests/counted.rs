@@ -224,7 +224,7 @@ fn an_empty_market_adds_nothing_and_is_asked_no_more() {
         pair::created(USDC_ETH, USDC, ETH),
         eth_at_2000(),
         lend::new_reserve(USDC),
-        lend::deposit(USDC, MEGA_USDC),
+        lend::minted(USDC, MEGA_USDC),
         lend::rates(USDC, 30, 100),
     ];
     let before = scene.block(T0, &full);
