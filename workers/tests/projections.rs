@@ -400,6 +400,15 @@ async fn read_models_of_an_older_program_are_made_anew() {
         )
         .await;
     project(&store).await;
+    assert_eq!((hashes(&store).await, digests(&database).await), (hashed.clone(), rows.clone()));
+
+    // One of other definitions.
+    database
+        .execute(
+            "UPDATE market_metrics SET tvl_usdc = 1; UPDATE projection_hash SET rules = 'metrics-v2'",
+        )
+        .await;
+    project(&store).await;
     assert_eq!((hashes(&store).await, digests(&database).await), (hashed, rows));
     check_verified(&store).await;
 }

@@ -29,7 +29,7 @@ SELECT s.protocol AS "protocol!", s.at_block AS "at_block!", s.market AS "market
        v.borrowed::text, v.withdraw_headroom::text, v.exit_shock_bps, v.suppliers,
        v.top1_bps, v.top5_bps, v.hhi_bps, v.accumulator_excess_ppb,
        v.volume_24h_usdc::text, v.fees_24h_usdc::text, v.depth_up_usdc::text,
-       v.depth_down_usdc::text, v.oracle_price_usd::text, v.absent
+       v.depth_down_usdc::text, v.oracle_price_usd::text, v.absent, v.counted
 FROM market s
 CROSS JOIN LATERAL (
     SELECT m.from_block, m.asset, m.asset_address, m.utilization_bps, m.turnover_bps,
@@ -38,7 +38,7 @@ CROSS JOIN LATERAL (
            m.opened_at, m.borrow_rate, m.supply_rate, m.supplied, m.borrowed,
            m.withdraw_headroom, m.exit_shock_bps, m.suppliers, m.top1_bps, m.top5_bps,
            m.hhi_bps, m.accumulator_excess_ppb, m.volume_24h_usdc, m.fees_24h_usdc,
-           m.depth_up_usdc, m.depth_down_usdc, m.oracle_price_usd, m.absent
+           m.depth_up_usdc, m.depth_down_usdc, m.oracle_price_usd, m.absent, m.counted
     FROM market_metrics m
     WHERE m.chain_id = $1 AND m.protocol = s.protocol AND m.market = s.market
       AND m.from_block <= s.at_block AND m.to_block > s.at_block

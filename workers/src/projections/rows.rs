@@ -106,6 +106,7 @@ pub(super) fn market(
         depth_up_usdc: pool.depth_up.map(|value| value.0.to_string()),
         depth_down_usdc: pool.depth_down.map(|value| value.0.to_string()),
         oracle_price_usd: metrics.oracle_price.map(|price| price.0.to_string()),
+        counted: metrics.counted,
         absent: absent(&metrics.absent),
     })
 }

@@ -1,7 +1,7 @@
 //! The rows of all read models of a chain, changed in memory and written inside one transaction.
 
 use obsqra_events::{Entry, Fact, Kind, Lane};
-use obsqra_protocols::{Contracts, MarketMetrics, TokenPrice};
+use obsqra_protocols::{Contracts, METRICS_VERSION, MarketMetrics, TokenPrice};
 use obsqra_store::projection::HistoryRow as _;
 use obsqra_store::projection::activity::{self, ActivityRow};
 use obsqra_store::projection::allocation_snapshot::{self, AllocationSnapshotRow};
@@ -108,12 +108,13 @@ impl Tables {
             is_outdated: false,
             reverting: Vec::new(),
         };
-        let reached = state::reached(store, chain, state.seq).await?;
+        let reached = state::reached(store, chain, (state.seq, METRICS_VERSION)).await?;
         let is_whole = tables.hashes().iter().all(|(name, _)| reached.contains(*name));
         Ok(Self { is_outdated: state.seq > Seq::BEFORE_FIRST && !is_whole, ..tables })
     }
 
-    /// Whether rows are missing of a read model that the program that wrote the others did not know.
+    /// Whether rows are missing of a read model that the program that wrote the others did not know, or were made
+    /// by other definitions.
     pub(super) fn is_outdated(&self) -> bool {
         self.is_outdated
     }
@@ -405,7 +406,8 @@ impl Tables {
         self.finish_reverts(tx).await?;
         self.write_rows(tx).await?;
         for (read_model, hashes) in self.hashes() {
-            state::save_hashes(tx, &self.chain, (read_model, self.state.seq), &hashes).await?;
+            let made = (self.state.seq, METRICS_VERSION);
+            state::save_hashes(tx, &self.chain, read_model, made, &hashes).await?;
         }
         state::save(tx, &self.chain, &self.state).await?;
         Ok(())

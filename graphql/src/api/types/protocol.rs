@@ -187,6 +187,9 @@ pub(crate) struct MarketMetrics {
     /// Price of one whole token of the asset in US dollars, as the protocol's events carry it of its oracle: a
     /// decimal number with 18 places.
     oracle_price_usd: Option<String>,
+    /// Whether the market takes part in prices, and in the inputs and the yield of its protocol: one that
+    /// governance opened or the registry lists. Anybody can open pools.
+    counted: bool,
     /// Height of the block from which these values hold.
     block_number: i32,
     /// What is missing, and why.
@@ -227,6 +230,7 @@ impl MarketMetrics {
             depth_up_usdc: state.depth_up.map(|value| value.to_string()),
             depth_down_usdc: state.depth_down.map(|value| value.to_string()),
             oracle_price_usd: state.oracle_price.map(|price| price.to_string()),
+            counted: state.counted,
             block_number: height(state.since)?,
             absent: state.absent.iter().map(Absent::from).collect(),
         })

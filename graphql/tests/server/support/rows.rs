@@ -68,6 +68,7 @@ pub(crate) fn market(
         depth_up_usdc: None,
         depth_down_usdc: None,
         oracle_price_usd: None,
+        counted: true,
         absent: vec![absent("volatilityBps", "insufficient_history")],
     }
 }

@@ -49,6 +49,8 @@ pub struct MarketMetricsRow {
     pub depth_down_usdc: Option<String>,
     /// USD, scale 10⁻¹⁸, in decimal digits.
     pub oracle_price_usd: Option<String>,
+    /// Whether it takes part in prices and in its protocol's inputs.
+    pub counted: bool,
     pub absent: Vec<Absent>,
 }
 
@@ -130,6 +132,7 @@ impl MarketMetricsRow {
         for value in values {
             bytes.option(value.as_deref());
         }
+        bytes.int(self.counted.into());
     }
 }
 
@@ -170,6 +173,7 @@ struct MetricsRow {
     depth_up_usdc: Option<String>,
     depth_down_usdc: Option<String>,
     oracle_price_usd: Option<String>,
+    counted: bool,
     absent: serde_json::Value,
 }
 
@@ -216,6 +220,7 @@ impl TryFrom<MetricsRow> for MarketMetricsRow {
             depth_up_usdc: row.depth_up_usdc,
             depth_down_usdc: row.depth_down_usdc,
             oracle_price_usd: row.oracle_price_usd,
+            counted: row.counted,
             absent: serde_json::from_value(row.absent).map_err(|_| StoreError::Range("absent"))?,
         })
     }
@@ -236,7 +241,7 @@ pub async fn open(store: &Store, chain: &str) -> Result<Vec<MarketMetricsRow>, S
                supplied::text, borrowed::text, withdraw_headroom::text, exit_shock_bps,
                suppliers, top1_bps, top5_bps, hhi_bps, accumulator_excess_ppb,
                volume_24h_usdc::text, fees_24h_usdc::text, depth_up_usdc::text,
-               depth_down_usdc::text, oracle_price_usd::text, absent
+               depth_down_usdc::text, oracle_price_usd::text, counted, absent
         FROM market_metrics
         WHERE chain_id = $1
           AND to_block = 9223372036854775807 AND to_seq = 9223372036854775807
@@ -270,7 +275,7 @@ pub async fn touching(
                supplied::text, borrowed::text, withdraw_headroom::text, exit_shock_bps,
                suppliers, top1_bps, top5_bps, hhi_bps, accumulator_excess_ppb,
                volume_24h_usdc::text, fees_24h_usdc::text, depth_up_usdc::text,
-               depth_down_usdc::text, oracle_price_usd::text, absent
+               depth_down_usdc::text, oracle_price_usd::text, counted, absent
         FROM market_metrics
         WHERE chain_id = $1 AND to_seq = 9223372036854775807
           AND (
@@ -344,6 +349,7 @@ pub async fn insert(tx: &mut Transaction, rows: &[MarketMetricsRow]) -> Result<(
         &rows.iter().map(|row| row.oracle_price_usd.clone()).collect::<Vec<_>>()
             as &[Option<String>],
         &absent,
+        &rows.iter().map(|row| row.counted).collect::<Vec<_>>(),
     )
     .execute(&mut **tx)
     .await?;

@@ -137,47 +137,52 @@ pub async fn load_hashes_in(
     .collect()
 }
 
-/// The read models that are applied up to a position: a program that did not know one has left it behind.
+/// The read models that are applied up to a position by some rules: a program that did not know one has left it
+/// behind.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn reached(
     store: &Store,
     chain: &ChainId,
-    seq: Seq,
+    (seq, rules): (Seq, &str),
 ) -> Result<BTreeSet<String>, StoreError> {
     let found = sqlx::query_scalar!(
-        "SELECT read_model FROM projection_hash WHERE chain_id = $1 AND seq = $2",
+        "SELECT read_model FROM projection_hash WHERE chain_id = $1 AND seq = $2 AND rules = $3",
         chain.as_str(),
         row::to_i64(seq.0, "seq")?,
+        rules,
     )
     .fetch_all(&store.pool)
     .await?;
     Ok(found.into_iter().collect())
 }
 
-/// Stores one read model's state hashes, and the position that they stand for.
+/// Stores one read model's state hashes, the position that they stand for, and the rules that its rows follow.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn save_hashes(
     tx: &mut Transaction,
     chain: &ChainId,
-    (read_model, seq): (&str, Seq),
+    read_model: &str,
+    (seq, rules): (Seq, &str),
     hashes: &StateHashes,
 ) -> Result<(), StoreError> {
     sqlx::query!(
         r#"
-        INSERT INTO projection_hash (chain_id, read_model, canonical, full_sum, seq)
-        VALUES ($1, $2, $3, $4, $5)
+        INSERT INTO projection_hash (chain_id, read_model, canonical, full_sum, seq, rules)
+        VALUES ($1, $2, $3, $4, $5, $6)
         ON CONFLICT (chain_id, read_model) DO UPDATE
-        SET canonical = excluded.canonical, full_sum = excluded.full_sum, seq = excluded.seq
+        SET canonical = excluded.canonical, full_sum = excluded.full_sum, seq = excluded.seq,
+            rules = excluded.rules
         "#,
         chain.as_str(),
         read_model,
         hashes.canonical.as_bytes().as_slice(),
         hashes.full.as_bytes().as_slice(),
         row::to_i64(seq.0, "seq")?,
+        rules,
     )
     .execute(&mut **tx)
     .await?;

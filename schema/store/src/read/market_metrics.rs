@@ -32,6 +32,8 @@ pub struct MarketState {
     pub volatility: Option<Bps>,
     /// 0 (below 1 M USDC) to 3 (from 50 M USDC).
     pub liquidity_class: Option<i16>,
+    /// Whether it takes part in prices, and in the inputs and the yield of its protocol.
+    pub counted: bool,
     /// Price of the asset.
     pub price: Option<PriceUsdc>,
     /// Value locked.
@@ -118,6 +120,7 @@ struct MarketRow {
     depth_up_usdc: Option<String>,
     depth_down_usdc: Option<String>,
     oracle_price_usd: Option<String>,
+    counted: bool,
     absent: serde_json::Value,
 }
 
@@ -158,6 +161,7 @@ impl TryFrom<MarketRow> for MarketState {
             depth_up: number(found.depth_up_usdc)?.map(UsdcValue),
             depth_down: number(found.depth_down_usdc)?.map(UsdcValue),
             oracle_price: number(found.oracle_price_usd)?.map(PriceUsdc),
+            counted: found.counted,
             since: row::number(found.from_block)?,
             absent: serde_json::from_value(found.absent)
                 .map_err(|_| StoreError::Range("absent"))?,
