@@ -93,6 +93,10 @@ class Market:
         self.opened = None
         self.peak = 0
 
+    def outflow(self, around):
+        """Whether an outflow begins or ends to be told."""
+        return False
+
     def is_tracked(self, registry):
         """Whether the registry lists all tokens."""
         return all(token in registry.decimals for token in self.tokens)
@@ -118,6 +122,14 @@ class Market:
             figures[name] = figure(lambda hours=hours, needed=needed: around.volatility(self.asset, hours, needed))
         return figures
 
-    def end_block(self):
+    def lent(self, around, supplied):
+        """The figures that every market has, of a lending market whose value is what is supplied."""
+        if self.is_tracked(around.registry):
+            return self.valued(around, lambda: around.value(self.asset, supplied()))
+        figures = self.valued(around, lambda: absent("token_unlisted"))
+        unlisted = ["priceUsdc", *(name for name, _, _ in VOLATILITIES)]
+        return figures | {name: {"absent": "token_unlisted"} for name in unlisted}
+
+    def end_block(self, now):
         """The rules that the block broke, each told when that begins."""
         return []

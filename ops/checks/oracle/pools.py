@@ -5,9 +5,11 @@
 
 from math import isqrt
 
-from markets import VOLATILITIES, Market, absent, bps, figure, usdc
+from markets import VOLATILITIES, Absent, Market, absent, bps, figure, usdc
 
 DAY = 86_400
+# Raw units above which an outflow is told.
+LEAST_SUPPLY = 10_000
 Q128 = 1 << 128
 
 
@@ -23,7 +25,31 @@ class Pool(Market):
         asset = tokens[1] if tokens[0] == registry.usdc else tokens[0]
         super().__init__(asset, tokens)
         self.swaps = []  # (instant, what each token moved, what each paid in fees)
-        self.is_faulty = False
+        self.provided = []  # (instant, what positions or shares brought of each token)
+        self.is_faulty = self.is_outflow = False
+
+    def held(self):
+        """What the pool holds of both tokens, where the events tell that; else None."""
+        raise NotImplementedError
+
+    def outflow(self, around):
+        """Whether an outflow begins or ends to be told."""
+        was_outflow, self.is_outflow = self.is_outflow, self.has_outflow(around)
+        return self.is_outflow != was_outflow
+
+    def has_outflow(self, around):
+        """Whether three tenths of what there was went out in 24 hours, beyond what came in."""
+        self.provided = [flow for flow in self.provided if flow[0] > around.now - DAY]
+        balances = self.held() if self.is_tracked(around.registry) else None
+        if balances is None:
+            return False
+        try:
+            side = self.reference(around)
+        except Absent:
+            return False
+        out = -sum(amounts[side] for _, amounts in self.provided)
+        before = balances[side] + out
+        return before > LEAST_SUPPLY and out > 0 and out * 10 >= before * 3
 
     def reference(self, around):
         """The side that values the pool: USDC, or the first that has a price."""
@@ -127,12 +153,17 @@ class EkuboPool(Pool):
         if "delta" in event:
             self.add(*event["delta"].values())
         if name == "PositionUpdated":
+            self.provided.append((now, tuple(event["delta"].values())))
             self.reposition(event["params"])
         if name == "Swapped":
             self.state = (event["sqrt_ratio_after"], event["tick_after"], event["liquidity_after"])
             deltas = list(event["delta"].values())
             fees = [ceil_div(max(delta, 0) * self.fee, Q128) for delta in deltas]
             self.swaps.append((now, [abs(delta) for delta in deltas], fees))
+
+    def held(self):
+        """Balances, if the pool was opened in the log."""
+        return None if self.opened is None else self.balances
 
     def add(self, *amounts):
         """What the pool got of each token."""
@@ -185,9 +216,9 @@ class Pair(Pool):
             self.reserves = (event["reserve0"], event["reserve1"])
             self.is_synced = True
         if name in ("Mint", "PairMint"):
-            self.flow(event["amount0"], event["amount1"])
+            self.provide(now, event["amount0"], event["amount1"])
         if name in ("Burn", "PairBurn"):
-            self.flow(-event["amount0"], -event["amount1"])
+            self.provide(now, -event["amount0"], -event["amount1"])
         if name == "Swap":
             paid = [event["amount0In"], event["amount1In"]]
             gained = [paid[0] - event["amount0Out"], paid[1] - event["amount1Out"]]
@@ -195,12 +226,21 @@ class Pair(Pool):
             fees = [ceil_div(amount * 3, 1000) for amount in paid]
             self.swaps.append((now, [abs(amount) for amount in gained], fees))
 
+    def held(self):
+        """Reserves of the newest Sync."""
+        return self.reserves
+
+    def provide(self, now, *amounts):
+        """What shares brought or took."""
+        self.provided.append((now, amounts))
+        self.flow(*amounts)
+
     def flow(self, *amounts):
         """What came in of each token."""
         self.has_flows = True
         self.flows = [flow + amount for flow, amount in zip(self.flows, amounts)]
 
-    def end_block(self):
+    def end_block(self, now):
         """Reserves are at least what was there before and what came in."""
         was_faulty = self.is_faulty
         if self.is_synced:

@@ -90,9 +90,9 @@ class Reading:
             [protocol, market_id, rule]
             for protocol, markets in self.markets.items()
             for market_id, market in markets.items()
-            for rule in market.end_block()
+            for rule in market.end_block(self.times[-1])
         ]
-        return broken + self.upgraded + self.price_gaps()
+        return broken + self.upgraded + self.price_gaps() + self.outflows()
 
     def event(self, contract, keys, data):
         """Takes an event of a watched contract."""
@@ -114,6 +114,8 @@ class Reading:
         if contract.role == "market":
             tokens = [event[member] for member in RESERVE_MEMBERS if member in event]
             return [markets.setdefault(hex(token), Reserve(token)) for token in tokens]
+        if name == "RawTransfer":
+            return [market for market in markets.values() if market.z_token == contract.address]
         if contract.decoder == "ekubo" and "pool_key" in event:
             key = event["pool_key"]
             return [markets.setdefault(pool_id(key), EkuboPool(key, self.registry))]
@@ -128,15 +130,36 @@ class Reading:
             return [markets.setdefault(hex(contract.address), Pair(contract.tokens, self.registry))]
         return []
 
-    def prices(self):
-        """USDC price by token at the deepest pool, with that pool's id."""
-        found = {}
+    def counted(self):
+        """The markets that count, with protocol and id."""
         for protocol, markets in self.markets.items():
             for market_id, market in markets.items():
-                side = self.usdc_side(market.tokens)
-                quote = None if side is None else market.quote(self.registry, side)
-                if quote and min(quote) > 0:
-                    found.setdefault(market.asset, []).append((-quote[0], protocol, market_id, quote[1]))
+                if market.is_tracked(self.registry) and self.registry.is_counted(protocol, market_id):
+                    yield protocol, market_id, market
+
+    def around(self):
+        """What figures need beside their market."""
+        prices = {token: price for token, (price, _) in self.prices().items()}
+        return Around(self.registry, prices, self.times)
+
+    def outflows(self):
+        """The outflows that begin or end to be told."""
+        around = self.around()
+        return [
+            [protocol, market_id, "net_outflow"]
+            for protocol, markets in self.markets.items()
+            for market_id, market in markets.items()
+            if market.outflow(around)
+        ]
+
+    def prices(self):
+        """USDC price by token at the deepest pool that counts, with that pool's id."""
+        found = {}
+        for protocol, market_id, market in self.counted():
+            side = self.usdc_side(market.tokens)
+            quote = None if side is None else market.quote(self.registry, side)
+            if quote and min(quote) > 0:
+                found.setdefault(market.asset, []).append((-quote[0], protocol, market_id, quote[1]))
         deepest = {token: min(candidates) for token, candidates in found.items()}
         prices = {token: (price, market_id) for token, (_, _, market_id, price) in deepest.items()}
         return prices | {self.registry.usdc: (10**18, None)}
@@ -144,12 +167,11 @@ class Reading:
     def price_gaps(self):
         """The gaps between venues that begin or end to be told."""
         deep = {}
-        for protocol, markets in self.markets.items():
-            for market_id, market in markets.items():
-                side = self.usdc_side(market.tokens)
-                quote = None if side is None else market.quote(self.registry, side)
-                if quote and quote[0] >= LEAST_DEPTH and quote[1] > 0:
-                    deep.setdefault(market.asset, []).append((quote[1], protocol, market_id, quote[0]))
+        for protocol, market_id, market in self.counted():
+            side = self.usdc_side(market.tokens)
+            quote = None if side is None else market.quote(self.registry, side)
+            if quote and quote[0] >= LEAST_DEPTH and quote[1] > 0:
+                deep.setdefault(market.asset, []).append((quote[1], protocol, market_id, quote[0]))
         told = []
         for token in sorted(deep.keys() | self.gaps.keys()):
             pools = sorted(deep.get(token, []))
@@ -173,9 +195,9 @@ class Reading:
         side = tokens.index(self.registry.usdc)
         return side if tokens[1 - side] in self.registry.decimals else None
 
-    def figures(self, prices):
+    def figures(self):
         """All figures of all markets."""
-        around = Around(self.registry, {token: price for token, (price, _) in prices.items()}, self.times)
+        around = self.around()
         return {
             protocol: {
                 market_id: {
@@ -252,7 +274,7 @@ def read(blocks_path, registry_path):
             "prices": {
                 hex(token): {"price": str(price), "pool": pool} for token, (price, pool) in sorted(prices.items())
             },
-            "markets": reading.figures(prices),
+            "markets": reading.figures(),
             "anomalies": anomalies,
         })
     counts = {"events": reading.events, "activities": reading.activities}
