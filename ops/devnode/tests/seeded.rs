@@ -66,6 +66,8 @@ struct Reader {
     pools: BTreeMap<String, Pool>,
     pairs: BTreeMap<Felt, (U256, U256)>,
     reserves: BTreeMap<Felt, Reserve>,
+    /// The token of each zToken.
+    shares: BTreeMap<Felt, Felt>,
     seen: BTreeMap<String, usize>,
 }
 
@@ -117,7 +119,7 @@ impl Reader {
         *self.seen.entry(format!("{role}.{name}")).or_default() += 1;
         match role {
             "market" => self.lending(name, &event.data),
-            "z_token" => assert_eq!(event.data.len(), 5),
+            "z_token" => self.raw_transfer(event),
             "core" => self.ekubo(name, &event.data),
             "factory" => assert_eq!(event.data.len(), 4),
             _ => self.pair(name, event),
@@ -137,6 +139,7 @@ impl Reader {
         assert_eq!(data.len(), length, "{name}");
         if name == "NewReserve" {
             assert!(!self.reserves.contains_key(&data[0]));
+            self.shares.insert(data[1], data[0]);
             self.reserves.insert(
                 data[0],
                 Reserve { accumulator: ray(), debt_accumulator: ray(), ..Reserve::default() },
@@ -154,8 +157,6 @@ impl Reader {
                 assert!(lending <= borrowing);
                 reserve.rates = Some((lending, borrowing));
             }
-            "Deposit" => reserve.raw_supply += number(&data[2]) * ray() / reserve.accumulator,
-            "Withdrawal" => reserve.raw_supply -= number(&data[2]) * ray() / reserve.accumulator,
             "Borrowing" => {
                 let face = number(&data[2]) * reserve.debt_accumulator / ray();
                 let told = number(&data[3]);
@@ -163,6 +164,26 @@ impl Reader {
             }
             _ => {}
         }
+    }
+
+    /// A mint adds to the supply and a burn takes from it.
+    fn raw_transfer(&mut self, event: &Event) {
+        let data = &event.data;
+        assert_eq!(data.len(), 5);
+        let token = self.shares[&event.from_address];
+        let reserve = self.reserves.get_mut(&token).expect("a reserve");
+        let raw = number(&data[2]);
+        assert!(!raw.is_zero());
+        if data[0] == Felt::ZERO {
+            reserve.raw_supply += raw;
+        }
+        if data[1] == Felt::ZERO {
+            reserve.raw_supply -= raw;
+        }
+        let face = raw * number(&data[3]) / ray();
+        let told = number(&data[4]);
+        let unit = number(&data[3]) / ray() + U256::from(1);
+        assert!(face <= told && told - face <= unit, "raw and face of shares");
     }
 
     fn ekubo(&mut self, name: &str, data: &[Felt]) {
@@ -426,8 +447,7 @@ fn a_long_chain_stays_alive() {
                 assert!(protocol.score.is_some(), "block {height}: {protocol:?}");
             }
         }
-        for market in made.truth.markets.iter().filter(|market| &*market.asset_address != UNLISTED)
-        {
+        for market in made.truth.markets.iter().filter(|market| market.counted) {
             let whole = market.tvl_usdc.map(|value| value / U256::from(1_000_000));
             assert!(
                 height < MONTH || market.volatility_30d_bps.is_some(),

@@ -221,8 +221,12 @@ impl Reader {
             let token = self.shares[&event.from_address];
             let holdings = &mut self.reserves.get_mut(&token).expect("a reserve").holdings;
             let raw = number(&data[2]);
-            *holdings.get_mut(&data[0]).expect("a holder") -= raw;
-            *holdings.entry(data[1]).or_default() += raw;
+            if data[0] != Felt::ZERO {
+                *holdings.get_mut(&data[0]).expect("a holder") -= raw;
+            }
+            if data[1] != Felt::ZERO {
+                *holdings.entry(data[1]).or_default() += raw;
+            }
         } else {
             self.lending(event);
         }
@@ -248,8 +252,6 @@ impl Reader {
             ("AccumulatorsSync", 0),
             ("InterestRatesSync", 0),
             ("ReserveFactorUpdate", 0),
-            ("Deposit", 1),
-            ("Withdrawal", 1),
             ("Borrowing", 1),
             ("Repayment", 2),
             ("Liquidation", 2),
@@ -260,7 +262,6 @@ impl Reader {
             return;
         };
         let reserve = self.reserves.get_mut(&data[token]).expect("NewReserve comes first");
-        let raw = |face: &Felt, reserve: &Reserve| number(face) * ray() / reserve.accumulator;
         match name {
             "AccumulatorsSync" => {
                 (reserve.accumulator, reserve.debt_accumulator) =
@@ -268,14 +269,6 @@ impl Reader {
             }
             "InterestRatesSync" => reserve.rates = (number(&data[1]), number(&data[2])),
             "ReserveFactorUpdate" => reserve.factor = number(&data[1]),
-            "Deposit" => {
-                let raw = raw(&data[2], reserve);
-                *reserve.holdings.entry(data[0]).or_default() += raw;
-            }
-            "Withdrawal" => {
-                let raw = raw(&data[2], reserve);
-                *reserve.holdings.get_mut(&data[0]).expect("a holder") -= raw;
-            }
             "Borrowing" => reserve.raw_debt += number(&data[2]),
             _ => reserve.raw_debt -= number(&data[3]),
         }

@@ -12,6 +12,7 @@ mod jediswap;
 mod lenders;
 mod market;
 mod math;
+mod odd;
 mod positions;
 mod registry;
 mod rng;
@@ -186,7 +187,7 @@ impl Model {
             transactions.push(transaction.finish());
         }
         for spec in POOLS {
-            transactions.push(self.found_pool(spec));
+            transactions.push(self.found_pool(spec, timestamp));
         }
         transactions
     }
@@ -213,12 +214,12 @@ impl Model {
     }
 
     /// A pool and its first positions, one for each of [`RANGES`].
-    fn found_pool(&mut self, spec: ekubo::PoolSpec) -> TransactionDraft {
+    fn found_pool(&mut self, spec: ekubo::PoolSpec, timestamp: u64) -> TransactionDraft {
         let mut transaction = Transaction::from(founder());
         let token = |token: tokens::Token| (self.prices.of(token), token.decimals());
         let ((price0, decimals0), (price1, decimals1)) = (token(spec.token0), token(spec.token1));
         let ratio = math::sqrt_ratio_of(price0, decimals0, price1, decimals1);
-        let mut pool = Pool::initialize(spec, ratio, &mut transaction);
+        let mut pool = Pool::initialize(spec, ratio, timestamp, &mut transaction);
         for (index, (half_width, percent)) in RANGES.into_iter().enumerate() {
             let (lower, upper) = pool.range_around(half_width);
             let salt = u64::try_from(index).unwrap_or(0) + 1;

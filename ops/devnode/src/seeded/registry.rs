@@ -76,7 +76,7 @@ impl Audits {
 mod tests {
     use serde_json::{Value, json};
 
-    use super::super::ekubo::CORE;
+    use super::super::ekubo::{CORE, ODD_POOL, POOLS};
     use super::super::jediswap::{FACTORY, PAIRS};
     use super::super::tokens::Token;
     use super::super::zklend::{MARKET, RESERVES, WSTETH, z_token};
@@ -133,6 +133,21 @@ mod tests {
         assert_eq!(contracts(0), json!(zklend));
         assert_eq!(contracts(1), json!([{ "address": hex(&CORE), "role": "core" }]));
         assert_eq!(contracts(2), json!(jediswap));
+    }
+
+    #[test]
+    fn markets_are_the_pools_that_count() {
+        let counted: Vec<Value> = POOLS
+            .iter()
+            .chain([&ODD_POOL])
+            .filter(|pool| pool.is_counted())
+            .map(|pool| {
+                let source = "seeded chain: defined by the generator";
+                json!({ "id": pool.market_id(), "source": source })
+            })
+            .collect();
+        assert_eq!(file()["protocols"][1]["markets"], json!(counted));
+        assert_eq!(counted.len(), POOLS.len() - 1, "all but the one of an unlisted token");
     }
 
     #[test]

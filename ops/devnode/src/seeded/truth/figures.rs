@@ -18,6 +18,8 @@ pub struct MarketTruth {
     pub market: Arc<str>,
     /// Symbol of the market's asset, its address if no registry lists it.
     pub asset: &'static str,
+    /// Whether it counts in prices and in its protocol's inputs.
+    pub counted: bool,
     /// Address of the asset.
     #[serde(serialize_with = "text")]
     pub asset_address: Arc<str>,

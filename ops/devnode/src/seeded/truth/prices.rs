@@ -1,4 +1,4 @@
-//! Prices of tokens after a block: each from the pool with the most USDC behind it.
+//! Prices of tokens after a block: each from the counted pool with the most USDC behind it.
 
 use std::collections::BTreeMap;
 
@@ -41,6 +41,7 @@ impl Prices {
             let pairs = model.pairs.iter().enumerate();
             let pairs = pairs.filter_map(|(index, pair)| pair_candidate(index, pair, token));
             let pools = model.pools.iter().enumerate();
+            let pools = pools.filter(|(_, pool)| pool.spec.is_counted());
             let pools = pools.filter_map(|(index, pool)| pool_candidate(index, pool, token));
             let best = pairs
                 .chain(pools)
