@@ -1,4 +1,4 @@
-"""Pools: those of Ekubo's core, and pairs of constant product.
+"""Pools: those of concentrated liquidity, and pairs of constant product.
 
 `tokens`, reserves and balances stand in the order of the pool, token0 first; a side is 0 or 1.
 """
@@ -134,32 +134,13 @@ class Pool(Market):
         return shared + own + [name for name, _, _ in VOLATILITIES]
 
 
-class EkuboPool(Pool):
-    """A pool key of Ekubo's core."""
+class Concentrated(Pool):
+    """A pool of concentrated liquidity; its balances are known if the log opened it."""
 
-    def __init__(self, key, registry):
-        super().__init__((key["token0"], key["token1"]), registry)
-        self.fee = key["fee"]
+    def __init__(self, tokens, registry):
+        super().__init__(tokens, registry)
         self.state = None  # sqrt ratio, tick, active liquidity
         self.balances = [0, 0]
-
-    def apply(self, name, event, now):
-        """Takes an event."""
-        if name == "PoolInitialized":
-            self.opened = now
-            self.state = (event["sqrt_ratio"], event["initial_tick"], 0)
-        if name == "FeesAccumulated":
-            self.add(event["amount0"], event["amount1"])
-        if "delta" in event:
-            self.add(*event["delta"].values())
-        if name == "PositionUpdated":
-            self.provided.append((now, tuple(event["delta"].values())))
-            self.reposition(event["params"])
-        if name == "Swapped":
-            self.state = (event["sqrt_ratio_after"], event["tick_after"], event["liquidity_after"])
-            deltas = list(event["delta"].values())
-            fees = [ceil_div(max(delta, 0) * self.fee, Q128) for delta in deltas]
-            self.swaps.append((now, [abs(delta) for delta in deltas], fees))
 
     def held(self):
         """Balances, if the pool was opened in the log."""
@@ -169,11 +150,11 @@ class EkuboPool(Pool):
         """What the pool got of each token."""
         self.balances = [balance + amount for balance, amount in zip(self.balances, amounts)]
 
-    def reposition(self, params):
+    def reposition(self, lower, upper, delta):
         """Liquidity that the price lies in."""
-        if self.state and params["lower"] <= self.state[1] < params["upper"]:
+        if self.state and lower <= self.state[1] < upper:
             ratio, tick, liquidity = self.state
-            liquidity += params["liquidity_delta"]
+            liquidity += delta
             self.state = (ratio, tick, liquidity) if 0 <= liquidity < Q128 else None
 
     def virtual(self, side):
@@ -196,6 +177,73 @@ class EkuboPool(Pool):
         scale = registry.scale(self.tokens[1 - side])
         square = self.state[0] ** 2
         return self.virtual(side), square * scale // Q128**2 if side == 1 else Q128**2 * scale // square
+
+
+class EkuboPool(Concentrated):
+    """A pool key of Ekubo's core."""
+
+    def __init__(self, key, registry):
+        super().__init__((key["token0"], key["token1"]), registry)
+        self.fee = key["fee"]
+
+    def apply(self, name, event, now):
+        """Takes an event."""
+        if name == "PoolInitialized":
+            self.opened = now
+            self.state = (event["sqrt_ratio"], event["initial_tick"], 0)
+        if name == "FeesAccumulated":
+            self.add(event["amount0"], event["amount1"])
+        if "delta" in event:
+            self.add(*event["delta"].values())
+        if name == "PositionUpdated":
+            self.provided.append((now, tuple(event["delta"].values())))
+            params = event["params"]
+            self.reposition(params["lower"], params["upper"], params["liquidity_delta"])
+        if name == "Swapped":
+            self.state = (event["sqrt_ratio_after"], event["tick_after"], event["liquidity_after"])
+            deltas = list(event["delta"].values())
+            fees = [ceil_div(max(delta, 0) * self.fee, Q128) for delta in deltas]
+            self.swaps.append((now, [abs(delta) for delta in deltas], fees))
+
+
+class JediSwapV2Pool(Concentrated):
+    """A pool contract of JediSwap v2; fees are known if the log states their share before the first swap."""
+
+    def __init__(self, tokens, registry):
+        super().__init__(tokens, registry)
+        self.fee = None  # in millionths
+        self.is_fee_unknown = False
+
+    def apply(self, name, event, now):
+        """Takes an event."""
+        amounts = (event.get("amount0"), event.get("amount1"))
+        if name == "PoolCreated":
+            self.opened = now
+            self.fee = event["fee"] if event["fee"] < 10**6 else None
+        if event.get("sqrt_price_X96", 0) >> 224:
+            return
+        if name == "Initialize":
+            self.state = (event["sqrt_price_X96"] << 32, event["tick"], 0)
+        if name == "Swap":
+            self.state = (event["sqrt_price_X96"] << 32, event["tick"], event["liquidity"])
+            self.add(*amounts)
+            self.is_fee_unknown |= self.fee is None
+            fees = [ceil_div(max(amount, 0) * (self.fee or 0), 10**6) for amount in amounts]
+            self.swaps.append((now, [abs(amount) for amount in amounts], fees))
+        if name == "Mint":
+            self.add(*amounts)
+            self.provided.append((now, amounts))
+            self.reposition(event["tick_lower"], event["tick_upper"], event["amount"])
+        if name == "Burn":
+            self.provided.append((now, [-amount for amount in amounts]))
+            self.reposition(event["tick_lower"], event["tick_upper"], -event["amount"])
+        if name in ("Collect", "CollectProtocol"):
+            self.add(*(-amount for amount in amounts))
+
+    def fees(self, around):
+        """Value of the fees of 24 hours."""
+        fees = super().fees(around)
+        return absent("fee_unknown") if self.is_fee_unknown else fees
 
 
 class Pair(Pool):

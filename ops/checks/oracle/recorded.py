@@ -33,9 +33,10 @@ sys.dont_write_bytecode = True
 from activity import activities
 from layouts import decode
 from markets import Around
-from pools import Q128, EkuboPool, Pair
+from pools import Q128, EkuboPool, JediSwapV2Pool, Pair
 from registry import Registry
 from reserves import NostraReserve, Reserve
+from vesu import VesuReserve
 
 getcontext().prec = 60
 
@@ -126,9 +127,28 @@ class Reading:
         if name == "PairCreated":
             child = self.registry.contracts[event["pair"]]
             return [markets.setdefault(hex(child.address), Pair(child.tokens, self.registry))]
+        if name == "PoolCreated":
+            child = self.registry.contracts[event["pool"]]
+            return [markets.setdefault(hex(child.address), JediSwapV2Pool(child.tokens, self.registry))]
+        if contract.decoder == "jediswap_v2" and contract.role == "pool":
+            return [markets.setdefault(hex(contract.address), JediSwapV2Pool(contract.tokens, self.registry))]
+        if contract.decoder in ("vesu_v1", "vesu_v2"):
+            return list(self.of_pool(markets, contract, name, event))
         if contract.role == "pair" and name in PAIR_EVENTS:
             return [markets.setdefault(hex(contract.address), Pair(contract.tokens, self.registry))]
         return []
+
+    @staticmethod
+    def of_pool(markets, contract, name, event):
+        """The assets of a pool of Vesu that an event names. Statements and openings make a market."""
+        pool = hex(event.get("pool", contract.address))
+        pool = f"{pool}/{event['pool_id']:#x}" if "pool_id" in event else pool
+        for asset in {event.get(member) for member in ("asset", "collateral_asset", "debt_asset")} - {None, 0}:
+            market_id = f"{pool}/{asset:#x}"
+            if name in ("UpdateContext", "AddAsset"):
+                yield markets.setdefault(market_id, VesuReserve(asset))
+            elif market_id in markets:
+                yield markets[market_id]
 
     def counted(self):
         """The markets that count, with protocol and id."""
