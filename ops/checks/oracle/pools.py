@@ -61,6 +61,18 @@ class Pool(Market):
                 return side
         return absent("no_usdc_pool")
 
+    def hourly(self, registry, asset):
+        """The mean price of the asset in USDC of each hour with trades, by volume."""
+        sums = {}
+        for at, moved, _ in self.swaps:
+            hour = sums.setdefault(at // 3600, [0, 0])
+            hour[:] = [total + amount for total, amount in zip(hour, moved)]
+        side, scale = self.tokens.index(asset), registry.scale(asset)
+        prices = {
+            hour: moved[1 - side] * scale // moved[side] for hour, moved in sums.items() if moved[side]
+        }
+        return {hour: price for hour, price in prices.items() if price}
+
     def day(self, around):
         """The swaps of 24 hours, if the log reaches back over them."""
         start = around.now - DAY

@@ -65,6 +65,11 @@ def pool_id(key):
     return "/".join(map(hex, key.values()))
 
 
+def parts(event):
+    """Keys and data of an event."""
+    return [int(felt, 16) for felt in event["keys"]], [int(felt, 16) for felt in event["data"]]
+
+
 class Reading:
     """What the events said so far."""
 
@@ -81,12 +86,13 @@ class Reading:
         """Takes a block's events; the rules that it broke, with protocol and market."""
         self.upgraded = []
         self.times.append(max([block["timestamp"], *self.times[-1:]]))
-        for transaction in block["transactions"]:
-            for event in transaction["events"]:
-                contract = self.registry.contracts.get(int(event["from_address"], 16))
-                if contract is not None:
-                    keys, data = ([int(felt, 16) for felt in event[part]] for part in ("keys", "data"))
-                    self.event(contract, keys, data)
+        events = [event for transaction in block["transactions"] for event in transaction["events"]]
+        for place, event in enumerate(events):
+            contract = self.registry.contracts.get(int(event["from_address"], 16))
+            if contract is not None:
+                keys, data = parts(event)
+                is_told_again = self.is_told_again(contract, keys, data, events[place + 1 : place + 2])
+                self.event(contract, keys, data, is_told_again)
         broken = [
             [protocol, market_id, rule]
             for protocol, markets in self.markets.items()
@@ -95,7 +101,19 @@ class Reading:
         ]
         return broken + self.upgraded + self.price_gaps() + self.outflows()
 
-    def event(self, contract, keys, data):
+    @staticmethod
+    def is_told_again(contract, keys, data, after):
+        """Whether the event after a zToken's transfer tells of the same movement."""
+        name, event = decode(contract.decoder, contract.role, keys, data)
+        if contract.role != "z_token" or name != "Transfer" or not after:
+            return False
+        again, raw = decode(contract.decoder, contract.role, *parts(after[0]))
+        if int(after[0]["from_address"], 16) != contract.address or again != "RawTransfer":
+            return False
+        movement = (event["from"], event["to"], event["value"])
+        return movement == (raw["from"], raw["to"], raw["face_value"])
+
+    def event(self, contract, keys, data, is_told_again):
         """Takes an event of a watched contract."""
         name, event = decode(contract.decoder, contract.role, keys, data)
         self.events.setdefault(contract.protocol, Counter())[name or "undecoded"] += 1
@@ -106,6 +124,8 @@ class Reading:
         if name in ("ContractUpgraded", "Upgraded"):
             self.upgraded.append([contract.protocol, None, "contract_upgraded"])
         self.registry.announce(contract, name, event)
+        if is_told_again:
+            return
         for market in self.named(contract, name, event):
             market.apply(name, event, self.times[-1])
 
@@ -115,7 +135,7 @@ class Reading:
         if contract.role == "market":
             tokens = [event[member] for member in RESERVE_MEMBERS if member in event]
             return [markets.setdefault(hex(token), Reserve(token)) for token in tokens]
-        if name == "RawTransfer":
+        if contract.role == "z_token":
             return [market for market in markets.values() if market.z_token == contract.address]
         if contract.decoder == "ekubo" and "pool_key" in event:
             key = event["pool_key"]
@@ -159,8 +179,10 @@ class Reading:
 
     def around(self):
         """What figures need beside their market."""
-        prices = {token: price for token, (price, _) in self.prices().items()}
-        return Around(self.registry, prices, self.times)
+        deepest = self.deepest()
+        prices = {token: price for token, (_, _, _, price) in deepest.items()} | {self.registry.usdc: 10**18}
+        pools = {token: self.markets[protocol][market_id] for token, (_, protocol, market_id, _) in deepest.items()}
+        return Around(self.registry, prices, pools, self.times)
 
     def outflows(self):
         """The outflows that begin or end to be told."""
@@ -172,15 +194,19 @@ class Reading:
             if market.outflow(around)
         ]
 
-    def prices(self):
-        """USDC price by token at the deepest pool that counts, with that pool's id."""
+    def deepest(self):
+        """By token the deepest pool with USDC that counts: depth below 0, protocol, id, price."""
         found = {}
         for protocol, market_id, market in self.counted():
             side = self.usdc_side(market.tokens)
             quote = None if side is None else market.quote(self.registry, side)
             if quote and min(quote) > 0:
                 found.setdefault(market.asset, []).append((-quote[0], protocol, market_id, quote[1]))
-        deepest = {token: min(candidates) for token, candidates in found.items()}
+        return {token: min(candidates) for token, candidates in found.items()}
+
+    def prices(self):
+        """USDC price by token at the deepest pool that counts, with that pool's id."""
+        deepest = self.deepest()
         prices = {token: (price, market_id) for token, (_, _, market_id, price) in deepest.items()}
         return prices | {self.registry.usdc: (10**18, None)}
 

@@ -54,6 +54,8 @@ class Reserve(Market):
             self.sync(now, (event["lending_accumulator"], event["debt_accumulator"]))
         if name == "RawTransfer":
             self.transfer(event["from"], event["to"], event["raw_value"], now)
+        if name == "Transfer":
+            self.transfer(event["from"], event["to"], self.raw_of(event["from"], event["value"]), now)
         if name == "Borrowing":
             self.raw_debt += event["raw_amount"]
         if name == "Repayment":
@@ -70,6 +72,15 @@ class Reserve(Market):
         self.z_token, self.factor = event["z_token"], event["reserve_factor"]
         self.rates, self.terms = None, (0, 0)
         self.sync(now, (RAY, RAY))
+
+    def raw_of(self, sender, face):
+        """The raw amount of a movement of which only the face amount is told."""
+        accumulator = self.syncs[-1][1][0]
+        if accumulator == 0:
+            raise SystemExit("recorded.py has no shares at an accumulator of 0, and these blocks need them")
+        held = self.holdings.by_user.get(sender, 0)
+        is_all = held > 0 and held * accumulator // RAY == face
+        return held if is_all else face * RAY // accumulator
 
     def transfer(self, sender, receiver, raw, now):
         """Mints from address 0, burns to it, and moves otherwise."""

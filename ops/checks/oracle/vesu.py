@@ -1,7 +1,8 @@
 """Vesu: an asset of a pool, which each `UpdateContext` states in full.
 
-Two statements give the rates; between them nothing moves. Holdings are known where they add up to the total
-that is stated.
+Two statements give the rates; between them nothing moves. Holdings are known where they add up to what
+positions hold together by the statement: of version 1 all but 1,000 shares, of version 2 all but the curator's
+and those of the 2,000 units that are burnt.
 """
 
 from markets import Market, absent, bps, e18, figure
@@ -22,6 +23,10 @@ class Statement:
         self.fee_rate = config["fee_rate"] * 10**9
         self.price = price["value"] if price["is_valid"] else None
         self.told = now
+        self.held = self.shares - 1_000 if self.shares else 0
+        if "fee_shares" in config:
+            burnt = 2_000 * 10**18 // self.scale if self.scale else self.shares
+            self.held = self.shares - config["fee_shares"] - burnt
 
     def fits(self):
         """Whether what has 18 decimals fits at 27."""
@@ -50,6 +55,7 @@ class VesuReserve(Market):
         self.totals = []  # (instant, stated total of shares), the last of each block of a day and the one before
         self.fell = self.has_fallen = False
         self.holdings = Holdings()
+        self.is_stated = self.is_complete = False
         self.lasting = Lasting()
 
     def apply(self, name, event, now):
@@ -60,10 +66,17 @@ class VesuReserve(Market):
             for side in ("collateral", "debt"):
                 if event[f"{side}_asset"] == self.asset:
                     self.state(Statement(event[f"{side}_asset_config"], event[f"{side}_asset_price"], now))
+        if self.newest is None:
+            return
         if name in ("ModifyPosition", "LiquidatePosition") and event["collateral_asset"] == self.asset:
-            self.holdings.add(event["user"], event["collateral_shares_delta"])
+            self.hold(event["user"], event["collateral_shares_delta"])
         if name == "AccrueFees":
-            self.holdings.add(event["recipient"], event["fee_shares"])
+            self.hold(event["recipient"], event["fee_shares"])
+
+    def hold(self, user, shares):
+        """Adds to a holding; address 0 has none."""
+        if user:
+            self.holdings.add(user, shares)
 
     def state(self, statement):
         """Takes a statement."""
@@ -72,13 +85,16 @@ class VesuReserve(Market):
         if self.newest and self.newest.updated < statement.updated:
             self.base, self.fell = self.newest, False
         self.fell |= bool(self.newest) and statement.accumulator < self.newest.accumulator
-        self.newest = statement
+        self.newest, self.is_stated = statement, True
         self.totals.append((statement.told, statement.shares))
 
     def end_block(self, now):
         """The rules that the block broke."""
         fell = self.fell and not self.has_fallen
         self.has_fallen = self.fell
+        if self.is_stated:
+            self.is_complete = 0 <= self.newest.held == self.holdings.total()
+        self.is_stated = False
         while len(self.totals) > 1 and self.totals[1][0] <= now - DAY:
             self.totals.pop(0)
         total = self.newest.shares if self.newest else 0
@@ -141,7 +157,8 @@ class VesuReserve(Market):
 
     def of_holdings(self, work):
         """A figure of the holdings, where they are all the shares there are."""
-        if self.newest is None or self.holdings.total() != self.newest.shares:
+        self.stated()
+        if not self.is_complete:
             absent("history_starts_at")
         return self.sound(work())
 

@@ -151,6 +151,7 @@ fn check_inputs(height: u64, output: &BlockOutput, truth: &BlockTruth) {
             digits(inputs.liquidity_class.as_ref().ok()),
             digits(inputs.audit_score.as_ref().ok()),
             digits(inputs.age_days.as_ref().ok()),
+            digits(inputs.apy_bps.as_ref().ok()),
         ];
         let known = [
             digits(protocol.utilization_bps),
@@ -158,6 +159,7 @@ fn check_inputs(height: u64, output: &BlockOutput, truth: &BlockTruth) {
             digits(protocol.liquidity_class),
             digits(protocol.audit_score),
             digits(protocol.age_days),
+            digits(protocol.yield_bps),
         ];
         assert_eq!(folded, known, "inputs of {} at block {height}", protocol.protocol);
     }
@@ -188,6 +190,7 @@ fn true_row(market: &MarketTruth) -> Row {
         ("volatility 30 d", digits(market.volatility_30d_bps)),
         ("class", digits(market.liquidity_class)),
         ("price", digits(market.price_usdc)),
+        ("oracle price", digits(market.oracle_price_usd)),
         ("tvl", digits(market.tvl_usdc)),
         ("drawdown", digits(market.drawdown_bps)),
         ("supply apy", digits(market.supply_apy_bps)),
@@ -224,6 +227,7 @@ fn folded(market: &MarketMetrics) -> Row {
         ("volatility 30 d", digits(market.volatility_30d_bps.map(|bps| bps.0))),
         ("class", digits(market.liquidity_class)),
         ("price", digits(market.price.map(|price| price.0))),
+        ("oracle price", digits(market.oracle_price.map(|price| price.0))),
         ("tvl", digits(market.tvl.map(|value| value.0))),
         ("drawdown", digits(market.drawdown_bps.map(|bps| bps.0))),
         ("supply apy", digits(market.supply_apy_bps.map(|bps| bps.0))),

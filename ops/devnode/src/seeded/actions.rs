@@ -51,6 +51,8 @@ impl Turn<'_> {
         }
         self.move_liquidity();
         self.play_odd_pool();
+        self.play_v2_pool();
+        self.play_vesu();
         self.make_noise();
     }
 

@@ -235,6 +235,13 @@ impl Pool {
         self.pay_tokens_out(due, transaction);
     }
 
+    /// Takes one part in so many of the fees that wait in the pool.
+    pub(super) fn take_fees(&mut self, parts: u128) -> (u128, u128) {
+        let due = (self.fees.0 / parts, self.fees.1 / parts);
+        self.fees = (self.fees.0 - due.0, self.fees.1 - due.1);
+        due
+    }
+
     /// A donation to the liquidity in range.
     pub(super) fn donate(&mut self, amounts: (u128, u128), transaction: &mut Transaction) {
         self.pay_tokens_in(amounts, transaction);

@@ -12,6 +12,7 @@ mod lending;
 mod pools;
 mod prices;
 mod protocols;
+mod stated;
 mod volatility;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,10 +28,12 @@ pub use self::figures::{AbsentTruth, LendingTruth, MarketTruth, PoolTruth};
 use self::pools::PoolState;
 use self::prices::Prices;
 use self::protocols::{inputs, liquidity_class};
+use super::jediswap_v2::{V2_POOL, V2_SPEC};
 use super::positions::Delta;
-use super::registry::{EKUBO, JEDISWAP, ZKLEND};
+use super::registry::{EKUBO, JEDISWAP, JEDISWAP_V2, VESU, ZKLEND};
 use super::tokens::Token;
 use super::trades::{TradeLog, Windows};
+use super::vesu::{Asset, VESU_POOL};
 use super::zklend::Reserve;
 use super::{Model, Venue};
 use crate::chain::encode::hex;
@@ -131,8 +134,15 @@ pub(super) fn after_block(
         markets.push(scene.pool(JEDISWAP.id, hex(&pair.spec.address), &state));
     }
     markets.extend(model.reserves.iter().map(|reserve| scene.reserve(reserve)));
+    for (index, pool) in model.v2_pools.iter().enumerate() {
+        let state = PoolState::of_v2_pool(index, pool, &scene.prices);
+        markets.push(scene.pool(JEDISWAP_V2.id, hex(&V2_POOL), &state));
+    }
+    for asset in model.vesu.iter().flat_map(|pool| &pool.assets) {
+        markets.push(scene.asset(asset));
+    }
     markets.sort_by(|a, b| (a.protocol, &a.market).cmp(&(b.protocol, &b.market)));
-    let protocols = [EKUBO, JEDISWAP, ZKLEND]
+    let protocols = [EKUBO, JEDISWAP, JEDISWAP_V2, VESU, ZKLEND]
         .map(|protocol| inputs(protocol, &markets, now.timestamp))
         .to_vec();
     let Scene { prices, memory, .. } = scene;
@@ -153,6 +163,11 @@ struct Parts {
     tvl: Figure<U256>,
     supply_apy: Figure<u32>,
     opened_at: Figure<u64>,
+}
+
+/// The id of an asset's market: the pool and the token.
+fn asset_id(asset: &Asset) -> String {
+    format!("{}/{}", hex(&VESU_POOL), hex(&asset.spec.token.address()))
 }
 
 struct Scene<'a> {
@@ -181,6 +196,31 @@ impl Scene<'_> {
         };
         let mut market = self.market(parts, &mut absences);
         market.utilization_bps = utilization;
+        market.lending = own;
+        market.absent = absences.0;
+        market
+    }
+
+    fn asset(&mut self, asset: &Asset) -> MarketTruth {
+        let token = asset.spec.token;
+        let mut absences = Absences::default();
+        let utilization = absences.take("utilizationBps", stated::utilization(asset));
+        let oracle_price = absences.take("oraclePriceUsd", stated::oracle_price(asset));
+        let own = stated::figures(asset, &mut absences);
+        let tvl = stated::supplied(asset).and_then(|supplied| self.prices.value(token, supplied));
+        let parts = Parts {
+            protocol: VESU.id,
+            id: asset_id(asset).into(),
+            asset: token,
+            tracked: true,
+            counted: true,
+            tvl,
+            supply_apy: stated::supply_apy(asset),
+            opened_at: Ok(asset.opened_at),
+        };
+        let mut market = self.market(parts, &mut absences);
+        market.utilization_bps = utilization;
+        market.oracle_price_usd = oracle_price;
         market.lending = own;
         market.absent = absences.0;
         market
@@ -230,6 +270,7 @@ impl Scene<'_> {
             volatility_30d_bps: absences.take("volatility30dBps", month),
             liquidity_class: absences.take("liquidityClass", parts.tvl.map(liquidity_class)),
             price_usdc: absences.take("priceUsdc", price),
+            oracle_price_usd: None,
             tvl_usdc: absences.take("tvlUsdc", parts.tvl),
             drawdown_bps: absences.take("drawdownBps", drawdown),
             supply_apy_bps: absences.take("supplyApyBps", parts.supply_apy),
@@ -260,6 +301,7 @@ impl Scene<'_> {
         let first = match venue {
             Venue::Pair(index) => self.model.pairs.get(index).map(|pair| pair.spec.token0),
             Venue::Pool(index) => self.model.pools.get(index).map(|pool| pool.spec.token0),
+            Venue::V2Pool(index) => self.model.v2_pools.get(index).map(|_| V2_SPEC.token0),
         };
         let windows: &mut Windows = self.trades.of(venue);
         volatility::before(windows, self.hour, token, first == Some(token))

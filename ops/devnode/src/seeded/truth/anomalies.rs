@@ -6,15 +6,17 @@ use ruint::aliases::{U256, U512};
 use serde::Serialize;
 
 use super::super::Model;
+use super::super::jediswap_v2::{V2_POOL, V2_SPEC};
 use super::super::math::RAY;
 use super::super::positions::{Delta, signed};
-use super::super::registry::{EKUBO, JEDISWAP, ZKLEND};
+use super::super::registry::{EKUBO, JEDISWAP, JEDISWAP_V2, VESU, ZKLEND};
 use super::super::tokens::Token;
+use super::super::vesu::Asset;
 use super::super::zklend::{Instant, Reserve, SECONDS_PER_YEAR};
 use super::figures::Figure;
 use super::pools::reference;
 use super::prices::Prices;
-use super::{Memory, lending};
+use super::{Memory, asset_id, lending, stated};
 use crate::chain::encode::hex;
 
 /// Raw shares up to which a supply is near zero.
@@ -112,8 +114,34 @@ pub(super) fn after_block(
         let flow = Flow::of((pair.spec.token0, pair.spec.token1), balances, pair.provided);
         told.extend(of_pool((JEDISWAP.id, hex(&pair.spec.address)), &flow, prices, memory, now));
     }
+    for pool in &model.v2_pools {
+        let flow = Flow::of(
+            (V2_SPEC.token0, V2_SPEC.token1),
+            (pool.balance0, pool.balance1),
+            pool.provided,
+        );
+        told.extend(of_pool((JEDISWAP_V2.id, hex(&V2_POOL)), &flow, prices, memory, now));
+    }
+    for asset in model.vesu.iter().flat_map(|pool| &pool.assets) {
+        told.extend(of_asset(asset, memory, now));
+    }
     told.sort();
     told
+}
+
+fn of_asset(asset: &Asset, memory: &mut Memory, now: u64) -> Vec<AnomalyTruth> {
+    let subject: Subject = (VESU.id, asset_id(asset));
+    let Some(shares) = asset.newest.map(|newest| newest.shares) else {
+        return Vec::new();
+    };
+    let outflow = large_outflow(memory, &subject, U256::from(shares), now);
+    let high = high_for_long(memory, &subject, stated::utilization(asset), now);
+    let rules = [
+        ("near_zero_supply", is_near_zero(shares)),
+        ("net_outflow", outflow),
+        ("utilization_high", high),
+    ];
+    rules.into_iter().filter_map(|(rule, holds)| lasting(memory, &subject, rule, holds)).collect()
 }
 
 fn of_reserve(reserve: &Reserve, memory: &mut Memory, now: u64) -> Vec<AnomalyTruth> {

@@ -4,6 +4,7 @@ use ruint::aliases::{U256, U512};
 
 use super::super::ekubo::Pool;
 use super::super::jediswap::Pair;
+use super::super::jediswap_v2::{V2_SPEC, V2Pool};
 use super::super::math::sqrt;
 use super::super::tokens::Token;
 use super::super::trades::Sums;
@@ -38,22 +39,27 @@ pub(super) struct PoolFigures {
 impl PoolState {
     pub(super) fn of_pool(index: usize, pool: &Pool, prices: &Prices) -> Self {
         let (token0, token1) = (pool.spec.token0, pool.spec.token1);
-        let held = |balance: i128| {
-            u128::try_from(balance).map(U256::from).map_err(|_| Reason::NegativeBalance)
-        };
-        let tvl = || {
-            let (balance0, balance1) = (held(pool.balance0)?, held(pool.balance1)?);
-            Ok(prices.value(token0, balance0)? + prices.value(token1, balance1)?)
-        };
-        let reserves = virtual_reserves(pool);
         Self {
             venue: Venue::Pool(index),
             token0,
             token1,
-            reserves,
+            reserves: virtual_reserves(pool.liquidity, pool.sqrt_ratio),
             counted: pool.spec.is_counted(),
             opened_at: pool.opened_at,
-            tvl: tvl(),
+            tvl: worth((token0, pool.balance0), (token1, pool.balance1), prices),
+        }
+    }
+
+    pub(super) fn of_v2_pool(index: usize, pool: &V2Pool, prices: &Prices) -> Self {
+        let (token0, token1) = (V2_SPEC.token0, V2_SPEC.token1);
+        Self {
+            venue: Venue::V2Pool(index),
+            token0,
+            token1,
+            reserves: virtual_reserves(pool.engine.liquidity, pool.sqrt_ratio()),
+            counted: true,
+            opened_at: pool.engine.opened_at,
+            tvl: worth((token0, pool.balance0), (token1, pool.balance1), prices),
         }
     }
 
@@ -158,6 +164,15 @@ impl PoolFigures {
             depth_down_usdc: absences.take("depthDownUsdc", self.depth_down),
         }
     }
+}
+
+/// The value of two balances.
+fn worth(first: (Token, i128), second: (Token, i128), prices: &Prices) -> Figure<U256> {
+    let held = |balance: i128| {
+        u128::try_from(balance).map(U256::from).map_err(|_| Reason::NegativeBalance)
+    };
+    let (balance0, balance1) = (held(first.1)?, held(second.1)?);
+    Ok(prices.value(first.0, balance0)? + prices.value(second.0, balance1)?)
 }
 
 /// The side whose amounts measure volume and, of a pair, value.

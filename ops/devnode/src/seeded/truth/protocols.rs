@@ -2,7 +2,7 @@
 
 use ruint::aliases::U256;
 
-use super::super::registry::{Protocol, ZKLEND};
+use super::super::registry::{Protocol, VESU, ZKLEND};
 use super::figures::{bps, capped_bps};
 use super::{MarketTruth, ProtocolTruth, ScoreTruth};
 
@@ -10,7 +10,7 @@ use super::{MarketTruth, ProtocolTruth, ScoreTruth};
 pub(super) fn inputs(protocol: Protocol, markets: &[MarketTruth], timestamp: u64) -> ProtocolTruth {
     let mine = markets.iter().filter(|market| market.protocol == protocol.id && market.counted);
     let sums = Sums::of(mine.collect());
-    let is_lending = protocol.id == ZKLEND.id;
+    let is_lending = [ZKLEND.id, VESU.id].contains(&protocol.id);
     let u = if is_lending {
         sums.mean(|market| market.utilization_bps)
     } else {

@@ -4,7 +4,7 @@ use ruint::aliases::U256;
 use starknet_types_core::felt::Felt;
 
 use super::journal::FlashLoanNote;
-use super::{FLASH_LOAN_FEE, MARKET, Reserve, face, felt, raw, treasury, z_token};
+use super::{FLASH_LOAN_FEE, MARKET, Reserve, Shares, face, raw, treasury, z_token};
 use crate::seeded::emit::Transaction;
 use crate::seeded::math::{RAY, mul_div, mul_div_128};
 use crate::seeded::selectors;
@@ -110,11 +110,9 @@ impl Reserve {
             return;
         }
         self.hold(to, moved);
-        transaction.emit(
-            z_token(self.spec.token),
-            selectors::RAW_TRANSFER,
-            vec![from, to, Felt::from(moved), felt(accumulator), Felt::from(face_amount)],
-        );
+        let raw_amount = moved;
+        let shares = Shares { from, to, raw_amount, face_amount, accumulator };
+        shares.emit(z_token(self.spec.token), transaction);
     }
 
     pub(in crate::seeded) fn borrow(

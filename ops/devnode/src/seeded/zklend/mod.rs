@@ -6,8 +6,8 @@
 //!
 //! What a user holds is a *raw* amount, the face amount divided by the lending accumulator and rounded
 //! down, at deposits as at withdrawals; who withdraws all gives up all raw units for what they are worth.
-//! The treasury's part of the interest is minted to it when the accumulators are synced. Of a zToken's
-//! events only `RawTransfer` is written: at each mint, at each burn, and between users.
+//! The treasury's part of the interest is minted to it when the accumulators are synced. A zToken
+//! writes `Transfer` and `RawTransfer` at each mint, at each burn, and between users.
 
 mod actions;
 mod journal;
@@ -193,12 +193,9 @@ impl Reserve {
         face_amount: u128,
         transaction: &mut Transaction,
     ) {
-        let accumulator = felt(self.lending_accumulator);
-        transaction.emit(
-            z_token(self.spec.token),
-            selectors::RAW_TRANSFER,
-            vec![from, to, Felt::from(raw_amount), accumulator, Felt::from(face_amount)],
-        );
+        let accumulator = self.lending_accumulator;
+        let moved = Shares { from, to, raw_amount, face_amount, accumulator };
+        moved.emit(z_token(self.spec.token), transaction);
     }
 
     fn take_debt(&mut self, face_amount: u128) -> u128 {
@@ -276,6 +273,28 @@ impl Reserve {
             selectors::INTEREST_RATES_SYNC,
             vec![self.token(), Felt::from(self.lending_rate), Felt::from(self.borrowing_rate)],
         );
+    }
+}
+
+/// Shares that change hands; those that are minted come from address 0, those that are burnt go to it.
+struct Shares {
+    from: Felt,
+    to: Felt,
+    raw_amount: u128,
+    face_amount: u128,
+    accumulator: U256,
+}
+
+impl Shares {
+    /// Both events of a movement.
+    fn emit(&self, z_token: Felt, transaction: &mut Transaction) {
+        let (from, to) = (self.from, self.to);
+        transaction.transfer(z_token, from, to, U256::from(self.face_amount));
+        let amounts = [Felt::from(self.raw_amount), felt(self.accumulator)];
+        let mut data = vec![from, to];
+        data.extend(amounts);
+        data.push(Felt::from(self.face_amount));
+        transaction.emit(z_token, selectors::RAW_TRANSFER, data);
     }
 }
 
