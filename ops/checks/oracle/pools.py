@@ -49,7 +49,7 @@ class Pool(Market):
             return False
         out = -sum(amounts[side] for _, amounts in self.provided)
         before = balances[side] + out
-        return before > LEAST_SUPPLY and out > 0 and out * 10 >= before * 3
+        return balances[side] >= 0 and before > LEAST_SUPPLY and out > 0 and out * 10 >= before * 3
 
     def reference(self, around):
         """The side that values the pool: USDC, or the first that has a price."""

@@ -216,7 +216,8 @@ class Reserve(Market):
         if self.fell:
             absent("quarantined")
         grown = (last * one - first * (one + supply * (now - then))) * 10**9
-        return (abs(grown) // (first * one)) * (1 if grown >= 0 else -1)
+        excess = abs(grown) // (first * one)
+        return (excess if grown >= 0 else -excess) if excess < 2**63 else absent("overflow")
 
     def figures(self, around):
         """All figures, as of the end of a block."""

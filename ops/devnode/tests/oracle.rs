@@ -123,7 +123,7 @@ fn published(market: &MarketTruth) -> Value {
     let number = |value: Option<u32>| value.map(|value| json!(value));
     let figures = [
         ("asset", Some(json!(market.asset))),
-        ("assetAddress", Some(json!(market.asset_address))),
+        ("assetAddress", Some(json!(&*market.asset_address))),
         ("utilizationBps", number(market.utilization_bps)),
         ("turnoverBps", number(market.turnover_bps)),
         ("volatilityBps", number(market.volatility_bps)),

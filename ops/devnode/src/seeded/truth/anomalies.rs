@@ -228,7 +228,8 @@ impl Flow {
         };
         let before = balance + taken;
         let is_listed = token0.is_listed() && token1.is_listed();
-        is_listed && before > signed(NEAR_ZERO) && taken > 0 && taken * 10 >= before * 3
+        let is_large = taken > 0 && taken * 10 >= before * 3;
+        is_listed && balance >= 0 && before > signed(NEAR_ZERO) && is_large
     }
 }
 
