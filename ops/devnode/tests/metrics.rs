@@ -37,6 +37,7 @@ fn figures_are_the_chains_own_through_the_incident() {
         "contract_upgraded",
         "flash_loan_surplus",
         "near_zero_supply",
+        "net_outflow",
         "utilization_high",
     ] {
         assert!(rules.contains(&rule), "{rule} was never told: {rules:?}");
@@ -183,6 +184,7 @@ fn true_row(market: &MarketTruth) -> Row {
     BTreeMap::from([
         ("asset", market.asset.to_string()),
         ("asset address", market.asset_address.to_string()),
+        ("counted", market.counted.to_string()),
         ("utilization", digits(market.utilization_bps)),
         ("turnover", digits(market.turnover_bps)),
         ("volatility", digits(market.volatility_bps)),
@@ -220,6 +222,7 @@ fn folded(market: &MarketMetrics) -> Row {
     BTreeMap::from([
         ("asset", market.asset.clone()),
         ("asset address", market.asset_address.to_string()),
+        ("counted", market.counted.to_string()),
         ("utilization", digits(market.utilization_bps.map(|bps| bps.0))),
         ("turnover", digits(market.turnover_bps.map(|bps| bps.0))),
         ("volatility", digits(market.volatility_bps.map(|bps| bps.0))),

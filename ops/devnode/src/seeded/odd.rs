@@ -30,6 +30,9 @@ const TRADES_EACH: u64 = 7;
 /// Virtual reserve of USDC in whole USDC.
 const DEPTH_USDC: u64 = 1_000_000_000;
 
+/// A trade ends one part in so many beyond the sqrt ratio, a tick or two away.
+const LIMIT_PARTS: u64 = 1_000_000;
+
 /// How many times the price of the others the pool begins at.
 const PRICE_FACTOR: u128 = 3;
 
@@ -86,11 +89,10 @@ impl Turn<'_> {
         let Some((index, pool)) = pools.find(|(_, pool)| is_odd(pool)) else {
             return;
         };
-        let (parts, whole) = (U256::from(1_000_000), U256::from(1_000_000));
-        let step = U256::from(1);
+        let part = pool.sqrt_ratio / U256::from(LIMIT_PARTS);
         let limit = match side {
-            Side::Token0 => mul_div(pool.sqrt_ratio, parts - step, whole),
-            Side::Token1 => mul_div(pool.sqrt_ratio, parts + step, whole),
+            Side::Token0 => pool.sqrt_ratio - part,
+            Side::Token1 => pool.sqrt_ratio + part,
         };
         if let Some(delta) = pool.swap(SwapOrder { side, amount, limit }, &mut transaction) {
             self.trades.push(Trade::at_pool(index, delta, ODD_POOL.fee()));
