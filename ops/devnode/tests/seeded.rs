@@ -669,7 +669,7 @@ fn equal_seeds_give_equal_chains_and_others_do_not() {
         [
             "0x5ac717a14d8d1b4e6730582144ffbdf72be9e5727c5e2a4a0e5fc2ee4c81895",
             "0x27f7c4486a6c75c5fc1ad327cc970fdc3420d346fad32e51414cbaded50cf6e",
-            "0x4118c3fb2b20fdb5ac3f587ed3317bf9cd6067fd13cea307bb7dcea5d2bf39f",
+            "0x78e58adc91912d3fbd688a0314d3d9e4ede313b94b7190d7f1e16a0c22d6c3d",
         ],
     );
 }

@@ -257,7 +257,7 @@ impl Scene<'_> {
         let drawdown = self.drawdown((parts.protocol, parts.id.clone()), parts.tvl);
         let price =
             if parts.tracked { self.prices.price(parts.asset) } else { Err(Reason::TokenUnlisted) };
-        let truth = MarketTruth {
+        MarketTruth {
             protocol: parts.protocol,
             market: parts.id,
             asset: parts.asset.symbol(),
@@ -278,8 +278,7 @@ impl Scene<'_> {
             lending: LendingTruth::default(),
             pool: PoolTruth::default(),
             absent: Vec::new(),
-        };
-        truth
+        }
     }
 
     fn drawdown(&mut self, market: (&'static str, Arc<str>), tvl: Figure<U256>) -> Figure<u32> {
