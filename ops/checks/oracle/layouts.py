@@ -75,6 +75,8 @@ TreasuryUpdate 0xda3256205c64a1c337004b58fdba0438b4476b9be6e9ba06544c4ed6222b58 
 ContractUpgraded 0x8248d60b6c95dac1563fa392e8dfc0cb968be73d80faedfe9a90e66811b45f 0 new_class_hash:felt
 
 [zklend z_token]
+Transfer 0x99cd8bde557814842a3121e8ddfd433a539b8c9f14bf31ebf108d12e6196e9 0 from:felt to:felt value:u256
+Approval 0x134692b230b9e1ffa39098904722134159652b09c5bc41d88d6698779d228ff 0 owner:felt spender:felt value:u256
 RawTransfer 0x307bed973ae39e0e1dfe22cae9d64886bd5f3502c9124b60137d6eab7605fa6 0 from:felt to:felt raw_value:felt
     accumulator:felt face_value:felt
 
@@ -110,6 +112,7 @@ Burn 0x243e1de00e8a6bc1dfa3e950e6ade24c52e4a25de4dee7fb5affe918ad1e744 0 sender:
     to:felt
 Transfer 0x99cd8bde557814842a3121e8ddfd433a539b8c9f14bf31ebf108d12e6196e9 0 from_address:felt to_address:felt
     amount:u256
+Approval 0x134692b230b9e1ffa39098904722134159652b09c5bc41d88d6698779d228ff 0 owner:felt spender:felt amount:u256
 
 [jediswap_v2 pool_factory]
 PoolCreated 0x27dd458d081c22bd6e76f4dddbc87f11e477b7c5823b13f147d45f91ec098ee 0 token0:felt token1:felt fee:u32

@@ -6,7 +6,10 @@ say which is given; here the checks stand in that order.
 """
 
 from datetime import datetime, timezone
+from decimal import ROUND_HALF_EVEN, Decimal, getcontext
+from math import isqrt
 
+getcontext().prec = 60
 MAX_BPS = 2**31 - 1
 # Name, hours of the window, hours with trades that it needs.
 VOLATILITIES = [("volatility1dBps", 24, 18), ("volatilityBps", 168, 120), ("volatility30dBps", 720, 514)]
@@ -58,9 +61,11 @@ def bps(value):
 class Around:
     """What figures need beside their market, at the end of a block."""
 
-    def __init__(self, registry, prices, times):
+    def __init__(self, registry, prices, pools, times):
         self.registry = registry
         self.prices = prices  # token: USDC at scale 10^-18
+        self.pools = pools  # token: the pool that gives the price
+        self.hours = {}  # token: the pool's price by hour
         self.times = times  # timestamps of the blocks so far, each the greatest up to there
         self.now = times[-1]
 
@@ -73,15 +78,21 @@ class Around:
         return amount * self.price(token) // self.registry.scale(token)
 
     def volatility(self, asset, hours, needed):
-        """Only USDC's is known: no window of the recorded blocks has enough hours."""
+        """Of the hours before this one, bps a year."""
         if asset == self.registry.usdc:
             return 0
         self.price(asset)
+        if asset not in self.hours:
+            self.hours[asset] = self.pools[asset].hourly(self.registry, asset)
         hour = self.now // 3600
-        seen = {time // 3600 for time in self.times if hour - hours <= time // 3600 < hour}
-        if len(seen) >= needed:
-            raise SystemExit("recorded.py has no formula of volatility, and these blocks need it")
-        return absent("insufficient_history")
+        prices = [price for at, price in sorted(self.hours[asset].items()) if hour - hours <= at < hour]
+        if len(prices) < needed:
+            absent("insufficient_history")
+        if max(prices) >= 2**256:
+            absent("overflow")
+        steps = [(Decimal(new) / Decimal(old)).ln() * 2**64 for old, new in zip(prices, prices[1:])]
+        squares = sum(int(step.to_integral_value(ROUND_HALF_EVEN)) ** 2 for step in steps)
+        return min(10_000, isqrt(10**8 * squares * 365 // (hours // 24 * 2**128)))
 
 
 class Market:
@@ -92,6 +103,10 @@ class Market:
         self.tokens = tokens
         self.opened = None
         self.peak = 0
+
+    def outflow(self, around):
+        """Whether an outflow begins or ends to be told."""
+        return False
 
     def is_tracked(self, registry):
         """Whether the registry lists all tokens."""
@@ -118,6 +133,14 @@ class Market:
             figures[name] = figure(lambda hours=hours, needed=needed: around.volatility(self.asset, hours, needed))
         return figures
 
-    def end_block(self):
+    def lent(self, around, supplied):
+        """The figures that every market has, of a lending market whose value is what is supplied."""
+        if self.is_tracked(around.registry):
+            return self.valued(around, lambda: around.value(self.asset, supplied()))
+        figures = self.valued(around, lambda: absent("token_unlisted"))
+        unlisted = ["priceUsdc", *(name for name, _, _ in VOLATILITIES)]
+        return figures | {name: {"absent": "token_unlisted"} for name in unlisted}
+
+    def end_block(self, now):
         """The rules that the block broke, each told when that begins."""
         return []

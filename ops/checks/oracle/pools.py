@@ -1,13 +1,15 @@
-"""Pools: those of Ekubo's core, and pairs of constant product.
+"""Pools: those of concentrated liquidity, and pairs of constant product.
 
 `tokens`, reserves and balances stand in the order of the pool, token0 first; a side is 0 or 1.
 """
 
 from math import isqrt
 
-from markets import VOLATILITIES, Market, absent, bps, figure, usdc
+from markets import VOLATILITIES, Absent, Market, absent, bps, figure, usdc
 
 DAY = 86_400
+# Raw units above which an outflow is told.
+LEAST_SUPPLY = 10_000
 Q128 = 1 << 128
 
 
@@ -23,7 +25,31 @@ class Pool(Market):
         asset = tokens[1] if tokens[0] == registry.usdc else tokens[0]
         super().__init__(asset, tokens)
         self.swaps = []  # (instant, what each token moved, what each paid in fees)
-        self.is_faulty = False
+        self.provided = []  # (instant, what positions or shares brought of each token)
+        self.is_faulty = self.is_outflow = False
+
+    def held(self):
+        """What the pool holds of both tokens, where the events tell that; else None."""
+        raise NotImplementedError
+
+    def outflow(self, around):
+        """Whether an outflow begins or ends to be told."""
+        was_outflow, self.is_outflow = self.is_outflow, self.has_outflow(around)
+        return self.is_outflow != was_outflow
+
+    def has_outflow(self, around):
+        """Whether three tenths of what there was went out in 24 hours, beyond what came in."""
+        self.provided = [flow for flow in self.provided if flow[0] > around.now - DAY]
+        balances = self.held() if self.is_tracked(around.registry) else None
+        if balances is None:
+            return False
+        try:
+            side = self.reference(around)
+        except Absent:
+            return False
+        out = -sum(amounts[side] for _, amounts in self.provided)
+        before = balances[side] + out
+        return balances[side] >= 0 and before > LEAST_SUPPLY and out > 0 and out * 10 >= before * 3
 
     def reference(self, around):
         """The side that values the pool: USDC, or the first that has a price."""
@@ -34,6 +60,18 @@ class Pool(Market):
             if self.tokens[side] in around.prices:
                 return side
         return absent("no_usdc_pool")
+
+    def hourly(self, registry, asset):
+        """The mean price of the asset in USDC of each hour with trades, by volume."""
+        sums = {}
+        for at, moved, _ in self.swaps:
+            hour = sums.setdefault(at // 3600, [0, 0])
+            hour[:] = [total + amount for total, amount in zip(hour, moved)]
+        side, scale = self.tokens.index(asset), registry.scale(asset)
+        prices = {
+            hour: moved[1 - side] * scale // moved[side] for hour, moved in sums.items() if moved[side]
+        }
+        return {hour: price for hour, price in prices.items() if price}
 
     def day(self, around):
         """The swaps of 24 hours, if the log reaches back over them."""
@@ -108,41 +146,27 @@ class Pool(Market):
         return shared + own + [name for name, _, _ in VOLATILITIES]
 
 
-class EkuboPool(Pool):
-    """A pool key of Ekubo's core."""
+class Concentrated(Pool):
+    """A pool of concentrated liquidity; its balances are known if the log opened it."""
 
-    def __init__(self, key, registry):
-        super().__init__((key["token0"], key["token1"]), registry)
-        self.fee = key["fee"]
+    def __init__(self, tokens, registry):
+        super().__init__(tokens, registry)
         self.state = None  # sqrt ratio, tick, active liquidity
         self.balances = [0, 0]
 
-    def apply(self, name, event, now):
-        """Takes an event."""
-        if name == "PoolInitialized":
-            self.opened = now
-            self.state = (event["sqrt_ratio"], event["initial_tick"], 0)
-        if name == "FeesAccumulated":
-            self.add(event["amount0"], event["amount1"])
-        if "delta" in event:
-            self.add(*event["delta"].values())
-        if name == "PositionUpdated":
-            self.reposition(event["params"])
-        if name == "Swapped":
-            self.state = (event["sqrt_ratio_after"], event["tick_after"], event["liquidity_after"])
-            deltas = list(event["delta"].values())
-            fees = [ceil_div(max(delta, 0) * self.fee, Q128) for delta in deltas]
-            self.swaps.append((now, [abs(delta) for delta in deltas], fees))
+    def held(self):
+        """Balances, if the pool was opened in the log."""
+        return None if self.opened is None else self.balances
 
     def add(self, *amounts):
         """What the pool got of each token."""
         self.balances = [balance + amount for balance, amount in zip(self.balances, amounts)]
 
-    def reposition(self, params):
+    def reposition(self, lower, upper, delta):
         """Liquidity that the price lies in."""
-        if self.state and params["lower"] <= self.state[1] < params["upper"]:
+        if self.state and lower <= self.state[1] < upper:
             ratio, tick, liquidity = self.state
-            liquidity += params["liquidity_delta"]
+            liquidity += delta
             self.state = (ratio, tick, liquidity) if 0 <= liquidity < Q128 else None
 
     def virtual(self, side):
@@ -167,6 +191,73 @@ class EkuboPool(Pool):
         return self.virtual(side), square * scale // Q128**2 if side == 1 else Q128**2 * scale // square
 
 
+class EkuboPool(Concentrated):
+    """A pool key of Ekubo's core."""
+
+    def __init__(self, key, registry):
+        super().__init__((key["token0"], key["token1"]), registry)
+        self.fee = key["fee"]
+
+    def apply(self, name, event, now):
+        """Takes an event."""
+        if name == "PoolInitialized":
+            self.opened = now
+            self.state = (event["sqrt_ratio"], event["initial_tick"], 0)
+        if name == "FeesAccumulated":
+            self.add(event["amount0"], event["amount1"])
+        if "delta" in event:
+            self.add(*event["delta"].values())
+        if name == "PositionUpdated":
+            self.provided.append((now, tuple(event["delta"].values())))
+            params = event["params"]
+            self.reposition(params["lower"], params["upper"], params["liquidity_delta"])
+        if name == "Swapped":
+            self.state = (event["sqrt_ratio_after"], event["tick_after"], event["liquidity_after"])
+            deltas = list(event["delta"].values())
+            fees = [ceil_div(max(delta, 0) * self.fee, Q128) for delta in deltas]
+            self.swaps.append((now, [abs(delta) for delta in deltas], fees))
+
+
+class JediSwapV2Pool(Concentrated):
+    """A pool contract of JediSwap v2; fees are known if the log states their share before the first swap."""
+
+    def __init__(self, tokens, registry):
+        super().__init__(tokens, registry)
+        self.fee = None  # in millionths
+        self.is_fee_unknown = False
+
+    def apply(self, name, event, now):
+        """Takes an event."""
+        amounts = (event.get("amount0"), event.get("amount1"))
+        if name == "PoolCreated":
+            self.opened = now
+            self.fee = event["fee"] if event["fee"] < 10**6 else None
+        if event.get("sqrt_price_X96", 0) >> 224:
+            return
+        if name == "Initialize":
+            self.state = (event["sqrt_price_X96"] << 32, event["tick"], 0)
+        if name == "Swap":
+            self.state = (event["sqrt_price_X96"] << 32, event["tick"], event["liquidity"])
+            self.add(*amounts)
+            self.is_fee_unknown |= self.fee is None
+            fees = [ceil_div(max(amount, 0) * (self.fee or 0), 10**6) for amount in amounts]
+            self.swaps.append((now, [abs(amount) for amount in amounts], fees))
+        if name == "Mint":
+            self.add(*amounts)
+            self.provided.append((now, amounts))
+            self.reposition(event["tick_lower"], event["tick_upper"], event["amount"])
+        if name == "Burn":
+            self.provided.append((now, [-amount for amount in amounts]))
+            self.reposition(event["tick_lower"], event["tick_upper"], -event["amount"])
+        if name in ("Collect", "CollectProtocol"):
+            self.add(*(-amount for amount in amounts))
+
+    def fees(self, around):
+        """Value of the fees of 24 hours."""
+        fees = super().fees(around)
+        return absent("fee_unknown") if self.is_fee_unknown else fees
+
+
 class Pair(Pool):
     """A pair of constant product."""
 
@@ -185,9 +276,9 @@ class Pair(Pool):
             self.reserves = (event["reserve0"], event["reserve1"])
             self.is_synced = True
         if name in ("Mint", "PairMint"):
-            self.flow(event["amount0"], event["amount1"])
+            self.provide(now, event["amount0"], event["amount1"])
         if name in ("Burn", "PairBurn"):
-            self.flow(-event["amount0"], -event["amount1"])
+            self.provide(now, -event["amount0"], -event["amount1"])
         if name == "Swap":
             paid = [event["amount0In"], event["amount1In"]]
             gained = [paid[0] - event["amount0Out"], paid[1] - event["amount1Out"]]
@@ -195,12 +286,21 @@ class Pair(Pool):
             fees = [ceil_div(amount * 3, 1000) for amount in paid]
             self.swaps.append((now, [abs(amount) for amount in gained], fees))
 
+    def held(self):
+        """Reserves of the newest Sync."""
+        return self.reserves
+
+    def provide(self, now, *amounts):
+        """What shares brought or took."""
+        self.provided.append((now, amounts))
+        self.flow(*amounts)
+
     def flow(self, *amounts):
         """What came in of each token."""
         self.has_flows = True
         self.flows = [flow + amount for flow, amount in zip(self.flows, amounts)]
 
-    def end_block(self):
+    def end_block(self, now):
         """Reserves are at least what was there before and what came in."""
         was_faulty = self.is_faulty
         if self.is_synced:

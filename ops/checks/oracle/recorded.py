@@ -33,9 +33,10 @@ sys.dont_write_bytecode = True
 from activity import activities
 from layouts import decode
 from markets import Around
-from pools import Q128, EkuboPool, Pair
+from pools import Q128, EkuboPool, JediSwapV2Pool, Pair
 from registry import Registry
 from reserves import NostraReserve, Reserve
+from vesu import VesuReserve
 
 getcontext().prec = 60
 
@@ -64,6 +65,11 @@ def pool_id(key):
     return "/".join(map(hex, key.values()))
 
 
+def parts(event):
+    """Keys and data of an event."""
+    return [int(felt, 16) for felt in event["keys"]], [int(felt, 16) for felt in event["data"]]
+
+
 class Reading:
     """What the events said so far."""
 
@@ -80,21 +86,34 @@ class Reading:
         """Takes a block's events; the rules that it broke, with protocol and market."""
         self.upgraded = []
         self.times.append(max([block["timestamp"], *self.times[-1:]]))
-        for transaction in block["transactions"]:
-            for event in transaction["events"]:
-                contract = self.registry.contracts.get(int(event["from_address"], 16))
-                if contract is not None:
-                    keys, data = ([int(felt, 16) for felt in event[part]] for part in ("keys", "data"))
-                    self.event(contract, keys, data)
+        events = [event for transaction in block["transactions"] for event in transaction["events"]]
+        for place, event in enumerate(events):
+            contract = self.registry.contracts.get(int(event["from_address"], 16))
+            if contract is not None:
+                keys, data = parts(event)
+                is_told_again = self.is_told_again(contract, keys, data, events[place + 1 : place + 2])
+                self.event(contract, keys, data, is_told_again)
         broken = [
             [protocol, market_id, rule]
             for protocol, markets in self.markets.items()
             for market_id, market in markets.items()
-            for rule in market.end_block()
+            for rule in market.end_block(self.times[-1])
         ]
-        return broken + self.upgraded + self.price_gaps()
+        return broken + self.upgraded + self.price_gaps() + self.outflows()
 
-    def event(self, contract, keys, data):
+    @staticmethod
+    def is_told_again(contract, keys, data, after):
+        """Whether the event after a zToken's transfer tells of the same movement."""
+        name, event = decode(contract.decoder, contract.role, keys, data)
+        if contract.role != "z_token" or name != "Transfer" or not after:
+            return False
+        again, raw = decode(contract.decoder, contract.role, *parts(after[0]))
+        if int(after[0]["from_address"], 16) != contract.address or again != "RawTransfer":
+            return False
+        movement = (event["from"], event["to"], event["value"])
+        return movement == (raw["from"], raw["to"], raw["face_value"])
+
+    def event(self, contract, keys, data, is_told_again):
         """Takes an event of a watched contract."""
         name, event = decode(contract.decoder, contract.role, keys, data)
         self.events.setdefault(contract.protocol, Counter())[name or "undecoded"] += 1
@@ -105,6 +124,8 @@ class Reading:
         if name in ("ContractUpgraded", "Upgraded"):
             self.upgraded.append([contract.protocol, None, "contract_upgraded"])
         self.registry.announce(contract, name, event)
+        if is_told_again:
+            return
         for market in self.named(contract, name, event):
             market.apply(name, event, self.times[-1])
 
@@ -114,6 +135,8 @@ class Reading:
         if contract.role == "market":
             tokens = [event[member] for member in RESERVE_MEMBERS if member in event]
             return [markets.setdefault(hex(token), Reserve(token)) for token in tokens]
+        if contract.role == "z_token":
+            return [market for market in markets.values() if market.z_token == contract.address]
         if contract.decoder == "ekubo" and "pool_key" in event:
             key = event["pool_key"]
             return [markets.setdefault(pool_id(key), EkuboPool(key, self.registry))]
@@ -124,32 +147,77 @@ class Reading:
         if name == "PairCreated":
             child = self.registry.contracts[event["pair"]]
             return [markets.setdefault(hex(child.address), Pair(child.tokens, self.registry))]
+        if name == "PoolCreated":
+            child = self.registry.contracts[event["pool"]]
+            return [markets.setdefault(hex(child.address), JediSwapV2Pool(child.tokens, self.registry))]
+        if contract.decoder == "jediswap_v2" and contract.role == "pool":
+            return [markets.setdefault(hex(contract.address), JediSwapV2Pool(contract.tokens, self.registry))]
+        if contract.decoder in ("vesu_v1", "vesu_v2"):
+            return list(self.of_pool(markets, contract, name, event))
         if contract.role == "pair" and name in PAIR_EVENTS:
             return [markets.setdefault(hex(contract.address), Pair(contract.tokens, self.registry))]
         return []
 
-    def prices(self):
-        """USDC price by token at the deepest pool, with that pool's id."""
-        found = {}
+    @staticmethod
+    def of_pool(markets, contract, name, event):
+        """The assets of a pool of Vesu that an event names. Statements and openings make a market."""
+        pool = hex(event.get("pool", contract.address))
+        pool = f"{pool}/{event['pool_id']:#x}" if "pool_id" in event else pool
+        for asset in {event.get(member) for member in ("asset", "collateral_asset", "debt_asset")} - {None, 0}:
+            market_id = f"{pool}/{asset:#x}"
+            if name in ("UpdateContext", "AddAsset"):
+                yield markets.setdefault(market_id, VesuReserve(asset))
+            elif market_id in markets:
+                yield markets[market_id]
+
+    def counted(self):
+        """The markets that count, with protocol and id."""
         for protocol, markets in self.markets.items():
             for market_id, market in markets.items():
-                side = self.usdc_side(market.tokens)
-                quote = None if side is None else market.quote(self.registry, side)
-                if quote and min(quote) > 0:
-                    found.setdefault(market.asset, []).append((-quote[0], protocol, market_id, quote[1]))
-        deepest = {token: min(candidates) for token, candidates in found.items()}
+                if market.is_tracked(self.registry) and self.registry.is_counted(protocol, market_id):
+                    yield protocol, market_id, market
+
+    def around(self):
+        """What figures need beside their market."""
+        deepest = self.deepest()
+        prices = {token: price for token, (_, _, _, price) in deepest.items()} | {self.registry.usdc: 10**18}
+        pools = {token: self.markets[protocol][market_id] for token, (_, protocol, market_id, _) in deepest.items()}
+        return Around(self.registry, prices, pools, self.times)
+
+    def outflows(self):
+        """The outflows that begin or end to be told."""
+        around = self.around()
+        return [
+            [protocol, market_id, "net_outflow"]
+            for protocol, markets in self.markets.items()
+            for market_id, market in markets.items()
+            if market.outflow(around)
+        ]
+
+    def deepest(self):
+        """By token the deepest pool with USDC that counts: depth below 0, protocol, id, price."""
+        found = {}
+        for protocol, market_id, market in self.counted():
+            side = self.usdc_side(market.tokens)
+            quote = None if side is None else market.quote(self.registry, side)
+            if quote and min(quote) > 0:
+                found.setdefault(market.asset, []).append((-quote[0], protocol, market_id, quote[1]))
+        return {token: min(candidates) for token, candidates in found.items()}
+
+    def prices(self):
+        """USDC price by token at the deepest pool that counts, with that pool's id."""
+        deepest = self.deepest()
         prices = {token: (price, market_id) for token, (_, _, market_id, price) in deepest.items()}
         return prices | {self.registry.usdc: (10**18, None)}
 
     def price_gaps(self):
         """The gaps between venues that begin or end to be told."""
         deep = {}
-        for protocol, markets in self.markets.items():
-            for market_id, market in markets.items():
-                side = self.usdc_side(market.tokens)
-                quote = None if side is None else market.quote(self.registry, side)
-                if quote and quote[0] >= LEAST_DEPTH and quote[1] > 0:
-                    deep.setdefault(market.asset, []).append((quote[1], protocol, market_id, quote[0]))
+        for protocol, market_id, market in self.counted():
+            side = self.usdc_side(market.tokens)
+            quote = None if side is None else market.quote(self.registry, side)
+            if quote and quote[0] >= LEAST_DEPTH and quote[1] > 0:
+                deep.setdefault(market.asset, []).append((quote[1], protocol, market_id, quote[0]))
         told = []
         for token in sorted(deep.keys() | self.gaps.keys()):
             pools = sorted(deep.get(token, []))
@@ -173,9 +241,9 @@ class Reading:
         side = tokens.index(self.registry.usdc)
         return side if tokens[1 - side] in self.registry.decimals else None
 
-    def figures(self, prices):
+    def figures(self):
         """All figures of all markets."""
-        around = Around(self.registry, {token: price for token, (price, _) in prices.items()}, self.times)
+        around = self.around()
         return {
             protocol: {
                 market_id: {
@@ -252,7 +320,7 @@ def read(blocks_path, registry_path):
             "prices": {
                 hex(token): {"price": str(price), "pool": pool} for token, (price, pool) in sorted(prices.items())
             },
-            "markets": reading.figures(prices),
+            "markets": reading.figures(),
             "anomalies": anomalies,
         })
     counts = {"events": reading.events, "activities": reading.activities}

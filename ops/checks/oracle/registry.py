@@ -1,7 +1,8 @@
 """The registry, and the contracts that events announce.
 
 A contract that a factory announces is followed from that event on. What the registry lists itself, or an
-earlier event announced, stays as it is.
+earlier event announced, stays as it is. Markets count that a protocol opens by its own governance, and those
+that the registry lists: by their contract, or as one of many in a contract.
 """
 
 import json
@@ -15,6 +16,17 @@ ANNOUNCEMENTS = {
     ("jediswap_v2", "PoolCreated"): ("pool", "pool", True),
     ("vesu_v2", "CreatePool"): ("pool", "pool", False),
 }
+
+
+# Decoders of protocols that open markets by their own governance.
+GOVERNED = {"zklend", "nostra_money_market"}
+# Decoders of contracts that hold many markets: how many parts of a market's id the registry lists.
+SHARED = {"ekubo": 5, "vesu_v1": 2}
+
+
+def felts(market_id):
+    """The parts of a market id."""
+    return [int(part, 16) for part in market_id.split("/")]
 
 
 class Contract(NamedTuple):
@@ -48,6 +60,11 @@ class Registry:
         self.decimals = {int(token["address"], 16): token["decimals"] for token in raw["tokens"]}
         self.symbols = {int(token["address"], 16): token["symbol"] for token in raw["tokens"]}
         self.contracts = {}
+        self.decoders = {protocol["id"]: protocol["decoder"] for protocol in raw["protocols"]}
+        self.markets = {
+            protocol["id"]: {tuple(felts(market["id"])) for market in protocol.get("markets", [])}
+            for protocol in raw["protocols"]
+        }
         for protocol in raw["protocols"]:
             for listed in protocol["contracts"]:
                 self.add(
@@ -56,6 +73,17 @@ class Registry:
                     tokens=tuple(int(listed[side], 16) for side in ("token0", "token1") if side in listed) or None,
                     asset=int(listed["asset"], 16) if "asset" in listed else None,
                 )
+
+        self.listed = frozenset(self.contracts)
+
+    def is_counted(self, protocol, market_id):
+        """Whether a market whose tokens are all listed counts."""
+        decoder, parts = self.decoders[protocol], felts(market_id)
+        if decoder in GOVERNED:
+            return True
+        if decoder in SHARED:
+            return tuple(parts[: SHARED[decoder]]) in self.markets[protocol]
+        return parts[0] in self.listed
 
     def add(self, address, kind, tokens=None, asset=None):
         """Follows a contract, unless it is followed already."""

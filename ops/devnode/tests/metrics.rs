@@ -37,6 +37,7 @@ fn figures_are_the_chains_own_through_the_incident() {
         "contract_upgraded",
         "flash_loan_surplus",
         "near_zero_supply",
+        "net_outflow",
         "utilization_high",
     ] {
         assert!(rules.contains(&rule), "{rule} was never told: {rules:?}");
@@ -151,6 +152,7 @@ fn check_inputs(height: u64, output: &BlockOutput, truth: &BlockTruth) {
             digits(inputs.liquidity_class.as_ref().ok()),
             digits(inputs.audit_score.as_ref().ok()),
             digits(inputs.age_days.as_ref().ok()),
+            digits(inputs.apy_bps.as_ref().ok()),
         ];
         let known = [
             digits(protocol.utilization_bps),
@@ -158,6 +160,7 @@ fn check_inputs(height: u64, output: &BlockOutput, truth: &BlockTruth) {
             digits(protocol.liquidity_class),
             digits(protocol.audit_score),
             digits(protocol.age_days),
+            digits(protocol.yield_bps),
         ];
         assert_eq!(folded, known, "inputs of {} at block {height}", protocol.protocol);
     }
@@ -181,6 +184,7 @@ fn true_row(market: &MarketTruth) -> Row {
     BTreeMap::from([
         ("asset", market.asset.to_string()),
         ("asset address", market.asset_address.to_string()),
+        ("counted", market.counted.to_string()),
         ("utilization", digits(market.utilization_bps)),
         ("turnover", digits(market.turnover_bps)),
         ("volatility", digits(market.volatility_bps)),
@@ -188,6 +192,7 @@ fn true_row(market: &MarketTruth) -> Row {
         ("volatility 30 d", digits(market.volatility_30d_bps)),
         ("class", digits(market.liquidity_class)),
         ("price", digits(market.price_usdc)),
+        ("oracle price", digits(market.oracle_price_usd)),
         ("tvl", digits(market.tvl_usdc)),
         ("drawdown", digits(market.drawdown_bps)),
         ("supply apy", digits(market.supply_apy_bps)),
@@ -217,6 +222,7 @@ fn folded(market: &MarketMetrics) -> Row {
     BTreeMap::from([
         ("asset", market.asset.clone()),
         ("asset address", market.asset_address.to_string()),
+        ("counted", market.counted.to_string()),
         ("utilization", digits(market.utilization_bps.map(|bps| bps.0))),
         ("turnover", digits(market.turnover_bps.map(|bps| bps.0))),
         ("volatility", digits(market.volatility_bps.map(|bps| bps.0))),
@@ -224,6 +230,7 @@ fn folded(market: &MarketMetrics) -> Row {
         ("volatility 30 d", digits(market.volatility_30d_bps.map(|bps| bps.0))),
         ("class", digits(market.liquidity_class)),
         ("price", digits(market.price.map(|price| price.0))),
+        ("oracle price", digits(market.oracle_price.map(|price| price.0))),
         ("tvl", digits(market.tvl.map(|value| value.0))),
         ("drawdown", digits(market.drawdown_bps.map(|bps| bps.0))),
         ("supply apy", digits(market.supply_apy_bps.map(|bps| bps.0))),

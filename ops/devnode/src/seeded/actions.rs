@@ -8,7 +8,7 @@ use ruint::aliases::U256;
 use starknet_types_core::felt::Felt;
 
 use super::Model;
-use super::ekubo::{Pool, RANGES, SwapOrder};
+use super::ekubo::{POOLS, Pool, RANGES, SwapOrder};
 use super::emit::{Transaction, account};
 use super::incident::Stage;
 use super::jediswap::Side;
@@ -39,7 +39,7 @@ pub(super) struct Turn<'a> {
 impl Turn<'_> {
     /// Everything of an ordinary block.
     pub(super) fn play(&mut self) {
-        for index in 0..self.model.pools.len() {
+        for index in 0..POOLS.len() {
             self.trade_pool(index);
         }
         for index in 0..self.model.pairs.len() {
@@ -50,6 +50,9 @@ impl Turn<'_> {
             self.play_incident(stage);
         }
         self.move_liquidity();
+        self.play_odd_pool();
+        self.play_v2_pool();
+        self.play_vesu();
         self.make_noise();
     }
 
@@ -141,7 +144,7 @@ impl Turn<'_> {
 
     /// Now and then somebody adds, takes, collects or gives.
     fn move_liquidity(&mut self) {
-        let pool = self.dice.index(self.model.pools.len());
+        let pool = self.dice.index(POOLS.len());
         let pair = self.dice.index(self.model.pairs.len());
         let (kind, share) = (self.dice.below(100), self.dice.between(1, 30));
         let mut transaction = self.begin();

@@ -20,7 +20,7 @@ use crate::chain::felts::{i129, made_up, u256};
 pub(super) const CORE: Felt =
     Felt::from_hex_unchecked("0x6f62737172615f6465765f656b75626f5f636f7265");
 
-/// What the model fixes about a pool.
+/// What the model fixes about a pool. The registry lists those of [`POOLS`] whose tokens it lists.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct PoolSpec {
     pub(super) token0: Token,
@@ -43,6 +43,9 @@ pub(super) const POOLS: [PoolSpec; 8] = [
     pool(Token::WstEth, Token::Usdc, 500, 1_000, 700_000),
     pool(Token::Usdc, Token::Unlisted, 10_000, 19_802, 40_000),
 ];
+
+/// A pool that no registry lists, over two tokens that it does.
+pub(super) const ODD_POOL: PoolSpec = pool(Token::Eth, Token::Usdc, 50, 1, 0);
 
 const fn pool(
     token0: Token,
@@ -74,6 +77,12 @@ impl PoolSpec {
         ]
     }
 
+    /// Whether the registry lists the pool, so that it counts in prices and in a protocol's inputs.
+    pub(super) fn is_counted(&self) -> bool {
+        let is_odd = self.key() == ODD_POOL.key();
+        !is_odd && self.token0.is_listed() && self.token1.is_listed()
+    }
+
     /// The market's id: the parts of the key as minimal hex.
     pub(super) fn market_id(&self) -> String {
         self.key().map(|part| crate::chain::encode::hex(&part)).join("/")
@@ -101,6 +110,10 @@ pub(super) struct Pool {
     pub(super) balance0: i128,
     pub(super) balance1: i128,
     fees: (u128, u128),
+    /// Seconds since 1970.
+    pub(super) opened_at: u64,
+    /// What positions brought and took over the pool's whole life, without fees.
+    pub(super) provided: Delta,
     pub(super) positions: Vec<Position>,
 }
 
@@ -109,6 +122,7 @@ impl Pool {
     pub(super) fn initialize(
         spec: PoolSpec,
         sqrt_ratio: U256,
+        opened_at: u64,
         transaction: &mut Transaction,
     ) -> Self {
         let tick = tick_at(sqrt_ratio);
@@ -124,6 +138,8 @@ impl Pool {
             balance0: 0,
             balance1: 0,
             fees: (0, 0),
+            opened_at,
+            provided: Delta::default(),
             positions: Vec::new(),
         }
     }
@@ -217,6 +233,13 @@ impl Pool {
             transaction,
         );
         self.pay_tokens_out(due, transaction);
+    }
+
+    /// Takes one part in so many of the fees that wait in the pool.
+    pub(super) fn take_fees(&mut self, parts: u128) -> (u128, u128) {
+        let due = (self.fees.0 / parts, self.fees.1 / parts);
+        self.fees = (self.fees.0 - due.0, self.fees.1 - due.1);
+        due
     }
 
     /// A donation to the liquidity in range.
@@ -379,6 +402,8 @@ impl Pool {
         transaction: &mut Transaction,
     ) {
         self.book(delta);
+        self.provided.amount0 += delta.amount0;
+        self.provided.amount1 += delta.amount1;
         self.refresh_liquidity();
         let mut data = vec![position.owner];
         data.extend(self.spec.key());

@@ -34,6 +34,11 @@ impl Transaction {
         self.events.push(Event { from_address, keys: vec![selector], data });
     }
 
+    /// An event with members in its keys.
+    pub(super) fn emit_keyed(&mut self, from_address: Felt, keys: Vec<Felt>, data: Vec<Felt>) {
+        self.events.push(Event { from_address, keys, data });
+    }
+
     /// A transfer as the older token contracts write it: everything in the data.
     pub(super) fn transfer(&mut self, token: Felt, from: Felt, to: Felt, amount: U256) {
         let [low, high] = u256(amount);

@@ -52,6 +52,8 @@ pub(super) struct Pair {
     pub(super) spec: PairSpec,
     pub(super) reserve0: u128,
     pub(super) reserve1: u128,
+    /// What mints brought and burns took over the pair's whole life.
+    pub(super) provided: Delta,
     total_supply: u128,
 }
 
@@ -80,7 +82,8 @@ impl Pair {
                 Felt::from(total_pairs),
             ],
         );
-        let mut pair = Self { spec, reserve0: 0, reserve1: 0, total_supply: 0 };
+        let mut pair =
+            Self { spec, reserve0: 0, reserve1: 0, provided: Delta::default(), total_supply: 0 };
         let product = U512::from(amounts.0) * U512::from(amounts.1);
         let minted: u128 = sqrt(product).saturating_to();
         pair.total_supply = MINIMUM_LIQUIDITY;
@@ -106,6 +109,8 @@ impl Pair {
         transaction.transfer(pair, Felt::ZERO, user, U256::from(minted));
         self.reserve0 += amounts.0;
         self.reserve1 += amounts.1;
+        self.provided.amount0 += signed(amounts.0);
+        self.provided.amount1 += signed(amounts.1);
         self.total_supply += minted;
         self.sync(transaction);
         let mut data = vec![user];
@@ -132,6 +137,8 @@ impl Pair {
         self.total_supply -= burned;
         self.reserve0 -= amount0;
         self.reserve1 -= amount1;
+        self.provided.amount0 -= signed(amount0);
+        self.provided.amount1 -= signed(amount1);
         self.sync(transaction);
         let mut data = vec![user];
         data.extend(u256(U256::from(amount0)));

@@ -153,8 +153,21 @@ fn withdraw(
         return;
     };
     transaction.sender = user;
-    let amount = amount.min(reserve.whole_holding(user, now));
-    reserve.withdraw(user, amount, now, transaction);
+    withdraw_at_most(reserve, user, amount, now, transaction);
+}
+
+fn withdraw_at_most(
+    reserve: &mut Reserve,
+    user: Felt,
+    amount: u128,
+    now: u64,
+    transaction: &mut Transaction,
+) {
+    if amount < reserve.whole_holding(user, now) {
+        reserve.withdraw(user, amount, now, transaction);
+    } else {
+        reserve.withdraw_all(user, now, transaction);
+    }
 }
 
 /// The largest supplier leaves, with half of what there is at most.
@@ -164,8 +177,8 @@ fn leave(reserve: &mut Reserve, now: u64, transaction: &mut Transaction) {
     };
     let user = *user;
     transaction.sender = user;
-    let amount = reserve.whole_holding(user, now).min(reserve.available() / 2);
-    reserve.withdraw(user, amount, now, transaction);
+    let half = reserve.available() / 2;
+    withdraw_at_most(reserve, user, half, now, transaction);
 }
 
 /// Somebody who supplied hands shares to another user, who may hold some already.

@@ -1,4 +1,4 @@
-//! The seeded chain: a market model that writes the events of three protocols as their contracts would.
+//! The seeded chain: a market model that writes the events of five protocols as their contracts would.
 //!
 //! Everything is a function of the seed: integers only, ordered collections only, no clock. The model
 //! also keeps the truth about every metric of its markets (`ops/docs/metrics.md`), worked out from its own
@@ -9,16 +9,21 @@ mod ekubo;
 mod emit;
 mod incident;
 mod jediswap;
+mod jediswap_v2;
 mod lenders;
 mod market;
 mod math;
+mod odd;
 mod positions;
 mod registry;
 mod rng;
 mod selectors;
 mod tokens;
+mod traders_v2;
 mod trades;
 mod truth;
+mod vesu;
+mod vesu_users;
 mod zklend;
 
 pub use incident::Incident;
@@ -33,11 +38,13 @@ use self::ekubo::{POOLS, Pool, RANGES};
 use self::emit::Transaction;
 use self::incident::Stage;
 use self::jediswap::{PAIRS, Pair};
+use self::jediswap_v2::V2Pool;
 use self::market::ReferencePrices;
 use self::positions::Position;
 use self::rng::Dice;
 use self::trades::TradeLog;
 use self::truth::Memory;
+use self::vesu::VesuPool;
 use self::zklend::{RESERVE_FACTOR, RESERVES, Reserve};
 use crate::chain::block::{BlockDraft, Origin, TransactionDraft};
 
@@ -54,6 +61,8 @@ enum Venue {
     Pair(usize),
     /// Index of an Ekubo pool.
     Pool(usize),
+    /// Index of a JediSwap v2 pool.
+    V2Pool(usize),
 }
 
 /// The state of all protocols after a block.
@@ -63,6 +72,8 @@ struct Model {
     reserves: Vec<Reserve>,
     pairs: Vec<Pair>,
     pools: Vec<Pool>,
+    v2_pools: Vec<V2Pool>,
+    vesu: Vec<VesuPool>,
     /// Whether zkLend's market does nothing any more.
     lending_halted: bool,
 }
@@ -112,6 +123,8 @@ impl SeededChain {
             reserves: Vec::new(),
             pairs: Vec::new(),
             pools: Vec::new(),
+            v2_pools: Vec::new(),
+            vesu: Vec::new(),
             lending_halted: false,
         };
         let (trades, memory) = (TradeLog::new(), Memory::default());
@@ -186,8 +199,10 @@ impl Model {
             transactions.push(transaction.finish());
         }
         for spec in POOLS {
-            transactions.push(self.found_pool(spec));
+            transactions.push(self.found_pool(spec, timestamp));
         }
+        transactions.push(self.found_v2_pool(timestamp));
+        transactions.extend(self.found_vesu(timestamp));
         transactions
     }
 
@@ -213,12 +228,12 @@ impl Model {
     }
 
     /// A pool and its first positions, one for each of [`RANGES`].
-    fn found_pool(&mut self, spec: ekubo::PoolSpec) -> TransactionDraft {
+    fn found_pool(&mut self, spec: ekubo::PoolSpec, timestamp: u64) -> TransactionDraft {
         let mut transaction = Transaction::from(founder());
         let token = |token: tokens::Token| (self.prices.of(token), token.decimals());
         let ((price0, decimals0), (price1, decimals1)) = (token(spec.token0), token(spec.token1));
         let ratio = math::sqrt_ratio_of(price0, decimals0, price1, decimals1);
-        let mut pool = Pool::initialize(spec, ratio, &mut transaction);
+        let mut pool = Pool::initialize(spec, ratio, timestamp, &mut transaction);
         for (index, (half_width, percent)) in RANGES.into_iter().enumerate() {
             let (lower, upper) = pool.range_around(half_width);
             let salt = u64::try_from(index).unwrap_or(0) + 1;

@@ -47,6 +47,21 @@ pub(super) const JEDISWAP: Protocol = Protocol {
     audits: Audits::Unaudited { since: 1_717_200_000 },
 };
 
+pub(super) const JEDISWAP_V2: Protocol = Protocol {
+    id: "jediswap_v2",
+    deployed_at: 1_718_409_600,
+    audits: Audits::Reports(&[("Example Audits", 1_715_904_000)]),
+};
+
+pub(super) const VESU: Protocol = Protocol {
+    id: "vesu_v2",
+    deployed_at: 1_733_011_200,
+    audits: Audits::Reports(&[
+        ("Sample Security", 1_727_740_800),
+        ("Specimen Reviews", 1_730_419_200),
+    ]),
+};
+
 impl Audits {
     /// The rubric `audit-rubric-v1` at a time; `None` while nothing dated is known.
     pub(super) fn score(self, now: u64) -> Option<u32> {
@@ -76,9 +91,11 @@ impl Audits {
 mod tests {
     use serde_json::{Value, json};
 
-    use super::super::ekubo::CORE;
+    use super::super::ekubo::{CORE, ODD_POOL, POOLS};
     use super::super::jediswap::{FACTORY, PAIRS};
+    use super::super::jediswap_v2::{V2_FACTORY, V2_POOL, V2_SPEC};
     use super::super::tokens::Token;
+    use super::super::vesu::{VESU_FACTORY, VESU_POOL};
     use super::super::zklend::{MARKET, RESERVES, WSTETH, z_token};
     use super::*;
     use crate::chain::encode::hex;
@@ -133,12 +150,47 @@ mod tests {
         assert_eq!(contracts(0), json!(zklend));
         assert_eq!(contracts(1), json!([{ "address": hex(&CORE), "role": "core" }]));
         assert_eq!(contracts(2), json!(jediswap));
+        let tokens = [V2_SPEC.token0, V2_SPEC.token1].map(|token| hex(&token.address()));
+        assert_eq!(
+            contracts(3),
+            json!([
+                { "address": hex(&V2_FACTORY), "role": "pool_factory" },
+                {
+                    "address": hex(&V2_POOL), "role": "pool",
+                    "token0": tokens[0], "token1": tokens[1],
+                },
+            ])
+        );
+        assert_eq!(
+            contracts(4),
+            json!([
+                { "address": hex(&VESU_FACTORY), "role": "pool_factory" },
+                { "address": hex(&VESU_POOL), "role": "pool" },
+            ])
+        );
+    }
+
+    #[test]
+    fn markets_are_the_pools_that_count() {
+        let counted: Vec<Value> = POOLS
+            .iter()
+            .chain([&ODD_POOL])
+            .filter(|pool| pool.is_counted())
+            .map(|pool| {
+                let source = "seeded chain: defined by the generator";
+                json!({ "id": pool.market_id(), "source": source })
+            })
+            .collect();
+        assert_eq!(file()["protocols"][1]["markets"], json!(counted));
+        assert_eq!(counted.len(), POOLS.len() - 1, "all but the one of an unlisted token");
     }
 
     #[test]
     fn audits_and_ages_are_those_of_the_truth() {
         let file = file();
-        for (index, protocol) in [ZKLEND, EKUBO, JEDISWAP].into_iter().enumerate() {
+        for (index, protocol) in
+            [ZKLEND, EKUBO, JEDISWAP, JEDISWAP_V2, VESU].into_iter().enumerate()
+        {
             let entry = &file["protocols"][index];
             assert_eq!(entry["id"], json!(protocol.id));
             assert_eq!(entry["deployed_at"]["timestamp"], json!(protocol.deployed_at));

@@ -57,6 +57,11 @@ impl Trade {
         Self::new(Venue::Pair(index), delta, (U256::from(3), U256::from(1_000)))
     }
 
+    /// A swap at a JediSwap v2 pool whose fee is in parts of a million.
+    pub(super) fn at_v2_pool(index: usize, delta: Delta, fee_ppm: u32) -> Self {
+        Self::new(Venue::V2Pool(index), delta, (U256::from(fee_ppm), U256::from(1_000_000)))
+    }
+
     fn new(venue: Venue, delta: Delta, (numerator, denominator): (U256, U256)) -> Self {
         let fee = |amount: i128| {
             let paid_in = u128::try_from(amount).unwrap_or(0);

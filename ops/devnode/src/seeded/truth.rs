@@ -12,25 +12,30 @@ mod lending;
 mod pools;
 mod prices;
 mod protocols;
+mod stated;
 mod volatility;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use ruint::aliases::U256;
 use serde::Serialize;
 
 pub use self::anomalies::{AnomalyPhase, AnomalyTruth};
+use self::anomalies::{DayBack, Subject};
 use self::figures::{Absences, Figure, Reason, capped_bps};
 pub use self::figures::{AbsentTruth, LendingTruth, MarketTruth, PoolTruth};
 use self::pools::PoolState;
 use self::prices::Prices;
 use self::protocols::{inputs, liquidity_class};
-use super::registry::{EKUBO, JEDISWAP, ZKLEND};
+use super::jediswap_v2::{V2_POOL, V2_SPEC};
+use super::positions::Delta;
+use super::registry::{EKUBO, JEDISWAP, JEDISWAP_V2, VESU, ZKLEND};
 use super::tokens::Token;
 use super::trades::{TradeLog, Windows};
+use super::vesu::{Asset, VESU_POOL};
 use super::zklend::Reserve;
-use super::{GENESIS_TIMESTAMP, Model, Venue};
+use super::{Model, Venue};
 use crate::chain::encode::hex;
 
 /// Every metric as of one block.
@@ -63,6 +68,8 @@ pub struct ProtocolTruth {
     pub audit_score: Option<u32>,
     /// `d`
     pub age_days: Option<u32>,
+    /// What suppliers earn in a year over all markets, bps.
+    pub yield_bps: Option<u32>,
     /// The score, if all five are there.
     pub score: Option<ScoreTruth>,
 }
@@ -96,12 +103,13 @@ pub(super) struct Moment {
 pub(super) struct Memory {
     /// The greatest value that each market had.
     peaks: BTreeMap<(&'static str, Arc<str>), U256>,
-    /// The raw supply of each reserve at the end of each block of the last 24 hours and the block before.
-    supplies: BTreeMap<Token, VecDeque<(u64, u128)>>,
+    /// The supply of each reserve, and what was provided to each pool, as a day ago and since.
+    supplies: BTreeMap<Subject, DayBack<U256>>,
+    provided: BTreeMap<Subject, DayBack<Delta>>,
     /// Since when a reserve's utilization has been high.
-    high_since: BTreeMap<Token, u64>,
+    high_since: BTreeMap<Subject, u64>,
     /// Lasting anomalies that were told and have not ended.
-    open: BTreeSet<(Token, &'static str)>,
+    open: BTreeSet<(Subject, &'static str)>,
     /// Whether the halt of the lending market was told.
     halt_told: bool,
 }
@@ -116,7 +124,7 @@ pub(super) fn after_block(
     let prices = Prices::of(model);
     let hour = now.timestamp / 3_600;
     let mut scene = Scene { model, trades, memory, prices, hour };
-    let mut markets: Vec<Market> = Vec::new();
+    let mut markets: Vec<MarketTruth> = Vec::new();
     for (index, pool) in model.pools.iter().enumerate() {
         let state = PoolState::of_pool(index, pool, &scene.prices);
         markets.push(scene.pool(EKUBO.id, pool.spec.market_id(), &state));
@@ -126,22 +134,21 @@ pub(super) fn after_block(
         markets.push(scene.pool(JEDISWAP.id, hex(&pair.spec.address), &state));
     }
     markets.extend(model.reserves.iter().map(|reserve| scene.reserve(reserve)));
-    markets.sort_by(|a, b| {
-        (a.truth.protocol, &a.truth.market).cmp(&(b.truth.protocol, &b.truth.market))
-    });
-    let protocols = [EKUBO, JEDISWAP, ZKLEND]
+    for (index, pool) in model.v2_pools.iter().enumerate() {
+        let state = PoolState::of_v2_pool(index, pool, &scene.prices);
+        markets.push(scene.pool(JEDISWAP_V2.id, hex(&V2_POOL), &state));
+    }
+    for asset in model.vesu.iter().flat_map(|pool| &pool.assets) {
+        markets.push(scene.asset(asset));
+    }
+    markets.sort_by(|a, b| (a.protocol, &a.market).cmp(&(b.protocol, &b.market)));
+    let protocols = [EKUBO, JEDISWAP, JEDISWAP_V2, VESU, ZKLEND]
         .map(|protocol| inputs(protocol, &markets, now.timestamp))
         .to_vec();
-    let anomalies = anomalies::after_block(model, memory, now.timestamp);
-    let markets = markets.into_iter().map(|market| market.truth).collect();
+    let Scene { prices, memory, .. } = scene;
+    let anomalies = anomalies::after_block(model, &prices, memory, now.timestamp);
     let Moment { height: block_number, timestamp } = now;
     BlockTruth { block_number, timestamp, markets, protocols, anomalies }
-}
-
-/// A market and whether it takes part in its protocol's inputs.
-struct Market {
-    truth: MarketTruth,
-    tracked: bool,
 }
 
 /// A market's figures that every kind has, but for those that follow from the price.
@@ -151,9 +158,16 @@ struct Parts {
     asset: Token,
     /// Whether all tokens are listed.
     tracked: bool,
+    /// Whether it takes part in its protocol's inputs.
+    counted: bool,
     tvl: Figure<U256>,
     supply_apy: Figure<u32>,
     opened_at: Figure<u64>,
+}
+
+/// The id of an asset's market: the pool and the token.
+fn asset_id(asset: &Asset) -> String {
+    format!("{}/{}", hex(&VESU_POOL), hex(&asset.spec.token.address()))
 }
 
 struct Scene<'a> {
@@ -165,7 +179,7 @@ struct Scene<'a> {
 }
 
 impl Scene<'_> {
-    fn reserve(&mut self, reserve: &Reserve) -> Market {
+    fn reserve(&mut self, reserve: &Reserve) -> MarketTruth {
         let token = reserve.spec.token;
         let mut absences = Absences::default();
         let utilization = absences.take("utilizationBps", lending::utilization(reserve));
@@ -175,19 +189,44 @@ impl Scene<'_> {
             id: hex(&token.address()).into(),
             asset: token,
             tracked: true,
+            counted: true,
             tvl: self.prices.value(token, lending::supplied(reserve)),
             supply_apy: lending::supply_apy(reserve),
             opened_at: Ok(reserve.opened_at),
         };
         let mut market = self.market(parts, &mut absences);
-        market.truth.utilization_bps = utilization;
-        market.truth.lending = own;
-        market.truth.absent = absences.0;
+        market.utilization_bps = utilization;
+        market.lending = own;
+        market.absent = absences.0;
         market
     }
 
-    /// Pools and pairs are all there from block 0 on.
-    fn pool(&mut self, protocol: &'static str, id: String, state: &PoolState) -> Market {
+    fn asset(&mut self, asset: &Asset) -> MarketTruth {
+        let token = asset.spec.token;
+        let mut absences = Absences::default();
+        let utilization = absences.take("utilizationBps", stated::utilization(asset));
+        let oracle_price = absences.take("oraclePriceUsd", stated::oracle_price(asset));
+        let own = stated::figures(asset, &mut absences);
+        let tvl = stated::supplied(asset).and_then(|supplied| self.prices.value(token, supplied));
+        let parts = Parts {
+            protocol: VESU.id,
+            id: asset_id(asset).into(),
+            asset: token,
+            tracked: true,
+            counted: true,
+            tvl,
+            supply_apy: stated::supply_apy(asset),
+            opened_at: Ok(asset.opened_at),
+        };
+        let mut market = self.market(parts, &mut absences);
+        market.utilization_bps = utilization;
+        market.oracle_price_usd = oracle_price;
+        market.lending = own;
+        market.absent = absences.0;
+        market
+    }
+
+    fn pool(&mut self, protocol: &'static str, id: String, state: &PoolState) -> MarketTruth {
         let windows = self.trades.of(state.venue);
         let (moved, fees) = (windows.moved_in_a_day(), windows.fees_of_a_day());
         let figures = state.figures(moved, fees, &self.prices);
@@ -200,27 +239,29 @@ impl Scene<'_> {
             id: id.into(),
             asset: state.asset(),
             tracked,
+            counted: state.is_counted(),
             tvl: figures.tvl,
             supply_apy: figures.supply_apy,
-            opened_at: if tracked { Ok(GENESIS_TIMESTAMP) } else { Err(Reason::TokenUnlisted) },
+            opened_at: state.opened_at(),
         };
         let mut market = self.market(parts, &mut absences);
-        market.truth.turnover_bps = turnover;
-        market.truth.pool = own;
-        market.truth.absent = absences.0;
+        market.turnover_bps = turnover;
+        market.pool = own;
+        market.absent = absences.0;
         market
     }
 
     /// A market without what its kind alone has.
-    fn market(&mut self, parts: Parts, absences: &mut Absences) -> Market {
+    fn market(&mut self, parts: Parts, absences: &mut Absences) -> MarketTruth {
         let [day, week, month] = self.volatilities(parts.asset, parts.tracked);
         let drawdown = self.drawdown((parts.protocol, parts.id.clone()), parts.tvl);
         let price =
             if parts.tracked { self.prices.price(parts.asset) } else { Err(Reason::TokenUnlisted) };
-        let truth = MarketTruth {
+        MarketTruth {
             protocol: parts.protocol,
             market: parts.id,
             asset: parts.asset.symbol(),
+            counted: parts.counted,
             asset_address: hex(&parts.asset.address()).into(),
             utilization_bps: None,
             turnover_bps: None,
@@ -229,6 +270,7 @@ impl Scene<'_> {
             volatility_30d_bps: absences.take("volatility30dBps", month),
             liquidity_class: absences.take("liquidityClass", parts.tvl.map(liquidity_class)),
             price_usdc: absences.take("priceUsdc", price),
+            oracle_price_usd: None,
             tvl_usdc: absences.take("tvlUsdc", parts.tvl),
             drawdown_bps: absences.take("drawdownBps", drawdown),
             supply_apy_bps: absences.take("supplyApyBps", parts.supply_apy),
@@ -236,8 +278,7 @@ impl Scene<'_> {
             lending: LendingTruth::default(),
             pool: PoolTruth::default(),
             absent: Vec::new(),
-        };
-        Market { truth, tracked: parts.tracked }
+        }
     }
 
     fn drawdown(&mut self, market: (&'static str, Arc<str>), tvl: Figure<U256>) -> Figure<u32> {
@@ -259,6 +300,7 @@ impl Scene<'_> {
         let first = match venue {
             Venue::Pair(index) => self.model.pairs.get(index).map(|pair| pair.spec.token0),
             Venue::Pool(index) => self.model.pools.get(index).map(|pool| pool.spec.token0),
+            Venue::V2Pool(index) => self.model.v2_pools.get(index).map(|_| V2_SPEC.token0),
         };
         let windows: &mut Windows = self.trades.of(venue);
         volatility::before(windows, self.hour, token, first == Some(token))

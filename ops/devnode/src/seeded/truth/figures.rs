@@ -18,6 +18,8 @@ pub struct MarketTruth {
     pub market: Arc<str>,
     /// Symbol of the market's asset, its address if no registry lists it.
     pub asset: &'static str,
+    /// Whether it counts in prices and in its protocol's inputs.
+    pub counted: bool,
     /// Address of the asset.
     #[serde(serialize_with = "text")]
     pub asset_address: Arc<str>,
@@ -36,6 +38,9 @@ pub struct MarketTruth {
     /// USDC per whole asset at 10⁻¹⁸.
     #[serde(serialize_with = "decimal")]
     pub price_usdc: Option<U256>,
+    /// What the protocol's oracle gives, US dollars per whole asset at 10⁻¹⁸.
+    #[serde(serialize_with = "decimal")]
+    pub oracle_price_usd: Option<U256>,
     /// Value in USDC's smallest unit.
     #[serde(serialize_with = "decimal")]
     pub tvl_usdc: Option<U256>,
@@ -127,6 +132,7 @@ pub(super) enum Reason {
     NoSuppliers,
     Overflow,
     Quarantined,
+    HistoryStartsAt,
 }
 
 impl Reason {
@@ -142,6 +148,7 @@ impl Reason {
             Self::NoSuppliers => "no_suppliers",
             Self::Overflow => "overflow",
             Self::Quarantined => "quarantined",
+            Self::HistoryStartsAt => "history_starts_at",
         }
     }
 }

@@ -69,33 +69,37 @@ fn at_ray(raw_amount: U256, accumulator: U256) -> U256 {
 }
 
 /// All raw holdings, the greatest first.
-struct Holdings {
+pub(super) struct Holdings {
     sorted: Vec<U256>,
     total: U256,
 }
 
 impl Holdings {
     fn of(reserve: &Reserve) -> Self {
-        let mut sorted: Vec<U256> = reserve.holdings.values().copied().map(U256::from).collect();
+        Self::over(reserve.holdings.values())
+    }
+
+    pub(super) fn over<'a>(holdings: impl Iterator<Item = &'a u128>) -> Self {
+        let mut sorted: Vec<U256> = holdings.copied().map(U256::from).collect();
         sorted.sort_by(|a, b| b.cmp(a));
         let total = sorted.iter().copied().sum();
         Self { sorted, total }
     }
 
-    fn greatest(&self) -> Figure<U256> {
+    pub(super) fn greatest(&self) -> Figure<U256> {
         self.sorted.first().copied().ok_or(Reason::NoSuppliers)
     }
 
-    fn count(&self) -> Figure<u64> {
+    pub(super) fn count(&self) -> Figure<u64> {
         u64::try_from(self.sorted.len()).map_err(|_| Reason::Overflow)
     }
 
-    fn top(&self, holders: usize) -> Figure<u32> {
+    pub(super) fn top(&self, holders: usize) -> Figure<u32> {
         self.greatest()?;
         bps(self.sorted.iter().take(holders).copied().sum(), self.total)
     }
 
-    fn hhi(&self) -> Figure<u32> {
+    pub(super) fn hhi(&self) -> Figure<u32> {
         self.greatest()?;
         let squares: U512 = self.sorted.iter().map(|held| square(*held)).sum();
         let index = squares * U512::from(10_000) / square(self.total);

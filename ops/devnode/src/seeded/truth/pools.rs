@@ -2,12 +2,13 @@
 
 use ruint::aliases::{U256, U512};
 
-use super::super::Venue;
 use super::super::ekubo::Pool;
 use super::super::jediswap::Pair;
+use super::super::jediswap_v2::{V2_SPEC, V2Pool};
 use super::super::math::sqrt;
 use super::super::tokens::Token;
 use super::super::trades::Sums;
+use super::super::{GENESIS_TIMESTAMP, Venue};
 use super::figures::{Absences, Figure, PoolTruth, Reason, bps, capped_bps};
 use super::prices::{Prices, U, virtual_reserves};
 
@@ -18,6 +19,9 @@ pub(super) struct PoolState {
     pub(super) token1: Token,
     /// What both tokens are counted with in a depth.
     reserves: (U256, U256),
+    /// Whether the registry lists it.
+    counted: bool,
+    opened_at: u64,
     tvl: Figure<U256>,
 }
 
@@ -35,15 +39,28 @@ pub(super) struct PoolFigures {
 impl PoolState {
     pub(super) fn of_pool(index: usize, pool: &Pool, prices: &Prices) -> Self {
         let (token0, token1) = (pool.spec.token0, pool.spec.token1);
-        let held = |balance: i128| {
-            u128::try_from(balance).map(U256::from).map_err(|_| Reason::NegativeBalance)
-        };
-        let tvl = || {
-            let (balance0, balance1) = (held(pool.balance0)?, held(pool.balance1)?);
-            Ok(prices.value(token0, balance0)? + prices.value(token1, balance1)?)
-        };
-        let reserves = virtual_reserves(pool);
-        Self { venue: Venue::Pool(index), token0, token1, reserves, tvl: tvl() }
+        Self {
+            venue: Venue::Pool(index),
+            token0,
+            token1,
+            reserves: virtual_reserves(pool.liquidity, pool.sqrt_ratio),
+            counted: pool.spec.is_counted(),
+            opened_at: pool.opened_at,
+            tvl: worth((token0, pool.balance0), (token1, pool.balance1), prices),
+        }
+    }
+
+    pub(super) fn of_v2_pool(index: usize, pool: &V2Pool, prices: &Prices) -> Self {
+        let (token0, token1) = (V2_SPEC.token0, V2_SPEC.token1);
+        Self {
+            venue: Venue::V2Pool(index),
+            token0,
+            token1,
+            reserves: virtual_reserves(pool.engine.liquidity, pool.sqrt_ratio()),
+            counted: true,
+            opened_at: pool.engine.opened_at,
+            tvl: worth((token0, pool.balance0), (token1, pool.balance1), prices),
+        }
     }
 
     pub(super) fn of_pair(index: usize, pair: &Pair, prices: &Prices) -> Self {
@@ -53,7 +70,15 @@ impl PoolState {
             let reserve = if token == token0 { reserves.0 } else { reserves.1 };
             Ok(prices.value(token, reserve)? * U256::from(2))
         });
-        Self { venue: Venue::Pair(index), token0, token1, reserves, tvl }
+        Self {
+            venue: Venue::Pair(index),
+            token0,
+            token1,
+            reserves,
+            counted: true,
+            opened_at: GENESIS_TIMESTAMP,
+            tvl,
+        }
     }
 
     /// The token that the market is about.
@@ -63,6 +88,14 @@ impl PoolState {
 
     pub(super) fn is_tracked(&self) -> bool {
         self.token0.is_listed() && self.token1.is_listed()
+    }
+
+    pub(super) fn is_counted(&self) -> bool {
+        self.counted
+    }
+
+    pub(super) fn opened_at(&self) -> Figure<u64> {
+        if self.is_tracked() { Ok(self.opened_at) } else { Err(Reason::TokenUnlisted) }
     }
 
     pub(super) fn figures(&self, moved: Sums, fees: Sums, prices: &Prices) -> PoolFigures {
@@ -133,8 +166,17 @@ impl PoolFigures {
     }
 }
 
+/// The value of two balances.
+fn worth(first: (Token, i128), second: (Token, i128), prices: &Prices) -> Figure<U256> {
+    let held = |balance: i128| {
+        u128::try_from(balance).map(U256::from).map_err(|_| Reason::NegativeBalance)
+    };
+    let (balance0, balance1) = (held(first.1)?, held(second.1)?);
+    Ok(prices.value(first.0, balance0)? + prices.value(second.0, balance1)?)
+}
+
 /// The side whose amounts measure volume and, of a pair, value.
-fn reference(token0: Token, token1: Token, prices: &Prices) -> Figure<Token> {
+pub(super) fn reference(token0: Token, token1: Token, prices: &Prices) -> Figure<Token> {
     if token0 == U || token1 == U {
         return Ok(U);
     }

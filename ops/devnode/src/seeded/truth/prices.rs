@@ -1,13 +1,14 @@
-//! Prices of tokens after a block: each from the pool with the most USDC behind it.
+//! Prices of tokens after a block: each from the counted pool with the most USDC behind it.
 
 use std::collections::BTreeMap;
 
 use ruint::aliases::{U256, U512};
 
-use super::super::ekubo::Pool;
+use super::super::ekubo::{Pool, PoolSpec};
 use super::super::jediswap::Pair;
+use super::super::jediswap_v2::{V2_POOL, V2_SPEC, V2Pool};
 use super::super::math::{mul_div, pow10};
-use super::super::registry::{EKUBO, JEDISWAP};
+use super::super::registry::{EKUBO, JEDISWAP, JEDISWAP_V2};
 use super::super::tokens::Token;
 use super::super::{Model, Venue};
 use super::figures::{Figure, Reason};
@@ -41,9 +42,13 @@ impl Prices {
             let pairs = model.pairs.iter().enumerate();
             let pairs = pairs.filter_map(|(index, pair)| pair_candidate(index, pair, token));
             let pools = model.pools.iter().enumerate();
+            let pools = pools.filter(|(_, pool)| pool.spec.is_counted());
             let pools = pools.filter_map(|(index, pool)| pool_candidate(index, pool, token));
+            let v2_pools = model.v2_pools.iter().enumerate();
+            let v2_pools = v2_pools.filter_map(|(index, pool)| v2_candidate(index, pool, token));
             let best = pairs
                 .chain(pools)
+                .chain(v2_pools)
                 .filter(|candidate| !candidate.depth.is_zero() && !candidate.price.is_zero())
                 .max_by(|a, b| a.depth.cmp(&b.depth).then_with(|| b.id.cmp(&a.id)));
             if let Some(best) = best {
@@ -91,26 +96,39 @@ fn pair_candidate(index: usize, pair: &Pair, token: Token) -> Option<Candidate> 
 }
 
 fn pool_candidate(index: usize, pool: &Pool, token: Token) -> Option<Candidate> {
-    let ratio = U512::from(pool.sqrt_ratio);
+    let (depth, price) = quote_of(&pool.spec, pool.liquidity, pool.sqrt_ratio, token)?;
+    let (id, venue) = ((EKUBO.id, pool.spec.market_id()), Venue::Pool(index));
+    Some(Candidate { depth, price, id, venue })
+}
+
+fn v2_candidate(index: usize, pool: &V2Pool, token: Token) -> Option<Candidate> {
+    let (depth, price) = quote_of(&V2_SPEC, pool.engine.liquidity, pool.sqrt_ratio(), token)?;
+    let (id, venue) = ((JEDISWAP_V2.id, hex(&V2_POOL)), Venue::V2Pool(index));
+    Some(Candidate { depth, price, id, venue })
+}
+
+/// Virtual reserve of the quote token and price of the other, where it is that token.
+fn quote_of(
+    spec: &PoolSpec,
+    liquidity: u128,
+    sqrt_ratio: U256,
+    token: Token,
+) -> Option<(U256, U256)> {
+    let ratio = U512::from(sqrt_ratio);
     let square = ratio * ratio;
     let scale = U512::from(price_scale(token));
-    let (reserve0, reserve1) = virtual_reserves(pool);
-    let (depth, price) = match (pool.spec.token0, pool.spec.token1) {
+    let (reserve0, reserve1) = virtual_reserves(liquidity, sqrt_ratio);
+    let (depth, price) = match (spec.token0, spec.token1) {
         (base, U) if base == token => (reserve1, (square * scale) >> 256),
         (U, base) if base == token => (reserve0, (scale << 256) / square),
         _ => return None,
     };
-    Some(Candidate {
-        depth,
-        price: U256::saturating_from(price),
-        id: (EKUBO.id, pool.spec.market_id()),
-        venue: Venue::Pool(index),
-    })
+    Some((depth, U256::saturating_from(price)))
 }
 
 /// What a pool of constant product would hold at the price and the active liquidity.
-pub(super) fn virtual_reserves(pool: &Pool) -> (U256, U256) {
-    let (liquidity, ratio) = (U512::from(pool.liquidity), U512::from(pool.sqrt_ratio));
+pub(super) fn virtual_reserves(liquidity: u128, sqrt_ratio: U256) -> (U256, U256) {
+    let (liquidity, ratio) = (U512::from(liquidity), U512::from(sqrt_ratio));
     let reserve0 = (liquidity << 128) / ratio;
     let reserve1 = (liquidity * ratio) >> 128;
     (U256::saturating_from(reserve0), U256::saturating_from(reserve1))

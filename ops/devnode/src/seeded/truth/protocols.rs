@@ -2,40 +2,30 @@
 
 use ruint::aliases::U256;
 
-use super::super::registry::{Protocol, ZKLEND};
-use super::figures::capped_bps;
-use super::{Market, ProtocolTruth, ScoreTruth};
+use super::super::registry::{Protocol, VESU, ZKLEND};
+use super::figures::{bps, capped_bps};
+use super::{MarketTruth, ProtocolTruth, ScoreTruth};
 
-/// A protocol's inputs over its tracked markets.
-pub(super) fn inputs(protocol: Protocol, markets: &[Market], timestamp: u64) -> ProtocolTruth {
-    let mine: Vec<&Market> = markets
-        .iter()
-        .filter(|market| market.truth.protocol == protocol.id && market.tracked)
-        .collect();
-    let values: Option<Vec<U256>> = mine.iter().map(|market| market.truth.tvl_usdc).collect();
-    let values = values.filter(|values| !values.is_empty());
-    let total: Option<U256> = values
-        .as_ref()
-        .map(|values| values.iter().copied().sum())
-        .filter(|total: &U256| !total.is_zero());
-    let weighted = |metric: fn(&Market) -> Option<u32>| {
-        let parts: Option<Vec<u32>> = mine.iter().map(|market| metric(market)).collect();
-        let sum: U256 = parts?
-            .into_iter()
-            .zip(values.as_ref()?)
-            .map(|(part, value)| U256::from(part) * value)
-            .sum();
-        Some((sum / total?).saturating_to::<u32>())
-    };
-    let u = if protocol.id == ZKLEND.id {
-        weighted(|market| market.truth.utilization_bps)
+/// A protocol's inputs over its counted markets.
+pub(super) fn inputs(protocol: Protocol, markets: &[MarketTruth], timestamp: u64) -> ProtocolTruth {
+    let mine = markets.iter().filter(|market| market.protocol == protocol.id && market.counted);
+    let sums = Sums::of(mine.collect());
+    let is_lending = [ZKLEND.id, VESU.id].contains(&protocol.id);
+    let u = if is_lending {
+        sums.mean(|market| market.utilization_bps)
     } else {
-        let volumes: Option<Vec<U256>> =
-            mine.iter().map(|market| market.truth.pool.volume_24h_usdc).collect();
-        volumes.zip(total).map(|(volumes, total)| capped_bps(volumes.into_iter().sum(), total))
+        sums.total(|market| market.pool.volume_24h_usdc)
+            .zip(sums.value)
+            .map(|(volume, value)| capped_bps(volume, value))
     };
-    let v = weighted(|market| market.truth.volatility_bps).map(|v| v.min(10_000));
-    let l = values.as_ref().zip(total).map(|(_, total)| liquidity_class(total));
+    let yield_bps = if is_lending {
+        sums.mean(|market| market.supply_apy_bps)
+    } else {
+        let fees = sums.total(|market| market.pool.fees_24h_usdc);
+        fees.zip(sums.value).and_then(|(fees, value)| bps(fees * U256::from(365), value).ok())
+    };
+    let v = sums.mean(|market| market.volatility_bps).map(|v| v.min(10_000));
+    let l = sums.value.map(liquidity_class);
     let a = protocol.audits.score(timestamp);
     let d = timestamp
         .checked_sub(protocol.deployed_at)
@@ -47,7 +37,41 @@ pub(super) fn inputs(protocol: Protocol, markets: &[Market], timestamp: u64) -> 
         liquidity_class: l,
         audit_score: a,
         age_days: d,
+        yield_bps,
         score: score(u, v, l, a, d),
+    }
+}
+
+/// Markets with their values; one of value 0 adds nothing to any sum.
+struct Sums<'a> {
+    markets: Option<Vec<(&'a MarketTruth, U256)>>,
+    /// Of all markets, above 0.
+    value: Option<U256>,
+}
+
+impl<'a> Sums<'a> {
+    fn of(markets: Vec<&'a MarketTruth>) -> Self {
+        let valued = markets.into_iter().map(|market| Some((market, market.tvl_usdc?)));
+        let markets: Option<Vec<_>> = valued.collect();
+        let markets = markets.map(|mut markets| {
+            markets.retain(|(_, value)| !value.is_zero());
+            markets
+        });
+        let value = markets.as_ref().map(|markets| markets.iter().map(|(_, value)| *value).sum());
+        Self { markets, value: value.filter(|value: &U256| !value.is_zero()) }
+    }
+
+    fn total(&self, part: fn(&MarketTruth) -> Option<U256>) -> Option<U256> {
+        self.markets.as_ref()?.iter().map(|(market, _)| part(market)).sum()
+    }
+
+    /// The mean by value.
+    fn mean(&self, part: fn(&MarketTruth) -> Option<u32>) -> Option<u32> {
+        let weighted = |(market, value): &(&MarketTruth, U256)| {
+            part(market).map(|part| U256::from(part) * *value)
+        };
+        let sum: Option<U256> = self.markets.as_ref()?.iter().map(weighted).sum();
+        Some((sum? / self.value?).saturating_to::<u32>())
     }
 }
 

@@ -4,7 +4,7 @@ use ruint::aliases::U256;
 use starknet_types_core::felt::Felt;
 
 use super::journal::FlashLoanNote;
-use super::{FLASH_LOAN_FEE, MARKET, Reserve, felt, raw, z_token};
+use super::{FLASH_LOAN_FEE, MARKET, Reserve, Shares, face, raw, treasury, z_token};
 use crate::seeded::emit::Transaction;
 use crate::seeded::math::{RAY, mul_div, mul_div_128};
 use crate::seeded::selectors;
@@ -38,9 +38,9 @@ impl Reserve {
     ) {
         self.sync_accumulators(now, transaction);
         transaction.transfer(self.token(), user, MARKET, U256::from(face_amount));
-        self.hold(user, raw(face_amount, self.lending_accumulator));
         self.reserve_balance += face_amount;
         self.sync_rates(transaction);
+        self.mint(user, face_amount, transaction);
         transaction.emit(
             MARKET,
             selectors::DEPOSIT,
@@ -57,10 +57,34 @@ impl Reserve {
         transaction: &mut Transaction,
     ) {
         let burned = raw(face_amount, self.accumulator_at(now));
+        self.burn(user, burned, face_amount, now, transaction);
+    }
+
+    /// Withdraws all that a user holds: the raw units are burnt whole, whatever their worth rounds to.
+    pub(in crate::seeded) fn withdraw_all(
+        &mut self,
+        user: Felt,
+        now: u64,
+        transaction: &mut Transaction,
+    ) {
+        let burned = self.holdings.get(&user).copied().unwrap_or(0);
+        let worth = face(burned, self.accumulator_at(now));
+        self.burn(user, burned, worth, now, transaction);
+    }
+
+    fn burn(
+        &mut self,
+        user: Felt,
+        burned: u128,
+        face_amount: u128,
+        now: u64,
+        transaction: &mut Transaction,
+    ) {
         if face_amount > self.reserve_balance || !self.let_go(user, burned) {
             return;
         }
         self.sync_accumulators(now, transaction);
+        self.emit_raw_transfer((user, Felt::ZERO), burned, face_amount, transaction);
         transaction.transfer(self.token(), MARKET, user, U256::from(face_amount));
         self.reserve_balance -= face_amount;
         self.sync_rates(transaction);
@@ -86,11 +110,9 @@ impl Reserve {
             return;
         }
         self.hold(to, moved);
-        transaction.emit(
-            z_token(self.spec.token),
-            selectors::RAW_TRANSFER,
-            vec![from, to, Felt::from(moved), felt(accumulator), Felt::from(face_amount)],
-        );
+        let raw_amount = moved;
+        let shares = Shares { from, to, raw_amount, face_amount, accumulator };
+        shares.emit(z_token(self.spec.token), transaction);
     }
 
     pub(in crate::seeded) fn borrow(
@@ -137,7 +159,8 @@ impl Reserve {
     }
 
     /// A loan within one transaction. What comes back beyond the loan, its fee or more, less the
-    /// treasury's part, raises the accumulator. The contract takes all that it finds.
+    /// treasury's part, raises the accumulator, at which that part is minted. The contract takes all that it
+    /// finds.
     pub(in crate::seeded) fn flash_loan(
         &mut self,
         user: Felt,
@@ -150,16 +173,17 @@ impl Reserve {
         transaction.transfer(self.token(), MARKET, user, U256::from(amount));
         transaction.transfer(self.token(), user, MARKET, U256::from(returned));
         let surplus = returned - amount;
-        let to_depositors = surplus - mul_div_128(surplus, self.reserve_factor, RAY);
-        let raw_supply = self.raw_supply();
-        let raised =
-            mul_div(U256::from(to_depositors), U256::from(RAY), U256::from(raw_supply.max(1)));
+        let to_treasury = mul_div_128(surplus, self.reserve_factor, RAY);
+        let to_depositors = U256::from(surplus - to_treasury);
+        let raised = mul_div(to_depositors, U256::from(RAY), U256::from(self.raw_supply().max(1)));
+        let interest = self.treasury_interest(now);
         self.accumulate(now);
         self.lending_accumulator += raised;
         self.reserve_balance += surplus;
         self.tell_accumulators(transaction);
+        self.mint(treasury(), interest + to_treasury, transaction);
         self.sync_rates(transaction);
-        let lending_accumulator = self.lending_accumulator;
+        let (raw_supply, lending_accumulator) = (self.raw_supply(), self.lending_accumulator);
         let note = FlashLoanNote { at: now, raw_supply, lending_accumulator, fee };
         self.journal.flash_loaned(note);
         transaction.emit(

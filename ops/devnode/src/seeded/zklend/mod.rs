@@ -5,8 +5,9 @@
 //! `debt / (reserve + debt)` as of the action, so between actions they stand still while time runs.
 //!
 //! What a user holds is a *raw* amount, the face amount divided by the lending accumulator and rounded
-//! down, at deposits as at withdrawals. The treasury's part of the interest stays in the contract and
-//! nobody holds it. Of a zToken's events only `RawTransfer` is written, for transfers between users.
+//! down, at deposits as at withdrawals; who withdraws all gives up all raw units for what they are worth.
+//! The treasury's part of the interest is minted to it when the accumulators are synced. A zToken
+//! writes `Transfer` and `RawTransfer` at each mint, at each burn, and between users.
 
 mod actions;
 mod journal;
@@ -55,6 +56,11 @@ pub(super) struct Reserve {
     /// Tokens that lie in the contract.
     reserve_balance: u128,
     pub(super) journal: Journal,
+}
+
+/// Who holds what the treasury earns.
+pub(super) fn treasury() -> Felt {
+    made_up("zklend treasury", &[])
 }
 
 /// The zToken of a reserve.
@@ -171,6 +177,27 @@ impl Reserve {
         true
     }
 
+    /// Gives a user shares. Raw units that round down to none are not minted, and no event tells of them.
+    fn mint(&mut self, user: Felt, face_amount: u128, transaction: &mut Transaction) {
+        let minted = raw(face_amount, self.lending_accumulator);
+        if minted > 0 {
+            self.hold(user, minted);
+            self.emit_raw_transfer((Felt::ZERO, user), minted, face_amount, transaction);
+        }
+    }
+
+    fn emit_raw_transfer(
+        &self,
+        (from, to): (Felt, Felt),
+        raw_amount: u128,
+        face_amount: u128,
+        transaction: &mut Transaction,
+    ) {
+        let accumulator = self.lending_accumulator;
+        let moved = Shares { from, to, raw_amount, face_amount, accumulator };
+        moved.emit(z_token(self.spec.token), transaction);
+    }
+
     fn take_debt(&mut self, face_amount: u128) -> u128 {
         let raw_amount = raw(face_amount, self.debt_accumulator).min(self.raw_debt);
         self.raw_debt -= raw_amount;
@@ -191,8 +218,17 @@ impl Reserve {
     }
 
     fn sync_accumulators(&mut self, now: u64, transaction: &mut Transaction) {
+        let interest = self.treasury_interest(now);
         self.accumulate(now);
         self.tell_accumulators(transaction);
+        self.mint(treasury(), interest, transaction);
+    }
+
+    /// The treasury's part of what accrued since the last sync, in the token's smallest unit.
+    fn treasury_interest(&self, now: u64) -> u128 {
+        let rate = mul_div_128(self.lending_rate, self.reserve_factor, RAY);
+        let elapsed = u128::from(now.saturating_sub(self.updated_at));
+        mul_div_128(self.supplied(), mul_div_128(rate, elapsed, SECONDS_PER_YEAR), RAY)
     }
 
     /// The lending accumulator as it will be when it is synced at a time.
@@ -237,6 +273,28 @@ impl Reserve {
             selectors::INTEREST_RATES_SYNC,
             vec![self.token(), Felt::from(self.lending_rate), Felt::from(self.borrowing_rate)],
         );
+    }
+}
+
+/// Shares that change hands; those that are minted come from address 0, those that are burnt go to it.
+struct Shares {
+    from: Felt,
+    to: Felt,
+    raw_amount: u128,
+    face_amount: u128,
+    accumulator: U256,
+}
+
+impl Shares {
+    /// Both events of a movement.
+    fn emit(&self, z_token: Felt, transaction: &mut Transaction) {
+        let (from, to) = (self.from, self.to);
+        transaction.transfer(z_token, from, to, U256::from(self.face_amount));
+        let amounts = [Felt::from(self.raw_amount), felt(self.accumulator)];
+        let mut data = vec![from, to];
+        data.extend(amounts);
+        data.push(Felt::from(self.face_amount));
+        transaction.emit(z_token, selectors::RAW_TRANSFER, data);
     }
 }
 
