@@ -188,6 +188,8 @@ fn true_figures(market: &MarketTruth) -> Value {
         "fees24hUsdc": pool.fees_24h_usdc.map(|value| with_places(&value.to_string(), 6)),
         "depthUpUsdc": pool.depth_up_usdc.map(|value| with_places(&value.to_string(), 6)),
         "depthDownUsdc": pool.depth_down_usdc.map(|value| with_places(&value.to_string(), 6)),
+        "oraclePriceUsd": market.oracle_price_usd.map(|price| with_places(&price.to_string(), 18)),
+        "counted": market.counted,
     })
 }
 

@@ -33,6 +33,8 @@ pub(crate) const FIGURES: [&str; 26] = [
     "fees24hUsdc",
     "depthUpUsdc",
     "depthDownUsdc",
+    "oraclePriceUsd",
+    "counted",
 ];
 
 pub(crate) struct Api {

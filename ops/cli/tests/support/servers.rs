@@ -15,7 +15,8 @@ use super::process::obsqra;
 use super::until;
 
 /// The protocols of the seeded chain.
-pub(crate) const PROTOCOLS: [&str; 3] = ["ekubo", "jediswap_v1", "zklend"];
+pub(crate) const PROTOCOLS: [&str; 5] =
+    ["ekubo", "jediswap_v1", "jediswap_v2", "vesu_v2", "zklend"];
 
 pub(crate) struct Servers {
     pub(crate) database: TestDatabase,
