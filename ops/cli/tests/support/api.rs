@@ -6,7 +6,7 @@ const EVENT: &str = "seq protocol name contract keys data decoded blockNumber bl
      transactionHash eventIndex timestamp";
 
 /// The figures of a market, those of lending markets and of pools alike.
-pub(crate) const FIGURES: [&str; 26] = [
+pub(crate) const FIGURES: [&str; 28] = [
     "utilizationBps",
     "turnoverBps",
     "volatilityBps",
