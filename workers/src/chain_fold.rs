@@ -76,9 +76,11 @@ pub struct ChainFold {
     /// Whose snapshots are used.
     partition: Partition,
     registry: Option<(Arc<Registry>, Seq)>,
-    /// The tip when the registry was adopted: what it changed is told at that height, so a block that replaces
-    /// it, or one below, tells all of it again.
+    /// The tip when the registry was adopted. What it changed is told at that height: after a revert from there
+    /// down, the first block tells all of it again.
     adopted_tip: Option<BlockNumber>,
+    /// Whether the block at hand is that first one.
+    tells_all: bool,
     policies: Option<(Arc<Policies>, Seq)>,
     fold: Option<MetricFold>,
     /// States before recent blocks, by the block.
@@ -111,6 +113,7 @@ impl ChainFold {
             partition: partition.clone(),
             registry: None,
             adopted_tip: None,
+            tells_all: false,
             policies: None,
             fold: None,
             ring: VecDeque::new(),
@@ -237,8 +240,10 @@ impl ChainFold {
         if let Some(pending) = &self.pending {
             return Err(broken(seq, format!("block {} is not complete", pending.block.number)));
         }
+        self.tells_all = false;
         if self.reverted_to.take().is_some() {
             self.back_to(block.number, seq).await?;
+            self.tells_all = self.adopted_tip >= Some(block.number);
         }
         self.pending = Some(Pending { block, applied, applied_seq: seq, events: Vec::new() });
         self.complete(seq)
@@ -274,7 +279,7 @@ impl ChainFold {
         };
         let tip = self.fold.as_ref().and_then(MetricFold::tip);
         let number = pending.block.number;
-        let tells_all = self.adopted_tip >= Some(number);
+        let tells_all = self.tells_all;
         let output = match &mut self.fold {
             Some(fold) => {
                 keep(&mut self.ring, RING, (number, fold.clone()));

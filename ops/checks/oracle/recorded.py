@@ -8,7 +8,7 @@ become 0, 1, 2 and so on, and the timestamps stay. REGISTRY is a registry file, 
 the chain and one for each protocol. Prints one JSON object:
 
     {"heights": [{"height", "block", "timestamp", "zklend", "ekubo", "jediswap_v1", "nostra_pools",
-                  "prices", "markets": {protocol: {market: {"asset", "assetAddress", figure: …}}},
+                  "prices", "markets": {protocol: {market: {"asset", "assetAddress", "counted", figure: …}}},
                   "anomalies": [[protocol, market or null, rule]]}],
      "events": {protocol: {name or "undecoded": count}},
      "activities": {protocol: {kind: count}}, "unread": {protocol: [figure]}}
@@ -249,6 +249,7 @@ class Reading:
                 market_id: {
                     "asset": self.registry.symbol(market.asset),
                     "assetAddress": hex(market.asset),
+                    "counted": market.is_tracked(self.registry) and self.registry.is_counted(protocol, market_id),
                     **self.read_figures(protocol, market.figures(around)),
                 }
                 for market_id, market in sorted(markets.items())

@@ -16,7 +16,7 @@ use obsqra_indexer::source::{
 use obsqra_indexer::{Feed, Follower, FollowerOptions};
 use obsqra_policy::{PRESETS, Policies};
 use obsqra_protocols::{METRICS_VERSION, Registry, mainnet_registry, risk};
-use obsqra_store::{Role, Store, key};
+use obsqra_store::{Role, Store, key, log};
 use obsqra_types::{BlockNumber, ChainId, ProtocolId, Seq};
 use obsqra_workers::chain_fold::adopted_registry;
 use obsqra_workers::checkpoint::file::CheckpointFile;
@@ -312,6 +312,20 @@ fn policy_bytes(settings: &Settings) -> Result<Vec<u8>> {
     }
 }
 
+/// A version of a policy file names its bytes: which snapshots are current follows from it.
+async fn refuse_other_policies(store: &Store, chain: &ChainId, policies: &Policies) -> Result<()> {
+    let head = log::head(store).await?.seq;
+    let newest = key::adopted_as_of(store, chain, AdoptedWhat::Policy, head).await?;
+    let version = policies.version();
+    match newest.filter(|newest| newest.version == version && newest.hash != policies.hash()) {
+        None => Ok(()),
+        Some(newest) => Err(anyhow!(
+            "policy file {version} was adopted with other bytes at position {}: give the changed file a version of its own",
+            newest.seq
+        )),
+    }
+}
+
 /// The follower of a chain.
 pub(crate) async fn follow(
     settings: Settings,
@@ -328,6 +342,7 @@ pub(crate) async fn follow(
     let version = format!("{}/{}", registry.name(), registry.version());
     let policy_bytes = policy_bytes(&settings)?;
     let policies = Policies::parse(&policy_bytes).context("policies")?;
+    refuse_other_policies(&store, &chain, &policies).await?;
     let adopt = vec![
         (AdoptedWhat::Registry, version, bytes),
         (AdoptedWhat::Metrics, METRICS_VERSION.to_owned(), METRICS_VERSION.as_bytes().to_vec()),

@@ -14,8 +14,10 @@ use crate::WorkError;
 /// What one watched event comes to.
 pub(super) struct EventRows {
     pub(super) event: EventRow,
-    /// At most [`MAX_ACTIVITIES_OF_AN_EVENT`].
+    /// Of the contract's own protocol. With `private`, at most [`MAX_ACTIVITIES_OF_AN_EVENT`].
     pub(super) activities: Vec<ActivityRow>,
+    /// What a transfer is to a privacy pool, after them.
+    pub(super) private: Option<ActivityRow>,
     pub(super) transfer: Option<Transfer>,
 }
 
@@ -33,14 +35,15 @@ pub(super) fn event(
     let row = event_row(chain, block, (emitter, decoded.as_ref()), (seq, event))?;
     let transfer = decoded.as_ref().and_then(|decoded| decoded.transfer(emitter));
     let own = decoded.iter().flat_map(|decoded| decoded.activities(emitter));
-    let own = own.map(|activity| (emitter, activity));
-    let private = transfer.iter().filter_map(|transfer| transfer.private_activity(contracts));
     let activities = own
-        .chain(private)
         .enumerate()
-        .map(|(ordinal, (of, activity))| activity_row(&row, of, seq, (ordinal, &activity)))
-        .collect::<Result<_, _>>()?;
-    Ok(Some(EventRows { event: row, activities, transfer }))
+        .map(|(ordinal, activity)| activity_row(&row, emitter, seq, (ordinal, &activity)))
+        .collect::<Result<Vec<_>, _>>()?;
+    let private = transfer.as_ref().and_then(|transfer| transfer.private_activity(contracts));
+    let private = private
+        .map(|(pool, activity)| activity_row(&row, pool, seq, (activities.len(), &activity)))
+        .transpose()?;
+    Ok(Some(EventRows { event: row, activities, private, transfer }))
 }
 
 fn event_row(

@@ -2,7 +2,7 @@
 //!
 //! Both advance on their own, so that entries can be folded while the rows of those before are written.
 
-use obsqra_events::{Entry, Kind};
+use obsqra_events::{Draft, Entry, Kind, Lane};
 use obsqra_protocols::Contracts;
 use obsqra_store::projection::state::ProjectionState;
 use obsqra_store::{Store, Transaction};
@@ -39,6 +39,13 @@ impl Step {
         let folded = fold.take(&entry).await?;
         Ok(Self { folded, contracts: fold.contracts().cloned(), before, entry })
     }
+
+    /// Whether another entry is a derived fact of the same block and sort.
+    pub(super) fn is_due_with(&self, other: &Entry) -> bool {
+        let (mine, other) = (&self.entry.draft, &other.draft);
+        let about = |draft: &Draft| (draft.chain.clone(), draft.block, draft.kind.lane());
+        mine.kind.lane() == Lane::Derived && about(mine) == about(other)
+    }
 }
 
 impl ReadModels {
@@ -58,7 +65,12 @@ impl ReadModels {
         partition: &Partition,
     ) -> Result<Self, WorkError> {
         let tables = Tables::load(store, chain).await?;
-        let fold = ChainFold::resume(store, chain, partition, tables.state().seq).await?;
+        // What is made anew begins at the first entry.
+        let fold = if tables.is_outdated() {
+            ChainFold::new(store, chain, partition)
+        } else {
+            ChainFold::resume(store, chain, partition, tables.state().seq).await?
+        };
         Ok(Self { fold, tables })
     }
 

@@ -37,20 +37,20 @@ pub(super) struct PoolChange {
 }
 
 impl PoolChanges {
-    /// Takes in a transfer in a block.
+    /// Takes in a transfer in a block, for the chambers that `counts` says.
     pub(super) fn note(
         &mut self,
-        chain: &ChainId,
-        height: i64,
+        (chain, height): (&ChainId, i64),
         contracts: &Contracts,
         transfer: &Transfer,
+        counts: impl Fn(&ContractAddress) -> bool,
     ) {
         let Some(bucket) = bucket(transfer.amount).filter(|_| transfer.from != transfer.to) else {
             return;
         };
         let amount = U512::from(transfer.amount);
         let mut change = |account: &ContractAddress, add: fn(&mut Change, U512)| {
-            if let Some(chamber) = chamber(contracts, account) {
+            if let Some(chamber) = chamber(contracts, account).filter(|_| counts(account)) {
                 let bytes = |address: &ContractAddress| address.0.to_bytes_be().to_vec();
                 let key =
                     (chain.to_string(), bytes(&chamber.address), bytes(&transfer.token), bucket);
@@ -160,7 +160,8 @@ impl PoolChange {
     }
 }
 
-fn chamber<'a>(contracts: &'a Contracts, account: &ContractAddress) -> Option<&'a WatchedContract> {
+/// The chamber that an account is.
+pub(super) fn chamber<'a>(contracts: &'a Contracts, account: &ContractAddress) -> Option<&'a WatchedContract> {
     contracts.get(account).filter(|contract| contract.role == Role::Chamber)
 }
 

@@ -71,6 +71,14 @@ impl Batch {
                 }
             }
         }
+        // What one block makes due becomes visible together, such as the allocations of all policies.
+        while is_full && let Some(last) = steps.last() {
+            let more = log::read_after(store, last.entry.seq, 1).await?;
+            let Some(entry) = more.into_iter().find(|entry| last.is_due_with(entry)) else {
+                break;
+            };
+            steps.push(Step::fold(fold, entry).await?);
+        }
         let snapshot = fold.due_snapshot().filter(|_| !steps.is_empty());
         Ok(Self { steps, is_full, snapshot })
     }

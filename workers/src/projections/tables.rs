@@ -1,7 +1,11 @@
 //! The rows of all read models of a chain, changed in memory and written inside one transaction.
 
+use std::sync::LazyLock;
+
 use obsqra_events::{Entry, Fact, Kind, Lane};
-use obsqra_protocols::{Contracts, METRICS_VERSION, MarketMetrics, TokenPrice};
+use obsqra_protocols::{
+    Contracts, Decoder, METRICS_VERSION, MarketMetrics, TokenPrice, layouts as layouts_of,
+};
 use obsqra_store::projection::HistoryRow as _;
 use obsqra_store::projection::activity::{self, ActivityRow};
 use obsqra_store::projection::allocation_snapshot::{self, AllocationSnapshotRow};
@@ -15,7 +19,8 @@ use obsqra_store::projection::privacy_pool::{self, PrivacyPoolRow};
 use obsqra_store::projection::risk_score::{self, RiskScoreRow};
 use obsqra_store::projection::state::{self, ProjectionState, StateHashes};
 use obsqra_store::{Store, Transaction, key};
-use obsqra_types::{BlockNumber, BlockRef, ChainId, Seq};
+use obsqra_types::{BlockNumber, BlockRef, ChainId, Hash32, Seq};
+use sha2::{Digest, Sha256};
 
 use super::event_rows::{self, EventRows};
 use super::history::History;
@@ -25,6 +30,21 @@ use super::privacy::PoolChanges;
 use super::rows;
 use crate::WorkError;
 use crate::chain_fold::{Folded, FoldedBlock};
+
+/// Raised when rows are made otherwise from the same decoded events and figures.
+const ROWS_VERSION: u32 = 1;
+
+/// What makes rows what they are: the definitions of figures, the layouts of events, and the code here. Rows that
+/// were made by others are made anew, so that an event is read again when a layout for it is learned.
+static RULES: LazyLock<String> = LazyLock::new(|| {
+    let mut layouts = Sha256::new();
+    for decoder in Decoder::ALL.iter().copied() {
+        for layout in layouts_of(decoder) {
+            layouts.update(format!("{decoder:?} {layout:?}\n"));
+        }
+    }
+    format!("{METRICS_VERSION}/layouts-{}/rows-{ROWS_VERSION}", Hash32(layouts.finalize().into()))
+});
 
 /// Most reverted heights whose rows are read and closed at a time.
 const REVERT_HEIGHTS: usize = 128;
@@ -42,7 +62,7 @@ pub(super) struct Tables {
     scores: History<RiskScoreRow>,
     anomalies: History<AnomalyRow>,
     allocations: History<AllocationSnapshotRow>,
-    activities: History<ActivityRow>,
+    pub(super) activities: History<ActivityRow>,
     pub(super) pools: History<PrivacyPoolRow>,
     misfits: Misfits,
     /// Whether an older program, which did not know all read models, wrote the rows.
@@ -108,7 +128,7 @@ impl Tables {
             is_outdated: false,
             reverting: Vec::new(),
         };
-        let reached = state::reached(store, chain, (state.seq, METRICS_VERSION)).await?;
+        let reached = state::reached(store, chain, (state.seq, &RULES)).await?;
         let is_whole = tables.hashes().iter().all(|(name, _)| reached.contains(*name));
         Ok(Self { is_outdated: state.seq > Seq::BEFORE_FIRST && !is_whole, ..tables })
     }
@@ -220,13 +240,14 @@ impl Tables {
         contracts: &Contracts,
         changes: &mut PoolChanges,
     ) {
-        let EventRows { event, activities, transfer } = rows;
+        let EventRows { event, activities, private, transfer } = rows;
         if let Some(transfer) = transfer {
-            changes.note(&self.chain, event.ranges.from_block, contracts, &transfer);
+            let place = (&self.chain, event.ranges.from_block);
+            changes.note(place, contracts, &transfer, |_| true);
         }
         self.misfits.stands(&event);
         self.events.put_point(event);
-        for activity in activities {
+        for activity in activities.into_iter().chain(private) {
             self.activities.put_point(activity);
         }
     }
@@ -406,7 +427,7 @@ impl Tables {
         self.finish_reverts(tx).await?;
         self.write_rows(tx).await?;
         for (read_model, hashes) in self.hashes() {
-            let made = (self.state.seq, METRICS_VERSION);
+            let made = (self.state.seq, RULES.as_str());
             state::save_hashes(tx, &self.chain, read_model, made, &hashes).await?;
         }
         state::save(tx, &self.chain, &self.state).await?;

@@ -5,14 +5,17 @@
 //! facts that are due and not stated yet, the facts of blocks that may still be reverted, and retractions
 //! that are due. A fact is let go when its block is final, or its retraction is found.
 //!
+//! Facts about blocks from before the program's own definitions were adopted are counted and not compared.
+//!
 //! What is not in the log is missing only if its writer has been past it. Of a deriving role a later fact
 //! tells that; of the retractor a later retraction, or its cursor.
 
 use std::collections::BTreeMap;
 
-use obsqra_events::{Draft, Entry, Fact, Kind, Lane, Retracted};
+use obsqra_events::{AdoptedWhat, Draft, Entry, Fact, Kind, Lane, Retracted};
+use obsqra_protocols::{METRICS_VERSION, risk};
 use obsqra_store::retraction::{Retractable, RetractionPlace, RevertedBlock};
-use obsqra_store::{Key, Keyed, Store, cursor, log};
+use obsqra_store::{Key, Keyed, Store, cursor, key, log};
 use obsqra_types::{
     BlockHash, BlockNumber, BlockRef, BranchEpoch, ChainId, Hash32, Partition, Seq,
 };
@@ -60,6 +63,9 @@ pub struct DeriveReport {
     pub seq: Seq,
     /// Derived facts in the log that were compared, retractions among them.
     pub compared: u64,
+    /// Facts about blocks from before the program's own definitions were adopted. What others stated, this
+    /// program cannot repeat.
+    pub of_other_rules: u64,
     /// Facts and retractions that are due and not yet in the log, at its end.
     pub pending: u64,
     /// What does not agree.
@@ -89,6 +95,10 @@ struct DueRetraction {
 
 struct Comparison {
     chain: ChainId,
+    /// Where the definitions of this program were adopted; blocks before are not compared.
+    since: Seq,
+    /// The first block after that. Blocks are applied in this order.
+    first_own: Option<(BranchEpoch, BlockNumber)>,
     /// Facts due on the canonical chain that the log has not stated yet, by block, kind and subject. On a
     /// branch that was reverted a fact may rightly never have been written.
     expected: BTreeMap<(Place, Kind, String), Expected>,
@@ -120,7 +130,7 @@ pub async fn derive(
     let head = log::head(store).await?.seq;
     // Nobody holds this partition: its name only keeps the fold away from the workers' snapshots.
     let mut fold = ChainFold::new(store, chain, &Partition::Relay(chain.clone()));
-    let mut comparison = Comparison::new(chain);
+    let mut comparison = Comparison::new(chain, own_since(store, chain, head).await?);
     let mut read = Seq::BEFORE_FIRST;
     while read < head {
         let entries = log::read_after(store, read, BATCH).await?;
@@ -139,9 +149,11 @@ pub async fn derive(
 }
 
 impl Comparison {
-    fn new(chain: &ChainId) -> Self {
+    fn new(chain: &ChainId, since: Seq) -> Self {
         Self {
             chain: chain.clone(),
+            since,
+            first_own: None,
             expected: BTreeMap::new(),
             reach: BTreeMap::new(),
             standing: BTreeMap::new(),
@@ -152,6 +164,7 @@ impl Comparison {
             report: DeriveReport {
                 seq: Seq::BEFORE_FIRST,
                 compared: 0,
+                of_other_rules: 0,
                 pending: 0,
                 discrepancies: Vec::new(),
                 most_held: 0,
@@ -181,9 +194,10 @@ impl Comparison {
         if self.finalized.is_none_or(|finalized| number > finalized) {
             self.standing.insert(place, Vec::new());
         }
-        let Some(registry) = fold.registry() else {
+        let Some(registry) = fold.registry().filter(|_| applied > self.since) else {
             return Ok(());
         };
+        self.first_own.get_or_insert((block.block.epoch, number));
         let mut due = Vec::new();
         for protocol in registry.protocols() {
             let writer = Partition::RiskWorker(self.chain.clone(), protocol.id.clone());
@@ -261,7 +275,6 @@ impl Comparison {
             let problem = "a derived fact without an as-of block".to_owned();
             return Err(WorkError::Log { seq: entry.seq, problem });
         };
-        self.report.compared += 1;
         match fact_of(entry)? {
             Fact::RiskScored(fact) => self.stated(entry, block, fact.protocol.as_str()),
             Fact::RiskAbsent(fact) => self.stated(entry, block, fact.protocol.as_str()),
@@ -288,7 +301,14 @@ impl Comparison {
             *reach = expected.applied.max(*reach);
         }
         let (about, number) = (subject.to_owned(), block.number);
+        let is_own = self.first_own.is_some_and(|first| (block.epoch, number) >= first);
+        if is_own || self.since == Seq::BEFORE_FIRST {
+            self.report.compared += 1;
+        } else {
+            self.report.of_other_rules += 1;
+        }
         match expected {
+            _ if !is_own && self.since > Seq::BEFORE_FIRST => {}
             Some(expected) if expected.content_hash == content_hash => {}
             Some(_) => self.report.discrepancies.push(Discrepancy::Differs {
                 seq,
@@ -312,6 +332,7 @@ impl Comparison {
     fn note_retracted(&mut self, entry: &Entry, block: BlockRef, fact: &Retracted) {
         let place = RetractionPlace { reverted: fact.reverted_seq, fact: fact.seq };
         self.retracted = self.retracted.max(Some(place));
+        self.report.compared += 1;
         let (seq, number) = (entry.seq, block.number);
         let subject = retraction_of(fact.kind, &fact.subject);
         match self.due.remove(&place) {
@@ -347,6 +368,26 @@ impl Comparison {
         }
         self.report
     }
+}
+
+/// Where the definitions that this program has were adopted, when the log had others before; the log's end where it
+/// has others now.
+async fn own_since(store: &Store, chain: &ChainId, head: Seq) -> Result<Seq, WorkError> {
+    let own = [(AdoptedWhat::Metrics, METRICS_VERSION), (AdoptedWhat::RiskFormula, risk::FORMULA)];
+    let mut since = Seq::BEFORE_FIRST;
+    for (what, version) in own {
+        let Some(newest) = key::adopted_as_of(store, chain, what, head).await? else {
+            continue;
+        };
+        if newest.version != version {
+            return Ok(head);
+        }
+        let below = Seq(newest.seq.0.saturating_sub(1));
+        if key::adopted_as_of(store, chain, what, below).await?.is_some() {
+            since = since.max(newest.seq);
+        }
+    }
+    Ok(since)
 }
 
 fn fact_of(entry: &Entry) -> Result<Fact, WorkError> {

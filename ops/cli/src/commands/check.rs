@@ -86,6 +86,12 @@ pub(super) async fn derive(settings: Settings) -> Result<ExitCode> {
     for discrepancy in &report.discrepancies {
         println!("{}", describe(discrepancy));
     }
+    if report.of_other_rules > 0 {
+        println!(
+            "{} derived facts are about blocks from before this program's definitions were adopted, and are not compared",
+            report.of_other_rules
+        );
+    }
     println!(
         "{} derived facts compared up to {}, {} not yet derived, {} discrepancies",
         report.compared,

@@ -2,10 +2,13 @@
 //!
 //! A row stands by itself as its event does: nothing replaces it, and only the revert of its block ends it.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
+use obsqra_types::Seq;
 
 use super::{HistoryRow, OPEN, Ranges, RowBytes};
-use crate::{StoreError, Transaction};
+use crate::{StoreError, Transaction, row};
 
 /// Most activities of one event: what leaves room for their places between two positions.
 pub const MAX_ACTIVITIES_OF_AN_EVENT: i64 = 16;
@@ -128,6 +131,33 @@ pub async fn insert(tx: &mut Transaction, rows: &[ActivityRow]) -> Result<(), St
     .execute(&mut **tx)
     .await?;
     Ok(())
+}
+
+/// Which of some positions there are activities of in one of some protocols, standing or closed.
+///
+/// # Errors
+/// When the database fails.
+pub async fn known(
+    tx: &mut Transaction,
+    protocols: &[String],
+    seqs: &[i64],
+) -> Result<BTreeSet<Seq>, StoreError> {
+    // By the key, whose places of one position follow each other.
+    sqlx::query_scalar!(
+        r#"
+        SELECT DISTINCT a.from_seq
+        FROM unnest($1::bigint[]) AS s (seq)
+        JOIN activity a ON a.place BETWEEN s.seq * 16 AND s.seq * 16 + 15
+        WHERE a.protocol = ANY($2)
+        "#,
+        seqs,
+        protocols,
+    )
+    .fetch_all(&mut **tx)
+    .await?
+    .into_iter()
+    .map(row::seq)
+    .collect()
 }
 
 /// Closes the standing rows at some heights because their blocks were reverted, each height given with the

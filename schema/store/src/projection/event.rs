@@ -1,9 +1,9 @@
 //! Watched events, decoded where a layout fits.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use obsqra_types::Seq;
+use obsqra_types::{BlockNumber, EventIndex, Seq};
 use serde_json::Value;
 
 use super::{HistoryRow, OPEN, Ranges, RowBytes};
@@ -62,10 +62,10 @@ impl HistoryRow for EventRow {
     }
 }
 
-/// A row as a value of the table's own type: one parameter takes all rows, and felts arrive as arrays. The members
-/// are the table's columns, in their order. The name has its schema, since a verification shadows the table.
+/// A row as one value of the database: one parameter takes all rows, and felts arrive as arrays. The members are
+/// those of the type, in their order.
 #[derive(sqlx::Type)]
-#[sqlx(type_name = "public.event")]
+#[sqlx(type_name = "event_record")]
 struct Record {
     chain_id: String,
     from_block: i64,
@@ -116,7 +116,14 @@ impl From<EventRow> for Record {
 pub async fn insert(tx: &mut Transaction, rows: Vec<EventRow>) -> Result<(), StoreError> {
     let records: Vec<Record> = rows.into_iter().map(Record::from).collect();
     sqlx::query!(
-        "INSERT INTO event SELECT (row).* FROM (SELECT unnest($1::public.event[]) AS row) AS rows",
+        r#"
+        INSERT INTO event (
+            chain_id, from_block, to_block, from_seq, to_seq, branch_epoch, block_hash,
+            occurred_at, protocol, name, contract, transaction_hash, event_index,
+            keys, data, decoded
+        )
+        SELECT (r.one).* FROM (SELECT unnest($1::event_record[]) AS one) AS r
+        "#,
         records as _,
     )
     .execute(&mut **tx)
@@ -124,16 +131,29 @@ pub async fn insert(tx: &mut Transaction, rows: Vec<EventRow>) -> Result<(), Sto
     Ok(())
 }
 
-/// Which of some positions there are rows of, standing or closed.
+/// Which of some positions there are rows of, each with the height and place in its block where it stands; `None`
+/// where it is closed.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn known(tx: &mut Transaction, seqs: &[i64]) -> Result<BTreeSet<Seq>, StoreError> {
-    sqlx::query_scalar!("SELECT from_seq FROM event WHERE from_seq = ANY($1)", seqs)
-        .fetch_all(&mut **tx)
-        .await?
+pub async fn known(
+    tx: &mut Transaction,
+    seqs: &[i64],
+) -> Result<BTreeMap<Seq, Option<(BlockNumber, EventIndex)>>, StoreError> {
+    let found = sqlx::query!(
+        "SELECT from_seq, from_block, event_index, to_seq FROM event WHERE from_seq = ANY($1)",
+        seqs,
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    let place = |number, index| Ok((row::number(number)?, EventIndex(row::count(index)?)));
+    found
         .into_iter()
-        .map(row::seq)
+        .map(|one| {
+            let stands = one.to_seq == OPEN;
+            let place = stands.then(|| place(one.from_block, one.event_index)).transpose()?;
+            Ok((row::seq(one.from_seq)?, place))
+        })
         .collect()
 }
 

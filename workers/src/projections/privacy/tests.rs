@@ -58,7 +58,7 @@ fn changes(moved: &[Moved]) -> PoolChanges {
             to: address(*to),
             amount: U256::from(*amount),
         };
-        changes.note(&chain(), *height, &contracts, &transfer);
+        changes.note((&chain(), *height), &contracts, &transfer, |_| true);
     }
     changes
 }
