@@ -287,9 +287,9 @@ async fn a_second_relay_is_refused_by_the_stream() {
     quick.load().await.unwrap();
     assert_eq!(quick.work(&lease).await.unwrap(), Progress::Worked);
     assert!(slow.work(&lease).await.is_err());
-    // It looks again, and finds nothing left to do.
+    // It looks again, and goes on where the other one was.
     slow.load().await.unwrap();
-    assert_eq!(slow.work(&lease).await.unwrap(), Progress::Idle);
+    while slow.work(&lease).await.unwrap() == Progress::Worked {}
     world.check_whole().await;
 }
 

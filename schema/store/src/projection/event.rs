@@ -146,13 +146,11 @@ pub async fn known(
     )
     .fetch_all(&mut **tx)
     .await?;
-    let place = |number, index| Ok((row::number(number)?, EventIndex(row::count(index)?)));
     found
         .into_iter()
         .map(|one| {
-            let stands = one.to_seq == OPEN;
-            let place = stands.then(|| place(one.from_block, one.event_index)).transpose()?;
-            Ok((row::seq(one.from_seq)?, place))
+            let place = (row::number(one.from_block)?, EventIndex(row::count(one.event_index)?));
+            Ok((row::seq(one.from_seq)?, (one.to_seq == OPEN).then_some(place)))
         })
         .collect()
 }
