@@ -124,6 +124,7 @@ fn published(market: &MarketTruth) -> Value {
     let figures = [
         ("asset", Some(json!(market.asset))),
         ("assetAddress", Some(json!(&*market.asset_address))),
+        ("counted", Some(json!(market.counted))),
         ("utilizationBps", number(market.utilization_bps)),
         ("turnoverBps", number(market.turnover_bps)),
         ("volatilityBps", number(market.volatility_bps)),

@@ -117,7 +117,7 @@ fn violation(block: &FoldedBlock, violation: &Violation) -> AnomalyFound {
         market: Some(violation.market.clone()),
         block_hash: block.hash,
         rules: METRICS_VERSION.to_owned(),
-        severity: Severity::Critical,
+        severity: violation.severity(),
         phase: Phase::Point,
         detail: violation.detail.clone(),
         causes: std::iter::once(Cause::Entry(block.applied_seq)).collect(),

@@ -247,7 +247,8 @@ impl Tables {
         changes: PoolChanges,
         (chambers, seq): (&BTreeSet<ContractAddress>, Seq),
     ) -> Result<(), WorkError> {
-        let chambers: BTreeSet<_> = chambers.iter().map(|one| one.0.to_bytes_be().to_vec()).collect();
+        let chambers: BTreeSet<_> =
+            chambers.iter().map(|one| one.0.to_bytes_be().to_vec()).collect();
         for (key, change) in changes.into_pools() {
             let standing = privacy_pool::standing_from(tx, &key, change.lowest()).await?;
             // Of an added chamber the changes are all that there are: what stands is among them.

@@ -161,7 +161,10 @@ impl PoolChange {
 }
 
 /// The chamber that an account is.
-pub(super) fn chamber<'a>(contracts: &'a Contracts, account: &ContractAddress) -> Option<&'a WatchedContract> {
+pub(super) fn chamber<'a>(
+    contracts: &'a Contracts,
+    account: &ContractAddress,
+) -> Option<&'a WatchedContract> {
     contracts.get(account).filter(|contract| contract.role == Role::Chamber)
 }
 

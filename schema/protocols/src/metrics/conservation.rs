@@ -3,6 +3,7 @@
 //! The checks run after each block on the markets that it touched, before any figure is computed: what a
 //! failed check concerns is quarantined in the same block. A violation is told once, when it begins.
 
+use obsqra_events::Severity;
 use obsqra_types::{MarketId, ProtocolId, U256, U512};
 
 use super::absence::{Absence, Figure, Reason};
@@ -47,8 +48,23 @@ pub struct Violation {
     pub market: MarketId,
     /// What does not hold.
     pub rule: ConservationRule,
+    /// Whether the market counts.
+    pub counted: bool,
     /// The numbers, for people.
     pub detail: String,
+}
+
+impl Violation {
+    /// Critical where a contract contradicts itself in a market that counts. What others open, and what borrowing
+    /// of tokens that were sent to a market without an event looks like, is a warning.
+    #[must_use]
+    pub fn severity(&self) -> Severity {
+        match self.rule {
+            ConservationRule::BorrowedExceedsSupplied => Severity::Warning,
+            _ if self.counted => Severity::Critical,
+            _ => Severity::Warning,
+        }
+    }
 }
 
 /// The rules that do not hold of a market at the end of a block.
@@ -147,6 +163,7 @@ pub(crate) fn check(
             protocol: identity.protocol.clone(),
             market: identity.id.clone(),
             rule,
+            counted: identity.counted,
             detail,
         })
         .collect()

@@ -23,7 +23,7 @@ use super::review::{BlockNotes, DueSignals, Findings};
 use super::row::MarketMetrics;
 use super::trades::DAY;
 use crate::decoders::{Change, MarketChange, MarketRef, decode_from};
-use crate::{Contracts, ProtocolEntry, Registry, WatchedContract};
+use crate::{Contracts, ProtocolEntry, Registry, Role, WatchedContract};
 
 /// The state of all markets after a block.
 #[derive(Clone, Debug)]
@@ -180,7 +180,10 @@ impl MetricFold {
             return;
         };
         self.contracts.learn(contract, &decoded);
-        touched.notes.event(contract, decoded.name(), seq);
+        // Anybody has a factory announce a contract and pauses it; a share token is the protocol's own.
+        if !self.contracts.is_child(&contract.address) || contract.role == Role::ZToken {
+            touched.notes.event(contract, decoded.name(), seq);
+        }
         if decoded.is_restated(|| decode_from(contract, directly_after(event, next)?)) {
             return;
         }

@@ -108,10 +108,11 @@ impl StatedReserve {
         self.holdings.complete = self.holdings.add_up_to(held);
     }
 
-    /// Whether a holding is below zero although the log has all that came before.
+    /// Whether a holding is below zero although the log has all that came before, and tells all of it.
     pub(crate) fn has_negative(&self) -> bool {
         let from_the_start = self.opened_at.is_some() || self.holdings.pool_opened;
-        from_the_start && self.holdings.suppliers.as_ref().is_some_and(Suppliers::has_negative)
+        let all_told = from_the_start && !self.holdings.untold;
+        all_told && self.holdings.suppliers.as_ref().is_some_and(Suppliers::has_negative)
     }
 
     /// An accumulator that fell says nothing of the utilization.

@@ -23,6 +23,7 @@ fn shared(row: &MarketMetrics) -> Vec<(&'static str, Value)> {
     vec![
         ("asset", json!(row.asset)),
         ("assetAddress", json!(row.asset_address.to_string())),
+        ("counted", json!(row.counted)),
         ("utilizationBps", bps(row.utilization_bps)),
         ("turnoverBps", bps(row.turnover_bps)),
         ("volatilityBps", bps(row.volatility_bps)),
