@@ -36,8 +36,8 @@ BUGS = [
     (
         "cursor outside the transaction",
         "workers/src/jobs/deriving.rs",
-        "        self.fold.save(&mut tx).await?;\n",
-        "        self.fold.save(&mut tx).await?;\n"
+        "            snapshot.save(&mut tx).await?;\n        }\n",
+        "            snapshot.save(&mut tx).await?;\n        }\n"
         "        tx.commit().await.map_err(StoreError::from)?;\n"
         "        tokio::time::sleep(std::time::Duration::from_millis(50)).await;\n"
         "        let mut tx = self.store.begin().await?;\n",

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
 use obsqra_events::{
-    AnomalyFound, BlockApplied, Cause, Draft, Fact, Phase, RiskAbsent, RiskScored, Severity,
+    AnomalyFound, BlockApplied, Cause, Draft, Fact, Phase, RiskAbsent, RiskScored,
 };
 use obsqra_protocols::{Anomaly, InputsAt, METRICS_VERSION, Violation, risk};
 use obsqra_store::{Key, Keyed, Store};
@@ -167,7 +167,7 @@ fn keyed(chain: &ChainId, protocol: &ProtocolId, block: BlockRef, fact: &Fact) -
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 mod tests {
-    use obsqra_events::Causes;
+    use obsqra_events::{Causes, Severity};
     use obsqra_types::{BlockHash, Felt, MarketId, Seq};
 
     use super::*;
