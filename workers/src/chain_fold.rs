@@ -10,7 +10,7 @@ use std::sync::Arc;
 use obsqra_events::{AdoptedWhat, BlockApplied, Entry, EventData, Fact, Kind};
 use obsqra_policy::Policies;
 use obsqra_protocols::{
-    BlockInput, BlockOutput, Contracts, METRICS_VERSION, MarketMetrics, MetricFold, Registry,
+    BlockInput, BlockOutput, Contracts, Definitions, MarketMetrics, MetricFold, Registry,
     TokenPrice,
 };
 use obsqra_store::key::AppliedBlock;
@@ -19,7 +19,7 @@ use obsqra_store::watch::{self, Supplement};
 use obsqra_store::{Store, Transaction, chain_tip, key, log};
 use obsqra_types::{BlockHash, BlockNumber, BlockRef, ChainId, Hash32, Partition, Seq};
 
-use crate::WorkError;
+use crate::{WorkError, adopted};
 
 /// Recent states kept for reverts, one a block.
 const RING: usize = 64;
@@ -136,8 +136,8 @@ impl ChainFold {
         at: Seq,
     ) -> Result<Self, WorkError> {
         let mut fold = Self::new(store, chain, partition);
-        fold.registry = adopted_registry(store, chain, at).await?;
-        fold.policies = adopted_policies(store, chain, at).await?;
+        fold.registry = adopted::registry(store, chain, at).await?;
+        fold.policies = adopted::policies(store, chain, at).await?;
         if let Some((_, seq)) = &fold.registry {
             let tip = key::tip_as_of(store, chain, *seq).await?;
             fold.adopted_tip = tip.map(|tip| tip.block.number);
@@ -184,7 +184,8 @@ impl ChainFold {
             (Fact::Adopted(adopted), _) => match adopted.what {
                 AdoptedWhat::Registry => self.adopt(&adopted.bytes, entry.seq).await,
                 AdoptedWhat::Policy => {
-                    self.policies = Some((policies(&adopted.bytes, entry.seq)?, entry.seq));
+                    self.policies =
+                        Some((adopted::policies_of(&adopted.bytes, entry.seq)?, entry.seq));
                     Ok(None)
                 }
                 AdoptedWhat::Metrics | AdoptedWhat::RiskFormula => Ok(None),
@@ -207,7 +208,7 @@ impl ChainFold {
     }
 
     async fn adopt(&mut self, bytes: &[u8], seq: Seq) -> Result<Option<Folded>, WorkError> {
-        let registry = parse(bytes, seq)?;
+        let registry = adopted::registry_of(bytes, seq)?;
         let tip = self.fold.as_ref().and_then(MetricFold::tip);
         self.registry = Some((registry, seq));
         self.adopted_tip = tip.map(|tip| tip.block.number);
@@ -238,7 +239,10 @@ impl ChainFold {
         seq: Seq,
     ) -> Result<Option<Folded>, WorkError> {
         if let Some(pending) = &self.pending {
-            return Err(broken(seq, format!("block {} is not complete", pending.block.number)));
+            return Err(WorkError::log(
+                seq,
+                format!("block {} is not complete", pending.block.number),
+            ));
         }
         self.tells_all = false;
         if self.reverted_to.take().is_some() {
@@ -259,7 +263,7 @@ impl ChainFold {
             Some(pending) if pending.block == block => {
                 pending.events.push((entry.seq, entry.draft.content_hash, event));
             }
-            _ => return Err(broken(entry.seq, "an event outside its block".into())),
+            _ => return Err(WorkError::log(entry.seq, "an event outside its block".into())),
         }
         self.complete(entry.seq)
     }
@@ -312,7 +316,7 @@ impl ChainFold {
 
     fn revert(&mut self, block: BlockRef, seq: Seq) -> Result<Option<Folded>, WorkError> {
         if self.pending.is_some() {
-            return Err(broken(seq, "a revert inside a block".into()));
+            return Err(WorkError::log(seq, "a revert inside a block".into()));
         }
         self.reverted_to = Some(block.number);
         Ok(Some(Folded::Reverted(block)))
@@ -458,48 +462,6 @@ impl DueSnapshot {
     }
 }
 
-/// The registry that counts at a position, and where it was adopted; `None` before the first.
-///
-/// # Errors
-/// When the log cannot be read.
-pub async fn adopted_registry(
-    store: &Store,
-    chain: &ChainId,
-    at: Seq,
-) -> Result<Option<(Arc<Registry>, Seq)>, WorkError> {
-    let adopted = adopted_bytes(store, chain, AdoptedWhat::Registry, at).await?;
-    adopted.map(|(bytes, seq)| Ok((parse(&bytes, seq)?, seq))).transpose()
-}
-
-async fn adopted_policies(
-    store: &Store,
-    chain: &ChainId,
-    at: Seq,
-) -> Result<Option<(Arc<Policies>, Seq)>, WorkError> {
-    let adopted = adopted_bytes(store, chain, AdoptedWhat::Policy, at).await?;
-    adopted.map(|(bytes, seq)| Ok((policies(&bytes, seq)?, seq))).transpose()
-}
-
-/// The bytes that were adopted last up to a position, and where.
-async fn adopted_bytes(
-    store: &Store,
-    chain: &ChainId,
-    what: AdoptedWhat,
-    at: Seq,
-) -> Result<Option<(Vec<u8>, Seq)>, WorkError> {
-    let Some(adopted) = key::adopted_as_of(store, chain, what, at).await? else {
-        return Ok(None);
-    };
-    let seq = adopted.seq;
-    let entry = log::entry(store, seq)
-        .await?
-        .ok_or_else(|| broken(seq, "what was adopted is missing".into()))?;
-    match entry.draft.fact().map_err(|source| WorkError::Entry { seq, source })? {
-        Fact::Adopted(adopted) => Ok(Some((adopted.bytes, seq))),
-        _ => Err(broken(seq, "not what was adopted".into())),
-    }
-}
-
 /// Keeps a state as the newest of at most `most`, instead of what stands at its height or above.
 fn keep(
     states: &mut VecDeque<(BlockNumber, MetricFold)>,
@@ -526,19 +488,7 @@ fn concerns(kind: Kind) -> bool {
 
 /// A state belongs to the definitions, the registry, and the entry that adopted it, which causes name.
 fn snapshot_version(registry: &Registry, adopted_at: Seq) -> String {
-    format!("{METRICS_VERSION}/{}/{adopted_at}", registry.hash())
-}
-
-fn parse(bytes: &[u8], seq: Seq) -> Result<Arc<Registry>, WorkError> {
-    Registry::parse(bytes).map(Arc::new).map_err(|source| WorkError::Registry { seq, source })
-}
-
-fn policies(bytes: &[u8], seq: Seq) -> Result<Arc<Policies>, WorkError> {
-    Policies::parse(bytes).map(Arc::new).map_err(|source| WorkError::Policies { seq, source })
-}
-
-fn broken(seq: Seq, problem: String) -> WorkError {
-    WorkError::Log { seq, problem }
+    format!("{}/{}/{adopted_at}", Definitions::own().hash(), registry.hash())
 }
 
 /// The watched events of an applied block or a supplement, which directly follow its entry.
@@ -553,7 +503,7 @@ async fn events_of(
             let seq = entry.seq;
             match entry.draft.fact().map_err(|source| WorkError::Entry { seq, source })? {
                 Fact::Event(event) => Ok((seq, entry.draft.content_hash, event)),
-                _ => Err(broken(seq, "not an event of the block before it".into())),
+                _ => Err(WorkError::log(seq, "not an event of the block before it".into())),
             }
         })
         .collect()

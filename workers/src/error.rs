@@ -78,6 +78,11 @@ pub enum WorkError {
 }
 
 impl WorkError {
+    /// The log does not hold together at an entry.
+    pub(crate) fn log(seq: Seq, problem: String) -> Self {
+        Self::Log { seq, problem }
+    }
+
     /// Whether trying again later may help.
     #[must_use]
     pub fn is_transient(&self) -> bool {

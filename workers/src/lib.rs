@@ -4,6 +4,7 @@
 //! Every role reads the log from its own cursor, in order of position, and commits what it made of a
 //! stretch together with the cursor. Messages only wake it.
 
+pub mod adopted;
 pub mod chain_fold;
 pub mod checkpoint;
 pub mod jobs;

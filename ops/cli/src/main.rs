@@ -1,6 +1,7 @@
 //! `obsqra`: the one binary. Roles are subcommands; this package alone reads the environment, sets up
 //! telemetry and puts the parts together.
 
+mod adoption;
 mod args;
 mod checkpoint_key;
 mod commands;

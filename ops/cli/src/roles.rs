@@ -7,18 +7,14 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use obsqra_bus::{Bus, ChainStream, CheckpointStream, StreamLimits};
-use obsqra_devnode::{LIGHT_REGISTRY, SEEDED_REGISTRY};
-use obsqra_events::AdoptedWhat;
 use obsqra_graphql::{Server, ServerOptions};
 use obsqra_indexer::source::{
     DnaOptions, DnaSource, JsonRpcOptions, JsonRpcSource, NodePool, PoolOptions, Remedy, Secret,
 };
 use obsqra_indexer::{Feed, Follower, FollowerOptions};
-use obsqra_policy::{PRESETS, Policies};
-use obsqra_protocols::{METRICS_VERSION, Registry, mainnet_registry, risk};
-use obsqra_store::{Role, Store, key, log};
+use obsqra_store::{Role, Store, key};
 use obsqra_types::{BlockNumber, ChainId, ProtocolId, Seq};
-use obsqra_workers::chain_fold::adopted_registry;
+use obsqra_workers::adopted;
 use obsqra_workers::checkpoint::file::CheckpointFile;
 use obsqra_workers::checkpoint::{Checkpointer, CheckpointerOptions};
 use obsqra_workers::jobs::propose_allocation::ProposeAllocation;
@@ -32,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{CompareNodes, Settings};
 use crate::instance::Instance;
-use crate::{checkpoint_key, progress, telemetry};
+use crate::{adoption, checkpoint_key, progress, telemetry};
 
 /// Longest time that roles get to stop. Private servers need the rest of the ten seconds.
 const STOP_TIMEOUT: Duration = Duration::from_secs(6);
@@ -289,43 +285,6 @@ pub(crate) fn nodes(settings: &Settings, urls: &str, chain: Option<ChainId>) -> 
     Ok(NodePool::new(node_list(urls)?, options)?)
 }
 
-fn registry_bytes(settings: &Settings, chain: &ChainId) -> Result<Vec<u8>> {
-    if let Some(file) = &settings.registry {
-        return std::fs::read(file).with_context(|| format!("registry file {}", file.display()));
-    }
-    match chain.as_str() {
-        "SN_MAIN" | "OBSQRA_REC" => Ok(mainnet_registry().to_vec()),
-        "OBSQRA_DEV" => Ok(SEEDED_REGISTRY.to_vec()),
-        "OBSQRA_LIGHT" => Ok(LIGHT_REGISTRY.to_vec()),
-        _ => Err(anyhow!(
-            "there is no built-in registry for chain {chain}: give one with --registry FILE"
-        )),
-    }
-}
-
-fn policy_bytes(settings: &Settings) -> Result<Vec<u8>> {
-    match &settings.policies {
-        Some(file) => {
-            std::fs::read(file).with_context(|| format!("policy file {}", file.display()))
-        }
-        None => Ok(PRESETS.to_vec()),
-    }
-}
-
-/// A version of a policy file names its bytes: which snapshots are current follows from it.
-async fn refuse_other_policies(store: &Store, chain: &ChainId, policies: &Policies) -> Result<()> {
-    let head = log::head(store).await?.seq;
-    let newest = key::adopted_as_of(store, chain, AdoptedWhat::Policy, head).await?;
-    let version = policies.version();
-    match newest.filter(|newest| newest.version == version && newest.hash != policies.hash()) {
-        None => Ok(()),
-        Some(newest) => Err(anyhow!(
-            "policy file {version} was adopted with other bytes at position {}: give the changed file a version of its own",
-            newest.seq
-        )),
-    }
-}
-
 /// The follower of a chain.
 pub(crate) async fn follow(
     settings: Settings,
@@ -334,21 +293,7 @@ pub(crate) async fn follow(
     chain: ChainId,
     stop: CancellationToken,
 ) -> Result<()> {
-    let bytes = registry_bytes(&settings, &chain)?;
-    let registry = Registry::parse(&bytes).context("registry")?;
-    if !registry.chain_ids().contains(&chain) {
-        return Err(anyhow!("registry {} is not for chain {chain}", registry.name()));
-    }
-    let version = format!("{}/{}", registry.name(), registry.version());
-    let policy_bytes = policy_bytes(&settings)?;
-    let policies = Policies::parse(&policy_bytes).context("policies")?;
-    refuse_other_policies(&store, &chain, &policies).await?;
-    let adopt = vec![
-        (AdoptedWhat::Registry, version, bytes),
-        (AdoptedWhat::Metrics, METRICS_VERSION.to_owned(), METRICS_VERSION.as_bytes().to_vec()),
-        (AdoptedWhat::RiskFormula, risk::FORMULA.to_owned(), risk::FORMULA.as_bytes().to_vec()),
-        (AdoptedWhat::Policy, policies.version().to_owned(), policy_bytes),
-    ];
+    let adopt = adoption::due(&settings, &store, &chain).await?;
     let follower = Follower::new(
         store,
         feed,
@@ -459,7 +404,7 @@ pub(crate) async fn protocols(
 ) -> Result<Vec<ProtocolId>> {
     let newest = Seq(u64::try_from(i64::MAX)?);
     loop {
-        if let Some((registry, _)) = adopted_registry(store, chain, newest).await? {
+        if let Some((registry, _)) = adopted::registry(store, chain, newest).await? {
             let scored = registry.protocols().filter(|protocol| protocol.kind.has_markets());
             return Ok(scored.map(|protocol| protocol.id.clone()).collect());
         }

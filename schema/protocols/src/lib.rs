@@ -9,6 +9,7 @@
 
 mod contracts;
 mod decoders;
+mod definitions;
 mod fixed;
 mod metrics;
 mod registry;
@@ -22,6 +23,7 @@ pub use decoders::{
     PositionKey, ProtocolEvent, SavedBalanceKey, SwapParameters, Transfer,
     UpdatePositionParameters, VesuV1Event, VesuV2Event, ZkLendEvent, decode, decode_from, layouts,
 };
+pub use definitions::{Definitions, METRICS_VERSION};
 pub use metrics::{
     Anomaly, AnomalyRule, BlockInput, BlockOutput, ConservationRule, FoldError, FoldTip, InputsAt,
     LendingMetrics, MarketMetrics, MetricFold, PoolMetrics, PriceSource, Reason, SnapshotError,
@@ -31,6 +33,3 @@ pub use registry::{
     AuditReport, AuditState, CalendarDate, Deployment, ListedPool, ProtocolEntry, ProtocolKind,
     Registry, RegistryError, Role, Token, TokenPair, WatchedContract, mainnet_registry,
 };
-
-/// The version of the metric definitions that [`MetricFold`] implements.
-pub const METRICS_VERSION: &str = "metrics-v3";

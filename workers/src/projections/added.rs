@@ -18,8 +18,7 @@ use super::event_rows;
 use super::privacy::{PoolChanges, chamber};
 use super::rows;
 use super::tables::Tables;
-use crate::WorkError;
-use crate::chain_fold::adopted_registry;
+use crate::{WorkError, adopted};
 
 /// Entries read at a time.
 const BATCH: u32 = 2_000;
@@ -143,7 +142,7 @@ impl Tables {
         let (mut first, mut later, mut at) = (None, None, before);
         while let Some(below) = at.0.checked_sub(1) {
             let Some((registry, adopted_at)) =
-                adopted_registry(&self.store, &self.chain, Seq(below)).await?
+                adopted::registry(&self.store, &self.chain, Seq(below)).await?
             else {
                 break;
             };

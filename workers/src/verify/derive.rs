@@ -13,12 +13,13 @@
 use std::collections::BTreeMap;
 
 use obsqra_events::{AdoptedWhat, Draft, Entry, Fact, Kind, Lane, Retracted};
-use obsqra_protocols::{METRICS_VERSION, risk};
+use obsqra_protocols::{Definitions, risk};
 use obsqra_store::retraction::{Retractable, RetractionPlace, RevertedBlock};
 use obsqra_store::{Key, Keyed, Store, cursor, key, log};
 use obsqra_types::{
     BlockHash, BlockNumber, BlockRef, BranchEpoch, ChainId, Hash32, Partition, Seq,
 };
+use sha2::{Digest as _, Sha256};
 
 use crate::WorkError;
 use crate::chain_fold::{ChainFold, Folded, FoldedBlock};
@@ -291,6 +292,12 @@ impl Comparison {
         Ok(())
     }
 
+    /// Whether facts about a block rest on this program's definitions.
+    fn is_own(&self, block: BlockRef) -> bool {
+        self.since == Seq::BEFORE_FIRST
+            || self.first_own.is_some_and(|first| (block.epoch, block.number) >= first)
+    }
+
     fn stated(&mut self, entry: &Entry, block: BlockRef, subject: &str) {
         let (seq, kind) = (entry.seq, entry.draft.kind);
         let content_hash = entry.draft.content_hash;
@@ -301,25 +308,23 @@ impl Comparison {
             *reach = expected.applied.max(*reach);
         }
         let (about, number) = (subject.to_owned(), block.number);
-        let is_own = self.first_own.is_some_and(|first| (block.epoch, number) >= first);
-        if is_own || self.since == Seq::BEFORE_FIRST {
-            self.report.compared += 1;
-        } else {
+        if !self.is_own(block) {
             self.report.of_other_rules += 1;
-        }
-        match expected {
-            _ if !is_own && self.since > Seq::BEFORE_FIRST => {}
-            Some(expected) if expected.content_hash == content_hash => {}
-            Some(_) => self.report.discrepancies.push(Discrepancy::Differs {
-                seq,
-                subject: about,
-                block: number,
-            }),
-            None => self.report.discrepancies.push(Discrepancy::Unfounded {
-                seq,
-                subject: about,
-                block: number,
-            }),
+        } else {
+            self.report.compared += 1;
+            match expected {
+                Some(expected) if expected.content_hash == content_hash => {}
+                Some(_) => self.report.discrepancies.push(Discrepancy::Differs {
+                    seq,
+                    subject: about,
+                    block: number,
+                }),
+                None => self.report.discrepancies.push(Discrepancy::Unfounded {
+                    seq,
+                    subject: about,
+                    block: number,
+                }),
+            }
         }
         // Whatever it says, a revert of its block takes it back.
         if let Some(facts) = self.standing.get_mut(&place) {
@@ -373,13 +378,15 @@ impl Comparison {
 /// Where the definitions that this program has were adopted, when the log had others before; the log's end where it
 /// has others now.
 async fn own_since(store: &Store, chain: &ChainId, head: Seq) -> Result<Seq, WorkError> {
-    let own = [(AdoptedWhat::Metrics, METRICS_VERSION), (AdoptedWhat::RiskFormula, risk::FORMULA)];
+    let formula = Hash32(Sha256::digest(risk::FORMULA).into());
+    let own =
+        [(AdoptedWhat::Metrics, Definitions::own().hash()), (AdoptedWhat::RiskFormula, formula)];
     let mut since = Seq::BEFORE_FIRST;
-    for (what, version) in own {
+    for (what, hash) in own {
         let Some(newest) = key::adopted_as_of(store, chain, what, head).await? else {
             continue;
         };
-        if newest.version != version {
+        if newest.hash != hash {
             return Ok(head);
         }
         let below = Seq(newest.seq.0.saturating_sub(1));

@@ -123,7 +123,7 @@ async fn added_by(
     if key::was_adopted(store, chain, AdoptedWhat::Registry, &hash).await? {
         bail!("this registry was adopted before: give it another version to change anything");
     }
-    let adopted = obsqra_workers::chain_fold::adopted_registry(store, chain, newest).await?;
+    let adopted = obsqra_workers::adopted::registry(store, chain, newest).await?;
     let known = adopted.map(|(known, _)| known);
     Ok(registry
         .watched()

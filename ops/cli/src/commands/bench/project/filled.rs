@@ -12,7 +12,7 @@ use obsqra_events::{
     Fact, GasPrice, Verdict,
 };
 use obsqra_policy::{PRESETS, Policies};
-use obsqra_protocols::{METRICS_VERSION, risk};
+use obsqra_protocols::{Definitions, METRICS_VERSION, risk};
 use obsqra_store::chain_tip::{self, ChainTip};
 use obsqra_store::log::{self, CopyFiles, CopyIn};
 use obsqra_store::{Key, Keyed, Lease, Role, Store};
@@ -173,7 +173,7 @@ fn adopted(chain: &ChainId) -> Result<Vec<Keyed>> {
     let policies = Policies::parse(PRESETS)?;
     let adopt = [
         (AdoptedWhat::Registry, "bench", SEEDED_REGISTRY),
-        (AdoptedWhat::Metrics, METRICS_VERSION, METRICS_VERSION.as_bytes()),
+        (AdoptedWhat::Metrics, METRICS_VERSION, Definitions::own().text().as_bytes()),
         (AdoptedWhat::RiskFormula, risk::FORMULA, risk::FORMULA.as_bytes()),
         (AdoptedWhat::Policy, policies.version(), PRESETS),
     ];
