@@ -2,6 +2,7 @@
 //! transaction a batch, so that they share one position.
 
 mod added;
+mod changes;
 mod event_rows;
 mod history;
 mod misfits;

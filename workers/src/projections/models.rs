@@ -2,12 +2,13 @@
 //!
 //! Both advance on their own, so that entries can be folded while the rows of those before are written.
 
-use obsqra_events::{Draft, Entry, Kind, Lane};
+use obsqra_events::{Entry, Kind};
 use obsqra_protocols::Contracts;
 use obsqra_store::projection::state::ProjectionState;
 use obsqra_store::{Store, Transaction};
 use obsqra_types::{ChainId, Partition};
 
+use super::misfits::Misfits;
 use super::tables::Tables;
 use crate::WorkError;
 use crate::chain_fold::{ChainFold, DueSnapshot, Folded};
@@ -40,11 +41,9 @@ impl Step {
         Ok(Self { folded, contracts: fold.contracts().cloned(), before, entry })
     }
 
-    /// Whether another entry is a derived fact of the same block and sort.
-    pub(super) fn is_due_with(&self, other: &Entry) -> bool {
-        let (mine, other) = (&self.entry.draft, &other.draft);
-        let about = |draft: &Draft| (draft.chain.clone(), draft.block, draft.kind.lane());
-        mine.kind.lane() == Lane::Derived && about(mine) == about(other)
+    /// Whether what it changes depends on rows that the database holds.
+    pub(super) fn needs_tables(&self) -> bool {
+        matches!(self.folded, Some(Folded::Reverted(_) | Folded::Reread(..)))
     }
 }
 
@@ -107,12 +106,13 @@ impl ReadModels {
     /// # Errors
     /// When the database fails.
     pub async fn write(&mut self, tx: &mut Transaction) -> Result<(), WorkError> {
-        self.tables.write(tx).await
+        self.tables.write(tx).await?;
+        Ok(())
     }
 
-    /// Sets the gauges that are about rows, once these are committed.
-    pub fn publish(&self) {
-        self.tables.publish();
+    /// How many standing events fit no layout.
+    pub(super) fn misfits(&self) -> &Misfits {
+        self.tables.misfits()
     }
 
     /// The snapshot of the fold that is due.

@@ -1,11 +1,7 @@
 //! The rows of all read models of a chain, changed in memory and written inside one transaction.
 
-use std::sync::LazyLock;
-
 use obsqra_events::{Entry, Fact, Kind, Lane};
-use obsqra_protocols::{
-    Contracts, Decoder, METRICS_VERSION, MarketMetrics, TokenPrice, layouts as layouts_of,
-};
+use obsqra_protocols::{Contracts, MarketMetrics, TokenPrice};
 use obsqra_store::projection::HistoryRow as _;
 use obsqra_store::projection::activity::{self, ActivityRow};
 use obsqra_store::projection::allocation_snapshot::{self, AllocationSnapshotRow};
@@ -19,9 +15,9 @@ use obsqra_store::projection::privacy_pool::{self, PrivacyPoolRow};
 use obsqra_store::projection::risk_score::{self, RiskScoreRow};
 use obsqra_store::projection::state::{self, ProjectionState, StateHashes};
 use obsqra_store::{Store, Transaction, key};
-use obsqra_types::{BlockNumber, BlockRef, ChainId, Hash32, Seq};
-use sha2::{Digest, Sha256};
+use obsqra_types::{BlockNumber, BlockRef, ChainId, Seq};
 
+use super::changes::{Changes, Outcome, RULES};
 use super::event_rows::{self, EventRows};
 use super::history::History;
 use super::misfits::Misfits;
@@ -30,21 +26,6 @@ use super::privacy::PoolChanges;
 use super::rows;
 use crate::WorkError;
 use crate::chain_fold::{Folded, FoldedBlock};
-
-/// Raised when rows are made otherwise from the same decoded events and figures.
-const ROWS_VERSION: u32 = 1;
-
-/// What makes rows what they are: the definitions of figures, the layouts of events, and the code here. Rows that
-/// were made by others are made anew, so that an event is read again when a layout for it is learned.
-static RULES: LazyLock<String> = LazyLock::new(|| {
-    let mut layouts = Sha256::new();
-    for decoder in Decoder::ALL.iter().copied() {
-        for layout in layouts_of(decoder) {
-            layouts.update(format!("{decoder:?} {layout:?}\n"));
-        }
-    }
-    format!("{METRICS_VERSION}/layouts-{}/rows-{ROWS_VERSION}", Hash32(layouts.finalize().into()))
-});
 
 /// Most reverted heights whose rows are read and closed at a time.
 const REVERT_HEIGHTS: usize = 128;
@@ -144,6 +125,17 @@ impl Tables {
         self.state
     }
 
+    /// Changes the rows as an entry says, in memory alone: the entry is none that [`Step::needs_tables`].
+    pub(super) fn put(&mut self, step: &Step) -> Result<(), WorkError> {
+        let Step { entry, folded, contracts, .. } = step;
+        match folded {
+            Some(Folded::Block(folded)) => self.block(folded, contracts.as_ref())?,
+            _ => self.other(entry)?,
+        }
+        self.state.seq = entry.seq;
+        Ok(())
+    }
+
     /// Changes the rows as an entry says. A revert, and another registry, look at the database.
     pub(super) async fn take(
         &mut self,
@@ -152,22 +144,21 @@ impl Tables {
     ) -> Result<(), WorkError> {
         let Step { entry, folded, contracts, before } = step;
         let seq = entry.seq;
-        if !matches!(folded, Some(Folded::Reverted(_))) {
-            self.finish_reverts(tx).await?;
+        if let Some(Folded::Reverted(block)) = folded {
+            self.reverting.push((block.number, seq));
+            self.state.seq = seq;
+            return Ok(());
         }
-        match folded {
-            Some(Folded::Block(folded)) => self.block(folded, contracts.as_ref())?,
-            Some(Folded::Reverted(block)) => self.reverting.push((block.number, seq)),
-            Some(Folded::Reread(markets, prices)) => {
-                if let Some((block, _)) = self.state.block {
-                    let told = Told { markets, prices, are_all: true };
-                    self.tell((block.number, seq), &told)?;
-                }
-                if let Some(contracts) = contracts {
-                    self.add(tx, (before.as_ref(), contracts), seq).await?;
-                }
-            }
-            None => self.other(entry)?,
+        self.finish_reverts(tx).await?;
+        let Some(Folded::Reread(markets, prices)) = folded else {
+            return self.put(step);
+        };
+        if let Some((block, _)) = self.state.block {
+            let told = Told { markets, prices, are_all: true };
+            self.tell((block.number, seq), &told)?;
+        }
+        if let Some(contracts) = contracts {
+            self.add(tx, (before.as_ref(), contracts), seq).await?;
         }
         self.state.seq = seq;
         Ok(())
@@ -350,62 +341,23 @@ impl Tables {
         Ok(found.first().map(|block| (block.block, block.hash)))
     }
 
+    /// Writes the rows changed so far.
     pub(super) async fn write_rows(&mut self, tx: &mut Transaction) -> Result<(), WorkError> {
-        let (_, inserts) = self.blocks.take();
-        if !inserts.is_empty() {
-            block::insert(tx, &inserts).await?;
+        self.changes().write(tx).await
+    }
+
+    fn changes(&mut self) -> Changes {
+        Changes {
+            blocks: self.blocks.take().1,
+            events: self.events.take().1,
+            markets: self.markets.take(),
+            prices: self.prices.take(),
+            scores: self.scores.take(),
+            anomalies: self.anomalies.take(),
+            allocations: self.allocations.take(),
+            activities: self.activities.take().1,
+            pools: self.pools.take(),
         }
-        let (_, inserts) = self.events.take();
-        if !inserts.is_empty() {
-            event::insert(tx, inserts).await?;
-        }
-        let (closes, inserts) = self.markets.take();
-        if !closes.is_empty() {
-            market_metrics::close(tx, &closes).await?;
-        }
-        if !inserts.is_empty() {
-            market_metrics::insert(tx, &inserts).await?;
-        }
-        let (closes, inserts) = self.prices.take();
-        if !closes.is_empty() {
-            price::close(tx, &closes).await?;
-        }
-        if !inserts.is_empty() {
-            price::insert(tx, &inserts).await?;
-        }
-        let (closes, inserts) = self.scores.take();
-        if !closes.is_empty() {
-            risk_score::close(tx, &closes).await?;
-        }
-        if !inserts.is_empty() {
-            risk_score::insert(tx, &inserts).await?;
-        }
-        let (closes, inserts) = self.anomalies.take();
-        if !closes.is_empty() {
-            anomaly::close(tx, &closes).await?;
-        }
-        if !inserts.is_empty() {
-            anomaly::insert(tx, &inserts).await?;
-        }
-        let (closes, inserts) = self.allocations.take();
-        if !closes.is_empty() {
-            allocation_snapshot::close(tx, &closes).await?;
-        }
-        if !inserts.is_empty() {
-            allocation_snapshot::insert(tx, &inserts).await?;
-        }
-        let (_, inserts) = self.activities.take();
-        if !inserts.is_empty() {
-            activity::insert(tx, &inserts).await?;
-        }
-        let (closes, inserts) = self.pools.take();
-        if !closes.is_empty() {
-            privacy_pool::close(tx, &closes).await?;
-        }
-        if !inserts.is_empty() {
-            privacy_pool::insert(tx, &inserts).await?;
-        }
-        Ok(())
     }
 
     fn hashes(&self) -> [(&'static str, StateHashes); 9] {
@@ -422,20 +374,25 @@ impl Tables {
         ]
     }
 
-    /// Writes rows, state hashes and position.
-    pub(super) async fn write(&mut self, tx: &mut Transaction) -> Result<(), WorkError> {
-        self.finish_reverts(tx).await?;
-        self.write_rows(tx).await?;
-        for (read_model, hashes) in self.hashes() {
-            let made = (self.state.seq, RULES.as_str());
-            state::save_hashes(tx, &self.chain, read_model, made, &hashes).await?;
+    /// What came of the entries taken since the last time, with the state after them. No revert waits among
+    /// them.
+    pub(super) fn outcome(&mut self) -> Outcome {
+        Outcome {
+            changes: self.changes(),
+            hashes: self.hashes(),
+            state: self.state,
+            misfits: self.misfits.clone(),
         }
-        state::save(tx, &self.chain, &self.state).await?;
-        Ok(())
     }
 
-    /// Sets the gauges that are about rows, once these are committed.
-    pub(super) fn publish(&self) {
-        self.misfits.publish();
+    /// Writes rows, state hashes and position.
+    pub(super) async fn write(&mut self, tx: &mut Transaction) -> Result<Misfits, WorkError> {
+        self.finish_reverts(tx).await?;
+        self.outcome().write(tx, &self.chain).await
+    }
+
+    /// How many standing events fit no layout.
+    pub(super) fn misfits(&self) -> &Misfits {
+        &self.misfits
     }
 }

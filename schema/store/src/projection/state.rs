@@ -158,31 +158,35 @@ pub async fn reached(
     Ok(found.into_iter().collect())
 }
 
-/// Stores one read model's state hashes, the position that they stand for, and the rules that its rows follow.
+/// Stores the state hashes of read models, the position that they stand for, and the rules that the rows follow.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn save_hashes(
     tx: &mut Transaction,
     chain: &ChainId,
-    read_model: &str,
     (seq, rules): (Seq, &str),
-    hashes: &StateHashes,
+    hashes: &[(&'static str, StateHashes)],
 ) -> Result<(), StoreError> {
+    let names: Vec<String> = hashes.iter().map(|(name, _)| (*name).to_owned()).collect();
+    let bytes = |hash: fn(&StateHashes) -> &Hash32| {
+        hashes.iter().map(|(_, hashes)| hash(hashes).as_bytes().to_vec()).collect::<Vec<_>>()
+    };
     sqlx::query!(
         r#"
         INSERT INTO projection_hash (chain_id, read_model, canonical, full_sum, seq, rules)
-        VALUES ($1, $2, $3, $4, $5, $6)
+        SELECT $1, u.read_model, u.canonical, u.full_sum, $2, $3
+        FROM unnest($4::text[], $5::bytea[], $6::bytea[]) AS u (read_model, canonical, full_sum)
         ON CONFLICT (chain_id, read_model) DO UPDATE
         SET canonical = excluded.canonical, full_sum = excluded.full_sum, seq = excluded.seq,
             rules = excluded.rules
         "#,
         chain.as_str(),
-        read_model,
-        hashes.canonical.as_bytes().as_slice(),
-        hashes.full.as_bytes().as_slice(),
         row::to_i64(seq.0, "seq")?,
         rules,
+        &names,
+        &bytes(|hashes| &hashes.canonical),
+        &bytes(|hashes| &hashes.full),
     )
     .execute(&mut **tx)
     .await?;
