@@ -10,6 +10,7 @@ mod connect;
 mod error;
 mod migrate;
 mod row;
+mod whole;
 
 pub mod attested;
 pub mod chain_tip;

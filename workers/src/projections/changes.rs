@@ -59,7 +59,7 @@ impl Changes {
             market_metrics::close(tx, &closes).await?;
         }
         if !inserts.is_empty() {
-            market_metrics::insert(tx, &inserts).await?;
+            market_metrics::insert(tx, inserts).await?;
         }
         let (closes, inserts) = prices;
         if !closes.is_empty() {

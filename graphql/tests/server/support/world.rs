@@ -182,7 +182,7 @@ impl World {
 
     pub(crate) async fn insert_markets(&self, rows: &[MarketMetricsRow]) {
         let mut tx = self.writer.begin().await.unwrap();
-        projection::market_metrics::insert(&mut tx, rows).await.unwrap();
+        projection::market_metrics::insert(&mut tx, rows.to_vec()).await.unwrap();
         tx.commit().await.unwrap();
     }
 

@@ -1,8 +1,11 @@
 //! Metrics of markets.
 
 use chrono::{DateTime, Utc};
+use sqlx::Type;
+use sqlx::postgres::{PgHasArrayType, PgTypeInfo, Postgres};
 
 use super::{Absent, HistoryRow, Ranges, RowBytes};
+use crate::whole::Whole;
 use crate::{Store, StoreError, Transaction};
 
 /// A market's metrics from a height on.
@@ -294,62 +297,129 @@ pub async fn touching(
     .collect()
 }
 
+/// A row as one value of the database: one parameter takes all rows. The members are those of the type, in their
+/// order.
+#[derive(sqlx::Encode)]
+struct Record {
+    chain_id: String,
+    protocol: String,
+    market: String,
+    from_block: i64,
+    to_block: i64,
+    from_seq: i64,
+    to_seq: i64,
+    asset: String,
+    asset_address: Vec<u8>,
+    utilization_bps: Option<i32>,
+    turnover_bps: Option<i32>,
+    volatility_bps: Option<i32>,
+    liquidity_class: Option<i16>,
+    price_usdc: Option<Whole>,
+    tvl_usdc: Option<Whole>,
+    volatility_1d_bps: Option<i32>,
+    volatility_30d_bps: Option<i32>,
+    drawdown_bps: Option<i32>,
+    supply_apy_bps: Option<i32>,
+    opened_at: Option<DateTime<Utc>>,
+    borrow_rate: Option<Whole>,
+    supply_rate: Option<Whole>,
+    supplied: Option<Whole>,
+    borrowed: Option<Whole>,
+    withdraw_headroom: Option<Whole>,
+    exit_shock_bps: Option<i32>,
+    suppliers: Option<i64>,
+    top1_bps: Option<i32>,
+    top5_bps: Option<i32>,
+    hhi_bps: Option<i32>,
+    accumulator_excess_ppb: Option<i64>,
+    volume_24h_usdc: Option<Whole>,
+    fees_24h_usdc: Option<Whole>,
+    depth_up_usdc: Option<Whole>,
+    depth_down_usdc: Option<Whole>,
+    oracle_price_usd: Option<Whole>,
+    counted: bool,
+    absent: serde_json::Value,
+}
+
+impl Type<Postgres> for Record {
+    fn type_info() -> PgTypeInfo {
+        PgTypeInfo::with_name("market_metrics_record")
+    }
+}
+
+impl PgHasArrayType for Record {
+    fn array_type_info() -> PgTypeInfo {
+        PgTypeInfo::array_of("market_metrics_record")
+    }
+}
+
+impl TryFrom<MarketMetricsRow> for Record {
+    type Error = StoreError;
+
+    fn try_from(row: MarketMetricsRow) -> Result<Self, StoreError> {
+        Ok(Self {
+            chain_id: row.chain_id,
+            protocol: row.protocol,
+            market: row.market,
+            from_block: row.ranges.from_block,
+            to_block: row.ranges.to_block,
+            from_seq: row.ranges.from_seq,
+            to_seq: row.ranges.to_seq,
+            asset: row.asset,
+            asset_address: row.asset_address,
+            utilization_bps: row.utilization_bps,
+            turnover_bps: row.turnover_bps,
+            volatility_bps: row.volatility_bps,
+            liquidity_class: row.liquidity_class,
+            price_usdc: row.price_usdc.map(Whole),
+            tvl_usdc: row.tvl_usdc.map(Whole),
+            volatility_1d_bps: row.volatility_1d_bps,
+            volatility_30d_bps: row.volatility_30d_bps,
+            drawdown_bps: row.drawdown_bps,
+            supply_apy_bps: row.supply_apy_bps,
+            opened_at: row.opened_at,
+            borrow_rate: row.borrow_rate.map(Whole),
+            supply_rate: row.supply_rate.map(Whole),
+            supplied: row.supplied.map(Whole),
+            borrowed: row.borrowed.map(Whole),
+            withdraw_headroom: row.withdraw_headroom.map(Whole),
+            exit_shock_bps: row.exit_shock_bps,
+            suppliers: row.suppliers,
+            top1_bps: row.top1_bps,
+            top5_bps: row.top5_bps,
+            hhi_bps: row.hhi_bps,
+            accumulator_excess_ppb: row.accumulator_excess_ppb,
+            volume_24h_usdc: row.volume_24h_usdc.map(Whole),
+            fees_24h_usdc: row.fees_24h_usdc.map(Whole),
+            depth_up_usdc: row.depth_up_usdc.map(Whole),
+            depth_down_usdc: row.depth_down_usdc.map(Whole),
+            oracle_price_usd: row.oracle_price_usd.map(Whole),
+            counted: row.counted,
+            absent: serde_json::to_value(&row.absent).map_err(|_| StoreError::Range("absent"))?,
+        })
+    }
+}
+
 /// Inserts rows.
 ///
 /// # Errors
 /// When the database fails.
-pub async fn insert(tx: &mut Transaction, rows: &[MarketMetricsRow]) -> Result<(), StoreError> {
-    let absent: Vec<serde_json::Value> = rows
-        .iter()
-        .map(|row| serde_json::to_value(&row.absent))
-        .collect::<Result<_, _>>()
-        .map_err(|_| StoreError::Range("absent"))?;
-    sqlx::query_file!(
-        "queries/market_metrics_insert.sql",
-        &rows.iter().map(|row| row.chain_id.clone()).collect::<Vec<_>>(),
-        &rows.iter().map(|row| row.protocol.clone()).collect::<Vec<_>>(),
-        &rows.iter().map(|row| row.market.clone()).collect::<Vec<_>>(),
-        &rows.iter().map(|row| row.ranges.from_block).collect::<Vec<_>>(),
-        &rows.iter().map(|row| row.ranges.to_block).collect::<Vec<_>>(),
-        &rows.iter().map(|row| row.ranges.from_seq).collect::<Vec<_>>(),
-        &rows.iter().map(|row| row.ranges.to_seq).collect::<Vec<_>>(),
-        &rows.iter().map(|row| row.asset.clone()).collect::<Vec<_>>(),
-        &rows.iter().map(|row| row.asset_address.clone()).collect::<Vec<_>>(),
-        &rows.iter().map(|row| row.utilization_bps).collect::<Vec<_>>() as &[Option<i32>],
-        &rows.iter().map(|row| row.turnover_bps).collect::<Vec<_>>() as &[Option<i32>],
-        &rows.iter().map(|row| row.volatility_bps).collect::<Vec<_>>() as &[Option<i32>],
-        &rows.iter().map(|row| row.liquidity_class).collect::<Vec<_>>() as &[Option<i16>],
-        &rows.iter().map(|row| row.price_usdc.clone()).collect::<Vec<_>>() as &[Option<String>],
-        &rows.iter().map(|row| row.tvl_usdc.clone()).collect::<Vec<_>>() as &[Option<String>],
-        &rows.iter().map(|row| row.volatility_1d_bps).collect::<Vec<_>>() as &[Option<i32>],
-        &rows.iter().map(|row| row.volatility_30d_bps).collect::<Vec<_>>() as &[Option<i32>],
-        &rows.iter().map(|row| row.drawdown_bps).collect::<Vec<_>>() as &[Option<i32>],
-        &rows.iter().map(|row| row.supply_apy_bps).collect::<Vec<_>>() as &[Option<i32>],
-        &rows.iter().map(|row| row.opened_at).collect::<Vec<_>>() as &[Option<DateTime<Utc>>],
-        &rows.iter().map(|row| row.borrow_rate.clone()).collect::<Vec<_>>() as &[Option<String>],
-        &rows.iter().map(|row| row.supply_rate.clone()).collect::<Vec<_>>() as &[Option<String>],
-        &rows.iter().map(|row| row.supplied.clone()).collect::<Vec<_>>() as &[Option<String>],
-        &rows.iter().map(|row| row.borrowed.clone()).collect::<Vec<_>>() as &[Option<String>],
-        &rows.iter().map(|row| row.withdraw_headroom.clone()).collect::<Vec<_>>()
-            as &[Option<String>],
-        &rows.iter().map(|row| row.exit_shock_bps).collect::<Vec<_>>() as &[Option<i32>],
-        &rows.iter().map(|row| row.suppliers).collect::<Vec<_>>() as &[Option<i64>],
-        &rows.iter().map(|row| row.top1_bps).collect::<Vec<_>>() as &[Option<i32>],
-        &rows.iter().map(|row| row.top5_bps).collect::<Vec<_>>() as &[Option<i32>],
-        &rows.iter().map(|row| row.hhi_bps).collect::<Vec<_>>() as &[Option<i32>],
-        &rows.iter().map(|row| row.accumulator_excess_ppb).collect::<Vec<_>>() as &[Option<i64>],
-        &rows.iter().map(|row| row.volume_24h_usdc.clone()).collect::<Vec<_>>()
-            as &[Option<String>],
-        &rows.iter().map(|row| row.fees_24h_usdc.clone()).collect::<Vec<_>>()
-            as &[Option<String>],
-        &rows.iter().map(|row| row.depth_up_usdc.clone()).collect::<Vec<_>>()
-            as &[Option<String>],
-        &rows.iter().map(|row| row.depth_down_usdc.clone()).collect::<Vec<_>>()
-            as &[Option<String>],
-        &rows.iter().map(|row| row.oracle_price_usd.clone()).collect::<Vec<_>>()
-            as &[Option<String>],
-        &absent,
-        &rows.iter().map(|row| row.counted).collect::<Vec<_>>(),
+pub async fn insert(tx: &mut Transaction, rows: Vec<MarketMetricsRow>) -> Result<(), StoreError> {
+    let records = rows.into_iter().map(Record::try_from).collect::<Result<Vec<_>, _>>()?;
+    sqlx::query!(
+        r#"
+        INSERT INTO market_metrics (
+            chain_id, protocol, market, from_block, to_block, from_seq, to_seq, asset,
+            asset_address, utilization_bps, turnover_bps, volatility_bps, liquidity_class,
+            price_usdc, tvl_usdc, volatility_1d_bps, volatility_30d_bps, drawdown_bps,
+            supply_apy_bps, opened_at, borrow_rate, supply_rate, supplied, borrowed,
+            withdraw_headroom, exit_shock_bps, suppliers, top1_bps, top5_bps, hhi_bps,
+            accumulator_excess_ppb, volume_24h_usdc, fees_24h_usdc, depth_up_usdc,
+            depth_down_usdc, oracle_price_usd, counted, absent
+        )
+        SELECT (r.one).* FROM (SELECT unnest($1::market_metrics_record[]) AS one) AS r
+        "#,
+        records as _,
     )
     .execute(&mut **tx)
     .await?;
