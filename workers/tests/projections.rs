@@ -13,16 +13,13 @@ mod support;
 
 use std::collections::BTreeMap;
 
-use obsqra_events::{
-    AbsentInput, Causes, Draft, Fact, RiskAbsent, RiskComponents, RiskInputs, RiskScored,
-};
 use obsqra_store::projection::{misfit, state};
-use obsqra_store::{Key, Keyed, Lease, Role, Store, StoreOptions, log};
+use obsqra_store::{Role, Store, StoreOptions, log};
 use obsqra_testkit::{TestDatabase, felt};
-use obsqra_types::{BlockHash, Hash32, Partition, ProtocolId, Seq};
+use obsqra_types::{Hash32, Partition, Seq};
 use obsqra_workers::projections::{Projector, ReadModels};
 use obsqra_workers::runtime::{Progress, Role as _};
-use obsqra_workers::verify::{self, Discrepancy};
+use obsqra_workers::verify;
 use support::{Script, chain, hashes, hold, project, project_in_batches, run_to_end, score};
 
 const OPEN: &str = "9223372036854775807";
@@ -624,120 +621,6 @@ async fn changed_state_hashes_are_reported() {
     let report = verify::project(&store, &chain(), |_, _| {}).await.unwrap();
     assert_eq!(report.wrong_hashes, ["event"]);
     assert!(!report.is_equal());
-}
-
-fn wrong_score(script: &Script, protocol: &ProtocolId) -> Keyed {
-    let tip = script.tip();
-    let fact = Fact::RiskScored(RiskScored {
-        protocol: protocol.clone(),
-        block_hash: BlockHash(tip.hash),
-        formula: "risk-v1.2".into(),
-        score: 42,
-        components: RiskComponents {
-            utilization: 1,
-            volatility: 1,
-            liquidity: 1,
-            audit: 1,
-            age: 1,
-        },
-        inputs: RiskInputs {
-            utilization_bps: 1,
-            volatility_bps: 1,
-            liquidity_class: 1,
-            audit_score: 1,
-            age_days: 1,
-        },
-        causes: Causes::new(Vec::new()).unwrap(),
-    });
-    Keyed {
-        key: Key::Derived { subject: protocol.to_string() },
-        drafts: vec![Draft::new(&chain(), Some(script.block_ref(tip)), &fact)],
-    }
-}
-
-fn unfounded(script: &Script, protocol: &ProtocolId) -> Keyed {
-    let tip = script.tip();
-    let fact = Fact::RiskAbsent(RiskAbsent {
-        protocol: protocol.clone(),
-        block_hash: BlockHash(tip.hash),
-        formula: "risk-v1.2".into(),
-        absent: vec![AbsentInput { field: "f".into(), reason: "r".into(), detail: None }],
-        causes: Causes::new(Vec::new()).unwrap(),
-    });
-    Keyed {
-        key: Key::Derived { subject: protocol.to_string() },
-        drafts: vec![Draft::new(&chain(), Some(script.block_ref(tip)), &fact)],
-    }
-}
-
-async fn plant(store: &Store, protocol: &ProtocolId, fact: Keyed) -> Seq {
-    let partition = Partition::RiskWorker(chain(), protocol.clone());
-    let ttl = std::time::Duration::from_secs(60);
-    let lease = Lease::acquire(store, partition, "test", ttl).await.unwrap().unwrap();
-    let mut tx = store.begin().await.unwrap();
-    let outcome = log::append(&mut tx, lease.fence(), vec![fact]).await.unwrap();
-    tx.commit().await.unwrap();
-    outcome.after.seq
-}
-
-#[tokio::test]
-async fn a_planted_score_is_reported() {
-    let (_database, store, mut script) = begin().await;
-    script.grow(8).await;
-    let protocol = support::protocols().remove(0);
-    let planted = plant(&store, &protocol, wrong_score(&script, &protocol)).await;
-    let report = verify::derive(&store, &chain(), |_, _| {}).await.unwrap();
-    let found = report.discrepancies.iter().any(|found| match found {
-        Discrepancy::Differs { seq, subject, .. } | Discrepancy::Unfounded { seq, subject, .. } => {
-            *seq == planted && *subject == protocol.to_string()
-        }
-        Discrepancy::Missing { .. } => false,
-    });
-    assert!(found, "{report:?}");
-}
-
-#[tokio::test]
-async fn a_planted_fact_of_another_kind_beside_a_right_one_is_reported() {
-    let (_database, store, mut script) = begin().await;
-    script.grow(8).await;
-    score(&store).await;
-    check_derived(&store).await;
-    // The right fact about this block has one kind; the wrong one is of the other, under a key of its own.
-    let protocol = support::protocols().remove(0);
-    let right = newest_fact(&store, &protocol).await;
-    assert!(matches!(right, Fact::RiskAbsent(_)), "a short chain has no score yet: {right:?}");
-    plant(&store, &protocol, wrong_score(&script, &protocol)).await;
-    let report = verify::derive(&store, &chain(), |_, _| {}).await.unwrap();
-    assert!(!report.discrepancies.is_empty(), "{report:?}");
-}
-
-#[tokio::test]
-async fn an_unknown_subject_is_reported() {
-    let (_database, store, mut script) = begin().await;
-    script.grow(3).await;
-    score(&store).await;
-    let nobody = ProtocolId::new("nobody").unwrap();
-    let planted = plant(&store, &nobody, unfounded(&script, &nobody)).await;
-    let report = verify::derive(&store, &chain(), |_, _| {}).await.unwrap();
-    let [Discrepancy::Unfounded { seq, subject, .. }] = report.discrepancies.as_slice() else {
-        panic!("{report:?}");
-    };
-    assert_eq!((*seq, subject.as_str()), (planted, "nobody"));
-}
-
-async fn check_derived(store: &Store) {
-    let report = verify::derive(store, &chain(), |_, _| {}).await.unwrap();
-    assert!(report.discrepancies.is_empty() && report.compared > 0, "{report:?}");
-}
-
-async fn newest_fact(store: &Store, protocol: &ProtocolId) -> Fact {
-    let entries = log::read_after(store, Seq::BEFORE_FIRST, 100_000).await.unwrap();
-    let of = |fact: &Fact| match fact {
-        Fact::RiskScored(fact) => fact.protocol == *protocol,
-        Fact::RiskAbsent(fact) => fact.protocol == *protocol,
-        _ => false,
-    };
-    entries.iter().rev().map(|entry| entry.draft.fact().unwrap()).find(of).unwrap()
 }
 
 #[tokio::test]

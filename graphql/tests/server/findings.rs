@@ -178,6 +178,31 @@ async fn an_allocation_says_what_it_was_made_from() {
 }
 
 #[tokio::test]
+async fn a_policy_that_the_newest_file_does_not_have_allocates_nothing() {
+    let world = World::at(300, 50_000).await;
+    let entry = proposed(&world).await;
+    let shares = Some(vec![("ekubo".to_owned(), 10_000)]);
+    let removed = allocation("bold", shares.clone(), 5, entry);
+    let mut replaced = allocation("balanced", shares.clone(), 5, entry);
+    replaced.ranges.to_block = 10;
+    let newer = proposed(&world).await;
+    let mut newest = allocation("balanced", shares, 10, newer);
+    newest.version = "obsqra/2".into();
+    world.insert_allocations(&[removed, replaced, newest]).await;
+
+    let query = "query ($at: Int) { allocations(atBlock: $at) { policy policyVersion } }";
+    let now = world.data(query, json!({})).await["allocations"].take();
+    assert_eq!(now, json!([{ "policy": "balanced", "policyVersion": "obsqra/2" }]));
+    // As of a block below it, both stand.
+    let before = world.data(query, json!({ "at": 9 })).await["allocations"].take();
+    let both = ["balanced", "bold"];
+    assert_eq!(before, json!(both.map(|id| json!({ "policy": id, "policyVersion": "obsqra/1" }))));
+    let history = "{ allocationHistory(policy: \"bold\") { nodes { blockNumber } } }";
+    let history = world.data(history, json!({})).await["allocationHistory"]["nodes"].take();
+    assert_eq!(history, json!([{ "blockNumber": 5 }]));
+}
+
+#[tokio::test]
 async fn a_price_holds_from_its_block_on_or_says_why_there_is_none() {
     let world = World::at(300, 50_000).await;
     let mut first = price(0x77, None, 5);

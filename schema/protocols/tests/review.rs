@@ -3,7 +3,9 @@
 
 mod support;
 
-use obsqra_protocols::{Anomaly, BlockOutput, MarketMetrics};
+use obsqra_events::Severity;
+use obsqra_protocols::{Anomaly, BlockOutput, ConservationRule, MarketMetrics, Violation};
+use obsqra_types::{ContractAddress, Felt, MarketId, ProtocolId};
 use support::pool::{Key, fees_collected, initialized, position};
 use support::wide::{POOL, POOL_FACTORY, VESU_FACTORY, VESU_POOL, wide_scene};
 use support::{CORE, ETH, Event, Scene, USDC, USDC_ETH, event, figure, lend, pair};
@@ -320,6 +322,40 @@ fn a_pause_is_told_and_so_is_its_end() {
     // Of a contract that has no such event it says nothing.
     let others = [event(POOL, "Paused", [0x77]), event(VESU_FACTORY, "ContractPaused", [0x77])];
     assert!(anomalies(&scene.block(T0 + 3, &others)).is_empty());
+}
+
+#[test]
+fn what_anybody_announces_and_pauses_is_not_told() {
+    let mut scene = wide_scene();
+    // The name of a pool stands in the keys of its announcement.
+    let announced = Event {
+        keys: [0xdb_u128, 1, 2, 3, 4].map(Felt::from).to_vec(),
+        ..event(VESU_FACTORY, "CreatePool", [])
+    };
+    let paused = event(0xdb, "ContractPaused", [0x77]);
+    assert!(anomalies(&scene.block(T0, &[announced, paused])).is_empty());
+    assert!(scene.fold.contracts().get(&ContractAddress(Felt::from(0xdb_u128))).is_some());
+    // That of a pool that the registry lists is.
+    let listed = scene.block(T0 + 1, &[event(VESU_POOL, "ContractPaused", [0x77])]);
+    assert_eq!(anomalies(&listed).len(), 1);
+}
+
+#[test]
+fn a_violation_is_critical_only_in_a_market_that_counts() {
+    let violation = |rule, counted| Violation {
+        protocol: ProtocolId::new("lend").unwrap(),
+        market: MarketId("0x10".into()),
+        rule,
+        counted,
+        detail: String::new(),
+    };
+    let severity = |rule, counted| violation(rule, counted).severity();
+    for rule in [ConservationRule::IndexFell, ConservationRule::NegativeAmount] {
+        assert_eq!(severity(rule, true), Severity::Critical);
+        assert_eq!(severity(rule, false), Severity::Warning);
+    }
+    // Tokens that were sent without an event look like it.
+    assert_eq!(severity(ConservationRule::BorrowedExceedsSupplied, true), Severity::Warning);
 }
 
 #[test]
