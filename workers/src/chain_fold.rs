@@ -10,16 +10,19 @@ use std::sync::Arc;
 use obsqra_events::{AdoptedWhat, BlockApplied, Entry, EventData, Fact, Kind};
 use obsqra_policy::Policies;
 use obsqra_protocols::{
-    BlockInput, BlockOutput, Contracts, Definitions, MarketMetrics, MetricFold, Registry,
-    TokenPrice,
+    BlockInput, BlockOutput, Contracts, MarketMetrics, MetricFold, Registry, TokenPrice,
 };
 use obsqra_store::key::AppliedBlock;
 use obsqra_store::snapshot::{self, Snapshot};
 use obsqra_store::watch::{self, Supplement};
-use obsqra_store::{Store, Transaction, chain_tip, key, log};
+use obsqra_store::{Store, chain_tip, key, log};
 use obsqra_types::{BlockHash, BlockNumber, BlockRef, ChainId, Hash32, Partition, Seq};
 
 use crate::{WorkError, adopted};
+
+mod snapshots;
+
+pub use snapshots::DueSnapshot;
 
 /// Recent states kept for reverts, one a block.
 const RING: usize = 64;
@@ -353,7 +356,7 @@ impl ChainFold {
         let Some((registry, registry_seq)) = self.registry.clone() else {
             return Ok(());
         };
-        let version = snapshot_version(&registry, registry_seq);
+        let version = snapshots::version_of(&registry, registry_seq);
         let found =
             snapshot::newest(&self.store, &self.chain, &self.partition, &version, (at, as_of))
                 .await?;
@@ -436,29 +439,10 @@ impl ChainFold {
         }
         let snapshot =
             Snapshot { number, epoch: tip.block.epoch, seq: tip.last_seq, state: fold.encode() };
-        let version = snapshot_version(registry, *registry_seq);
+        let version = snapshots::version_of(registry, *registry_seq);
         let partition = self.partition.clone();
         self.last_snapshot = Some(number);
         Some(DueSnapshot { partition, version, snapshot })
-    }
-}
-
-/// A state of the fold that is to be kept, so that a restart need not read the log from its first block.
-#[derive(Debug)]
-#[must_use = "it is not kept until it is saved"]
-pub struct DueSnapshot {
-    partition: Partition,
-    version: String,
-    snapshot: Snapshot,
-}
-
-impl DueSnapshot {
-    /// Keeps it in the unit of progress that ends where it was taken.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn save(&self, tx: &mut Transaction) -> Result<(), WorkError> {
-        Ok(snapshot::save(tx, &self.partition, &self.version, &self.snapshot).await?)
     }
 }
 
@@ -484,11 +468,6 @@ fn concerns(kind: Kind) -> bool {
             | Kind::BlockReverted
             | Kind::BlockSupplemented
     )
-}
-
-/// A state belongs to the definitions, the registry, and the entry that adopted it, which causes name.
-fn snapshot_version(registry: &Registry, adopted_at: Seq) -> String {
-    format!("{}/{}/{adopted_at}", Definitions::own().hash(), registry.hash())
 }
 
 /// The watched events of an applied block or a supplement, which directly follow its entry.

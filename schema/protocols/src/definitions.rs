@@ -1,12 +1,11 @@
 //! The definitions that figures and read models rest on, beside the log and the registry.
 
-use std::fmt::Write as _;
 use std::sync::LazyLock;
 
 use obsqra_types::Hash32;
 use sha2::{Digest as _, Sha256};
 
-use crate::decoders::{Decoder, layouts};
+use crate::decoders::{Decoder, Layout, layouts};
 
 /// The version of the metric definitions that [`crate::MetricFold`] implements.
 pub const METRICS_VERSION: &str = "metrics-v3";
@@ -28,15 +27,9 @@ impl Definitions {
     }
 
     fn of_decoders() -> Self {
-        let mut text = format!("{METRICS_VERSION}\n");
-        for decoder in Decoder::ALL.iter().copied() {
-            for layout in layouts(decoder) {
-                let (decoder, name, selector) = (decoder.name(), layout.name, layout.selector);
-                let (keys, data) = (layout.keys_len, layout.data_len);
-                // Writing to a string does not fail.
-                let _ = writeln!(text, "{decoder} {name} {selector:#x} keys {keys} data {data}");
-            }
-        }
+        let all = Decoder::ALL.iter().copied();
+        let lines = all.flat_map(|decoder| layouts(decoder).map(move |one| line(decoder, one)));
+        let text: String = std::iter::once(format!("{METRICS_VERSION}\n")).chain(lines).collect();
         let hash = Hash32(Sha256::digest(&text).into());
         Self { text, hash }
     }
@@ -53,6 +46,11 @@ impl Definitions {
     pub fn hash(&self) -> Hash32 {
         self.hash
     }
+}
+
+fn line(decoder: Decoder, layout: &Layout) -> String {
+    let Layout { name, selector, keys_len, data_len } = layout;
+    format!("{} {name} {selector:#x} keys {keys_len} data {data_len}\n", decoder.name())
 }
 
 #[cfg(test)]

@@ -4,9 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use obsqra_events::EventData;
-use obsqra_types::{
-    BlockNumber, ContractAddress, Felt, Hash32, PriceUsdc, ProtocolId, Seq, UnixSeconds,
-};
+use obsqra_types::{BlockNumber, ContractAddress, Felt, Hash32, ProtocolId, Seq, UnixSeconds};
 
 use super::absence::{Absence, Reason};
 use super::audit;
@@ -18,7 +16,7 @@ use super::gaps::PriceGaps;
 use super::inputs::{CountedMarket, Inputs, InputsAt, MarketSums};
 use super::market::{Body, Identity, Market, MarketIndex};
 use super::oracle::{OracleKey, OraclePrices};
-use super::quotes::{Markets, PriceSource, Quotes, TokenPrice};
+use super::quotes::{Markets, Quotes};
 use super::review::{BlockNotes, DueSignals, Findings};
 use super::row::MarketMetrics;
 use super::trades::DAY;
@@ -33,7 +31,7 @@ pub struct MetricFold {
     pub(crate) span: Option<Span>,
     pub(crate) tallies: BTreeMap<ProtocolId, EventTally>,
     pub(crate) markets: Vec<Arc<Market>>,
-    index: Arc<MarketIndex>,
+    pub(super) index: Arc<MarketIndex>,
     /// Markets by the instant at which something leaves their 24 hours.
     windows: Due,
     due: DueSignals,
@@ -41,7 +39,7 @@ pub struct MetricFold {
     /// Pools of reserves that begin in the log, by the contract that holds them.
     pub(crate) opened_pools: Arc<BTreeSet<(ContractAddress, Felt)>>,
     pub(crate) quotes: Quotes,
-    oracle_prices: OraclePrices,
+    pub(super) oracle_prices: OraclePrices,
     figures: Vec<Option<Arc<Figures>>>,
     inputs: BTreeMap<ProtocolId, Inputs>,
 }
@@ -335,46 +333,6 @@ impl MetricFold {
     fn history(&self) -> Absence {
         let first = self.span.map_or(BlockNumber(0), |span| span.first_block);
         Absence::new(Reason::HistoryStartsAt, format!("the log starts at block {first}"))
-    }
-
-    /// The price of a listed token at the end of the newest block.
-    fn token_price(&self, token: &ContractAddress) -> Option<TokenPrice> {
-        let listed = self.registry().token(token)?;
-        let pool = self.quotes.pool(token).map(|place| &self.markets[place].identity);
-        Some(TokenPrice {
-            token: *token,
-            symbol: listed.symbol.clone(),
-            source: PriceSource::Pools,
-            price: self
-                .quotes
-                .price(self.registry(), token)
-                .map(PriceUsdc)
-                .map_err(|absence| absence.reason),
-            market: pool.map(|identity| (identity.protocol.clone(), identity.id.clone())),
-        })
-    }
-
-    /// The price that a protocol's oracle gives for a listed token at the end of the newest block.
-    fn oracle_price(&self, key: &OracleKey) -> Option<TokenPrice> {
-        let (protocol, token) = key;
-        let listed = self.registry().token(token)?;
-        let found = self.oracle_prices.get(key)?;
-        let market = &self.markets.get(found.market)?.identity;
-        Some(TokenPrice {
-            token: *token,
-            symbol: listed.symbol.clone(),
-            source: PriceSource::Oracle(protocol.clone()),
-            price: found.price.clone().map(PriceUsdc).map_err(|absence| absence.reason),
-            market: Some((protocol.clone(), market.id.clone())),
-        })
-    }
-
-    /// The prices of all listed tokens that a pool could give, and those that oracles give, at the end of
-    /// the newest block.
-    pub fn prices(&self) -> impl Iterator<Item = TokenPrice> {
-        let tokens = self.index.tokens_with_usdc_pools();
-        let of_pools = tokens.filter_map(|token| self.token_price(&token));
-        of_pools.chain(self.oracle_prices.keys().filter_map(|key| self.oracle_price(key)))
     }
 
     /// Brings the inputs up to date and returns the protocols whose inputs differ.

@@ -26,6 +26,7 @@ mod market;
 mod oracle;
 mod outflow;
 mod pool;
+mod prices;
 mod quotes;
 mod reserve;
 mod review;
