@@ -12,6 +12,7 @@ pub mod projections;
 pub mod relay;
 pub mod runtime;
 pub mod verify;
+pub mod webhook;
 
 mod error;
 mod known_contracts;
