@@ -28,6 +28,7 @@ use obsqra_types::{
 };
 use obsqra_workers::relay::Relay;
 use obsqra_workers::runtime::{self, Progress, Role as _, RoleContext};
+use support::bodies::check_bodies;
 use support::{Script, chain, hold, run_to_end};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -90,6 +91,7 @@ impl World {
         let ids: BTreeSet<&str> =
             messages.iter().map(|message| message.header("Nats-Msg-Id")).collect();
         assert_eq!(ids.len(), messages.len());
+        check_bodies(&messages);
         let head = log::head(&self.store).await.unwrap().seq;
         let cursor = cursor::load(&self.store, &Partition::Relay(chain())).await.unwrap();
         assert_eq!(cursor, head);
@@ -193,6 +195,84 @@ async fn what_was_reverted_is_not_final_whatever_its_height() {
     }
     assert!(retractions > 0);
     world.check_whole().await;
+}
+
+/// What a body says.
+fn data(message: &StoredMessage) -> serde_json::Value {
+    let body: serde_json::Value = serde_json::from_slice(&message.body).unwrap();
+    body["data"].clone()
+}
+
+/// A reorganisation sends `retracted` for each derived fact of the lost blocks, of every kind: after the reverts, in the
+/// order of the facts, and, where the retractor is first, before what replaces them.
+#[tokio::test]
+async fn a_reorganisation_sends_a_retraction_of_each_derived_fact_in_order() {
+    let mut world = World::begin().await;
+    world.script.adopt_policies().await;
+    world.script.grow(14).await;
+    support::score(&world.store).await;
+    support::propose(&world.store).await;
+    world.script.reorganise(12, 13).await;
+    support::retract(&world.store).await;
+    support::score_only(&world.store).await;
+    support::propose(&world.store).await;
+    world.publish().await;
+    world.check_whole().await;
+    let messages = world.messages().await;
+    let by_seq: BTreeMap<u64, &StoredMessage> =
+        messages.iter().map(|message| (message.position("Obsqra-Seq"), message)).collect();
+    let last_revert = messages
+        .iter()
+        .filter(|message| message.subject.ends_with("chain.block_reverted"))
+        .map(|message| message.position("Obsqra-Seq"))
+        .max()
+        .unwrap();
+    let is_derived = |message: &StoredMessage| {
+        [".risk.", ".allocation.", ".anomaly."].iter().any(|lane| message.subject.contains(lane))
+            && !message.subject.contains(".retracted.")
+    };
+    let retractions: Vec<&StoredMessage> =
+        messages.iter().filter(|message| message.subject.contains(".retracted.")).collect();
+    let mut retracted: Vec<u64> = Vec::new();
+    for retraction in &retractions {
+        let told = data(retraction);
+        let seq: u64 = told["retractedSeq"].as_str().unwrap().parse().unwrap();
+        let fact = by_seq[&seq];
+        let body: serde_json::Value = serde_json::from_slice(&fact.body).unwrap();
+        assert_eq!(told["contentHash"], body["contentHash"]);
+        assert_eq!(told["blockHash"], body["data"]["blockHash"]);
+        let kind = body["schema"].as_str().unwrap().replace("obsqra.v1.", "");
+        assert_eq!(format!("{}/1", told["kind"].as_str().unwrap()), kind);
+        assert!(retraction.position("Obsqra-Seq") > last_revert);
+        retracted.push(seq);
+    }
+    // Blocks are numbered from 0: 2 to 13 were lost.
+    let number = |message: &StoredMessage| -> u64 {
+        let body: serde_json::Value = serde_json::from_slice(&message.body).unwrap();
+        body["block"]["number"].as_u64().unwrap()
+    };
+    let lost: BTreeSet<u64> = messages
+        .iter()
+        .filter(|message| is_derived(message) && number(message) >= 2)
+        .map(|message| message.position("Obsqra-Seq"))
+        .filter(|seq| *seq < last_revert)
+        .collect();
+    assert_eq!(retracted.iter().copied().collect::<BTreeSet<_>>(), lost);
+    assert_eq!(retracted.len(), lost.len(), "each once");
+    let kinds: BTreeSet<String> =
+        retractions.iter().map(|one| data(one)["kind"].as_str().unwrap().to_owned()).collect();
+    println!("retracted: {} facts of {kinds:?}", retracted.len());
+    for kind in ["risk.absent", "allocation.infeasible"] {
+        assert!(kinds.contains(kind), "{kind} in {kinds:?}");
+    }
+    let last_retraction = retractions.iter().map(|one| one.position("Obsqra-Seq")).max().unwrap();
+    let mut replacing = messages
+        .iter()
+        .filter(|message| is_derived(message))
+        .map(|message| message.position("Obsqra-Seq"))
+        .filter(|seq| *seq > last_revert);
+    assert!(replacing.clone().count() > 0);
+    assert!(replacing.all(|seq| seq > last_retraction));
 }
 
 #[tokio::test]

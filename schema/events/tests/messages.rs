@@ -117,7 +117,9 @@ fn closed(schema: &Value) -> Value {
 fn close(schema: &mut Value) {
     let Some(members) = schema.as_object_mut() else { return };
     for group in ["properties", "$defs"] {
-        for (_, inner) in members.get_mut(group).and_then(Value::as_object_mut).into_iter().flatten() {
+        for (_, inner) in
+            members.get_mut(group).and_then(Value::as_object_mut).into_iter().flatten()
+        {
             // What others refer to is closed where they do.
             if group == "properties" { close(inner) } else { close_inside(inner) }
         }

@@ -377,8 +377,7 @@ pub(super) struct RetractedBody {
 
 fn retractable(_: &mut schemars::SchemaGenerator) -> Schema {
     let derived = Kind::ALL.into_iter().filter(|kind| kind.lane() == Lane::Derived);
-    let names: Vec<_> =
-        derived.filter(|kind| *kind != Kind::Retracted).map(Kind::name).collect();
+    let names: Vec<_> = derived.filter(|kind| *kind != Kind::Retracted).map(Kind::name).collect();
     json_schema!({ "enum": names })
 }
 

@@ -43,10 +43,9 @@ pub fn message_schema(kind: Kind) -> Option<MessageSchema> {
             of::<BlockHashBody>(),
             "The canonical chain lost a block. What was said as of it no longer counts.",
         ),
-        Kind::BlockFinalized => (
-            of::<BlockHashBody>(),
-            "A block, with all below it, is accepted on L1 and stays.",
-        ),
+        Kind::BlockFinalized => {
+            (of::<BlockHashBody>(), "A block, with all below it, is accepted on L1 and stays.")
+        }
         Kind::RiskScored => (of::<RiskScoredBody>(), "A protocol's risk score as of a block."),
         Kind::RiskAbsent => {
             (of::<RiskAbsentBody>(), "A protocol has no risk score as of a block, and why.")
@@ -57,9 +56,7 @@ pub fn message_schema(kind: Kind) -> Option<MessageSchema> {
         Kind::AllocationInfeasible => {
             (of::<InfeasibleBody>(), "A policy has no allocation as of a block, and why.")
         }
-        Kind::AnomalyFound => {
-            (of::<AnomalyBody>(), "Something out of the ordinary as of a block.")
-        }
+        Kind::AnomalyFound => (of::<AnomalyBody>(), "Something out of the ordinary as of a block."),
         Kind::Retracted => {
             (of::<RetractedBody>(), "A derived fact no longer counts: its block was reverted.")
         }

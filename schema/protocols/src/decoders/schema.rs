@@ -15,12 +15,14 @@ pub fn event_schema(decoder: Decoder) -> Value {
     let name = format!("{}.{}", Kind::Event.name(), decoder.name());
     schema["$id"] = json!(format!("urn:obsqra:v1:{name}"));
     schema["title"] = json!(name);
-    schema["description"] = json!(format!("A watched event that the decoder {} reads.", decoder.name()));
+    schema["description"] =
+        json!(format!("A watched event that the decoder {} reads.", decoder.name()));
     let decoded = decoder.member_schemas().into_iter().map(|(event, members)| {
         json!({ "properties": { "name": { "const": event }, "decoded": members } })
     });
     // What fits no layout has neither.
-    let misfit = json!({ "properties": { "name": { "type": "null" }, "decoded": { "type": "null" } } });
+    let misfit =
+        json!({ "properties": { "name": { "type": "null" }, "decoded": { "type": "null" } } });
     let mut any: Vec<Value> = decoded.collect();
     any.push(misfit);
     schema["properties"]["data"]["oneOf"] = Value::Array(any);
