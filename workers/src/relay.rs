@@ -3,6 +3,11 @@
 //! Its cursor moves only past what the server has acknowledged. Before it publishes, it compares the
 //! stream with the log: a window whose acknowledgement was lost is not sent again, and a stream that was
 //! lost, or restored from an older copy, is filled again from where it ends.
+//!
+//! A second relay, with a stream and a cursor of its own, repeats each fact once its block is final. It follows the
+//! order of the log too: it waits at the first entry whose block may still be reverted, and passes over what was.
+
+mod standing;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,14 +17,24 @@ use obsqra_protocols::decode;
 use obsqra_store::{
     LeaseKeeper, Store, StoreError, chain_tip, cursor, key, lease, log, relay_subject,
 };
-use obsqra_types::{BlockNumber, BranchEpoch, ChainId, Partition, Seq};
+use obsqra_types::{BlockNumber, ChainId, Partition, Seq};
 
 use crate::WorkError;
 use crate::known_contracts::KnownContracts;
 use crate::runtime::{Progress, Role, WakesOn};
+use standing::{Blocks, Standing};
 
 /// Most entries in a window.
 const WINDOW: u32 = 512;
+
+/// What a relay publishes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Scope {
+    /// Each fact when it is in the log.
+    Every,
+    /// Each fact again when its block is final.
+    Final,
+}
 
 /// Publishes one chain.
 #[derive(Debug)]
@@ -27,6 +42,7 @@ pub struct Relay {
     store: Store,
     stream: ChainStream,
     chain: ChainId,
+    scope: Scope,
     /// What events are, as of the cursor.
     known: KnownContracts,
     cursor: Seq,
@@ -41,10 +57,21 @@ impl Relay {
     /// Prepares the role; nothing is read yet.
     #[must_use]
     pub fn new(store: &Store, stream: &ChainStream, chain: &ChainId) -> Self {
+        Self::with_scope(store, stream, chain, Scope::Every)
+    }
+
+    /// Prepares the role that repeats facts once their block is final, on the stream for that.
+    #[must_use]
+    pub fn of_final(store: &Store, stream: &ChainStream, chain: &ChainId) -> Self {
+        Self::with_scope(store, stream, chain, Scope::Final)
+    }
+
+    fn with_scope(store: &Store, stream: &ChainStream, chain: &ChainId, scope: Scope) -> Self {
         Self {
             store: store.clone(),
             stream: stream.clone(),
             chain: chain.clone(),
+            scope,
             known: KnownContracts::default(),
             cursor: Seq::BEFORE_FIRST,
             position: StreamPosition { stream_sequence: 0, seq: None },
@@ -62,7 +89,7 @@ impl Relay {
             return Ok(());
         }
         tracing::warn!(
-            chain = %self.chain, stream_ends = end.0, published = published.0,
+            chain = %self.chain, stream = self.stream.name(), stream_ends = end.0, published = published.0,
             "the stream holds less than was published: filling it again"
         );
         for (subject, tail) in &mut self.tails {
@@ -74,23 +101,34 @@ impl Relay {
         Ok(())
     }
 
-    /// The blocks of a window that are accepted on L1: at or below the final height, and of the branch that
-    /// is canonical there. What was reverted is never final, nor is its retraction.
-    async fn final_blocks(
-        &self,
-        entries: &[Entry],
-    ) -> Result<BTreeMap<BlockNumber, BranchEpoch>, WorkError> {
+    /// How the blocks of a window stand. A relay of every fact asks about final heights alone.
+    async fn blocks(&self, entries: &[Entry]) -> Result<Blocks, WorkError> {
         let tip = chain_tip::load(&self.store, &self.chain).await?;
-        let Some(finalized) = tip.and_then(|tip| tip.finalized) else {
-            return Ok(BTreeMap::new());
+        let finalized = tip.and_then(|tip| tip.finalized);
+        let is_asked = |number: &BlockNumber| {
+            self.scope == Scope::Final || finalized.is_some_and(|finalized| *number <= finalized)
         };
         let heights: BTreeSet<BlockNumber> = entries
             .iter()
             .filter_map(|entry| entry.draft.block.filter(|_| entry.draft.chain == self.chain))
             .map(|block| block.number)
-            .filter(|number| *number <= finalized)
+            .filter(is_asked)
             .collect();
-        Ok(key::canonical_epochs(&self.store, &self.chain, &heights).await?)
+        // Asked after the final height: below it no answer changes any more.
+        let canonical = key::canonical_epochs(&self.store, &self.chain, &heights).await?;
+        Ok(Blocks { finalized, canonical })
+    }
+
+    /// How many entries of a window the relay may deal with: all, or those before the first one whose block may
+    /// still be reverted.
+    fn decided(&self, entries: &[Entry], blocks: &Blocks) -> usize {
+        let is_open = |entry: &Entry| {
+            entry.draft.chain == self.chain && blocks.standing(entry) == Standing::Open
+        };
+        match self.scope {
+            Scope::Every => entries.len(),
+            Scope::Final => entries.iter().position(is_open).unwrap_or(entries.len()),
+        }
     }
 
     /// The messages of a window of entries, with the last position on each subject that they move. What is too old
@@ -98,7 +136,7 @@ impl Relay {
     async fn messages(
         &mut self,
         entries: &[Entry],
-        final_blocks: &BTreeMap<BlockNumber, BranchEpoch>,
+        blocks: &Blocks,
     ) -> Result<Vec<Outgoing>, WorkError> {
         let now = chrono::Utc::now();
         let mut messages = Vec::new();
@@ -109,17 +147,18 @@ impl Relay {
             let fact =
                 entry.draft.fact().map_err(|source| WorkError::Entry { seq: entry.seq, source })?;
             self.learn(entry, &fact).await?;
-            if !self.is_kept(entry, now) {
+            let is_final = blocks.standing(entry) == Standing::Final;
+            if !self.is_kept(entry, now) || (self.scope == Scope::Final && !is_final) {
                 continue;
             }
             let context = self.context(entry, &fact);
             let Some(message) = Message::new(entry, &fact, &context) else {
                 continue;
             };
-            let is_final = entry
-                .draft
-                .block
-                .is_some_and(|block| final_blocks.get(&block.number) == Some(&block.epoch));
+            let message = match self.scope {
+                Scope::Every => message,
+                Scope::Final => message.when_final(),
+            };
             let finality = if is_final { Finality::Final } else { Finality::Provisional };
             let subject = message.subject.as_str().to_owned();
             let previous =
@@ -192,17 +231,26 @@ impl Relay {
 
 impl Role for Relay {
     fn partition(&self) -> Partition {
-        Partition::Relay(self.chain.clone())
+        match self.scope {
+            Scope::Every => Partition::Relay(self.chain.clone()),
+            Scope::Final => Partition::FinalRelay(self.chain.clone()),
+        }
     }
 
-    // It is what wakes the others; it looks at the log itself.
+    // The first relay is what wakes the others; it looks at the log itself.
     fn wakes_on(&self) -> WakesOn {
-        WakesOn::Log
+        match self.scope {
+            Scope::Every => WakesOn::Log,
+            Scope::Final => WakesOn::Facts(&[Kind::BlockFinalized]),
+        }
     }
 
     async fn load(&mut self) -> Result<(), WorkError> {
         self.cursor = cursor::load(&self.store, &self.partition()).await?;
-        self.tails = relay_subject::load(&self.store, &self.chain).await?;
+        self.tails = match self.scope {
+            Scope::Every => relay_subject::load(&self.store, &self.chain).await?,
+            Scope::Final => relay_subject::load_final(&self.store, &self.chain).await?,
+        };
         self.stream.ensure().await?;
         self.position = self.stream.position().await?;
         let head = log::head(&self.store).await?.seq;
@@ -215,12 +263,13 @@ impl Role for Relay {
     }
 
     async fn work(&mut self, lease: &LeaseKeeper) -> Result<Progress, WorkError> {
-        let entries = log::read_after(&self.store, self.cursor, WINDOW).await?;
+        let mut entries = log::read_after(&self.store, self.cursor, WINDOW).await?;
+        let blocks = self.blocks(&entries).await?;
+        entries.truncate(self.decided(&entries, &blocks));
         let Some(last) = entries.last().map(|entry| entry.seq) else {
             return Ok(Progress::Idle);
         };
-        let final_blocks = self.final_blocks(&entries).await?;
-        let mut messages = self.messages(&entries, &final_blocks).await?;
+        let mut messages = self.messages(&entries, &blocks).await?;
         let moved = messages
             .iter()
             .map(|outgoing| (outgoing.message.subject.as_str().to_owned(), outgoing.seq))
@@ -232,8 +281,12 @@ impl Role for Relay {
             self.position = self.stream.publish(self.position, window).await?;
         }
         self.commit(lease, &moved, last).await?;
-        metrics::counter!("obsqra_relay_messages_total").increment(messages.len() as u64);
-        metrics::gauge!("obsqra_relay_seq").set(self.cursor.0 as f64);
+        let (sent, at) = match self.scope {
+            Scope::Every => ("obsqra_relay_messages_total", "obsqra_relay_seq"),
+            Scope::Final => ("obsqra_final_relay_messages_total", "obsqra_final_relay_seq"),
+        };
+        metrics::counter!(sent).increment(messages.len() as u64);
+        metrics::gauge!(at).set(self.cursor.0 as f64);
         Ok(Progress::Worked)
     }
 }

@@ -114,7 +114,12 @@ async fn alone(settings: Settings, role: SingleRole) -> Result<()> {
         let writing = Writing::open(&instance, &settings, &chain, role.name()).await?;
         let (context, bus) = (writing.context, writing.bus);
         match role {
-            SingleRole::Relay => running.start(role.name(), roles::relay(context, chain, stop)),
+            SingleRole::Relay => {
+                let repeating =
+                    roles::relay_final(bus, context.clone(), chain.clone(), stop.clone());
+                running.start("relay of final facts", repeating);
+                running.start(role.name(), roles::relay(context, chain, stop));
+            }
             SingleRole::Work => {
                 let retracting = roles::retract(context.clone(), chain.clone(), stop.clone());
                 running.start("retract", retracting);

@@ -330,6 +330,18 @@ pub(crate) async fn relay(
     Ok(runtime::run(&mut role, &context, &stop).await?)
 }
 
+/// The relay that repeats facts of a chain once their block is final.
+pub(crate) async fn relay_final(
+    bus: Bus,
+    context: RoleContext,
+    chain: ChainId,
+    stop: CancellationToken,
+) -> Result<()> {
+    let stream = ChainStream::open_final(&bus, &chain, StreamLimits::of_final()).await?;
+    let mut role = Relay::of_final(&context.store, &stream, &chain);
+    Ok(runtime::run(&mut role, &context, &stop).await?)
+}
+
 /// The projector of a chain.
 pub(crate) async fn project(
     context: RoleContext,

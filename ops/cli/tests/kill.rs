@@ -22,7 +22,7 @@ use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use support::api::Api;
-use support::chain::{check_stream, count};
+use support::chain::{check_final, check_stream, count};
 use support::process::{Process, obsqra, succeed};
 use support::servers::{Goal, Servers, chain_id};
 use support::until;
@@ -166,7 +166,12 @@ impl Cluster {
             Registry::parse(SEEDED_REGISTRY).unwrap().watched().collect();
         let blocks = node_blocks(&node.url(), (0, tip), &watched).await;
         assert!(canonical_blocks(&entries) == blocks, "the log has other blocks than the node");
-        check_stream(&entries, &self.servers.nats.messages("OBSQRA_OBSQRA_DEV").await);
+        let published = self.servers.nats.messages("OBSQRA_OBSQRA_DEV").await;
+        check_stream(&entries, &published);
+        let last_final = tip - L1_LAG;
+        self.servers.repeats_up_to(&self.chain, &entries, last_final).await;
+        let repeated = self.servers.nats.messages("OBSQRA_OBSQRA_DEV-final").await;
+        check_final(&entries, &published, &repeated, last_final);
     }
 }
 

@@ -86,6 +86,62 @@ impl TestNats {
         stream.purge().await.expect("the stream is emptied");
     }
 
+    /// Takes out of a stream what comes before a sequence.
+    ///
+    /// # Panics
+    /// When the server refuses.
+    pub async fn purge_before(&self, stream: &str, sequence: u64) {
+        let stream = self.jetstream().await.get_stream(stream).await.expect("the stream is there");
+        stream.purge().sequence(sequence).await.expect("its older messages are gone");
+    }
+
+    /// Takes one message out of a stream.
+    ///
+    /// # Panics
+    /// When the server refuses.
+    pub async fn delete_message(&self, stream: &str, sequence: u64) {
+        let stream = self.jetstream().await.get_stream(stream).await.expect("the stream is there");
+        stream.delete_message(sequence).await.expect("the message is gone");
+    }
+
+    /// Puts messages into a stream again, as a restored copy has them.
+    ///
+    /// # Panics
+    /// When no stream takes them.
+    pub async fn put_back(&self, messages: &[StoredMessage]) {
+        let jetstream = self.jetstream().await;
+        for message in messages {
+            let mut headers = async_nats::HeaderMap::new();
+            // Those of the batch belong to the first time.
+            let own = message.headers.iter();
+            for (name, value) in own.filter(|(name, _)| !name.starts_with("Nats-Batch")) {
+                if !name.starts_with("Nats-Expected") {
+                    headers.insert(name.as_str(), value.as_str());
+                }
+            }
+            let (subject, body) = (message.subject.clone(), message.body.clone());
+            let sent = jetstream.publish_with_headers(subject, headers, body.into()).await;
+            sent.expect("the server answers").await.expect("a stream takes it");
+        }
+    }
+
+    /// Makes a durable consumer that begins at a sequence, in the place of one of that name.
+    ///
+    /// # Panics
+    /// When the server refuses.
+    pub async fn make_consumer(&self, stream: &str, name: &str, start_sequence: u64) {
+        let stream = self.jetstream().await.get_stream(stream).await.expect("the stream is there");
+        stream.delete_consumer(name).await.expect("the consumer is gone");
+        let config = jetstream::consumer::pull::Config {
+            durable_name: Some(name.to_owned()),
+            deliver_policy: jetstream::consumer::DeliverPolicy::ByStartSequence { start_sequence },
+            ack_policy: jetstream::consumer::AckPolicy::Explicit,
+            max_ack_pending: 1,
+            ..jetstream::consumer::pull::Config::default()
+        };
+        stream.create_consumer(config).await.expect("the consumer is made");
+    }
+
     /// Makes a stream as some other program would.
     ///
     /// # Panics

@@ -1,9 +1,9 @@
-//! The stream of a chain: its settings, and how far it reaches.
+//! The streams of a chain, of its facts and of those that are final: their settings, and how far they reach.
 
 use std::time::Duration;
 
 use async_nats::jetstream::stream::{Config, DiscardPolicy, StorageType};
-use obsqra_events::chain_filters;
+use obsqra_events::{chain_filters, final_filter};
 use obsqra_types::{ChainId, Seq};
 
 use crate::{Bus, BusError};
@@ -39,6 +39,14 @@ impl Default for StreamLimits {
     }
 }
 
+impl StreamLimits {
+    /// Bounds of the stream that repeats facts once their block is final. Who acts on these alone may be away longer.
+    #[must_use]
+    pub fn of_final() -> Self {
+        Self { max_age: Duration::from_secs(30 * 24 * 3600), ..Self::default() }
+    }
+}
+
 /// How far a stream reaches.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct StreamPosition {
@@ -48,17 +56,18 @@ pub struct StreamPosition {
     pub seq: Option<Seq>,
 }
 
-/// The stream of one chain.
+/// A stream of one chain: positions of the log rise along it.
 #[derive(Clone, Debug)]
 pub struct ChainStream {
     pub(crate) bus: Bus,
     pub(crate) chain: ChainId,
     pub(crate) name: String,
+    subjects: Vec<String>,
     limits: StreamLimits,
 }
 
 impl ChainStream {
-    /// Makes the stream, or brings an existing one to these settings.
+    /// Makes the stream of all facts, or brings an existing one to these settings.
     ///
     /// # Errors
     /// When the server refuses.
@@ -67,6 +76,28 @@ impl ChainStream {
             bus: bus.clone(),
             chain: chain.clone(),
             name: format!("OBSQRA_{chain}"),
+            subjects: chain_filters(chain),
+            limits,
+        };
+        stream.ensure().await?;
+        Ok(stream)
+    }
+
+    /// Makes the stream that repeats facts once their block is final, or brings an existing one to these settings.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub async fn open_final(
+        bus: &Bus,
+        chain: &ChainId,
+        limits: StreamLimits,
+    ) -> Result<Self, BusError> {
+        let stream = Self {
+            bus: bus.clone(),
+            chain: chain.clone(),
+            // No chain's name holds a hyphen, so that no chain's stream has this name.
+            name: format!("OBSQRA_{chain}-final"),
+            subjects: vec![final_filter(chain)],
             limits,
         };
         stream.ensure().await?;
@@ -82,7 +113,7 @@ impl ChainStream {
         let config = Config {
             name: self.name.clone(),
             description: Some(format!("copies of the log of {}", self.chain)),
-            subjects: chain_filters(&self.chain),
+            subjects: self.subjects.clone(),
             storage: StorageType::File,
             discard: DiscardPolicy::Old,
             max_age: limits.max_age,
@@ -100,6 +131,12 @@ impl ChainStream {
             .await
             .map_err(|error| self.error(&error))?;
         Ok(())
+    }
+
+    /// The name that the server knows it by.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// The longest time a message is kept.

@@ -14,14 +14,18 @@ use std::fmt;
 
 use ed25519_dalek::{Signature, Signer, VerifyingKey};
 use obsqra_types::{Hash32, RecordedAt, Seq};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::EntryHash;
 use crate::cbor::Writer;
+use crate::message::text::{Decimal, DigestHex, KeyIdHex, SignatureHex};
 
 /// First item of what is signed: no other bytes that this key may sign begin like it.
 const DOMAIN: &str = "obsqra.checkpoint.v1";
+/// The member `schema` of the message that publishes one.
+pub(crate) const CHECKPOINT_SCHEMA: &str = "obsqra.v1.log.checkpoint/1";
 /// Entries between two checkpoints of a log that grows without rest.
 pub const CHECKPOINT_INTERVAL: u64 = 1_000;
 
@@ -242,7 +246,7 @@ impl SignedCheckpoint {
     #[must_use]
     pub fn message(&self) -> Vec<u8> {
         let members = serde_json::to_value(Spelled::of(self)).unwrap_or_default();
-        let mut body = serde_json::json!({ "schema": "obsqra.v1.log.checkpoint/1" });
+        let mut body = serde_json::json!({ "schema": CHECKPOINT_SCHEMA });
         if let (Some(body), serde_json::Value::Object(members)) = (body.as_object_mut(), members) {
             body.extend(members);
         }
@@ -265,15 +269,29 @@ impl SignedCheckpoint {
 }
 
 /// The members as text. Numbers are text, since they may exceed 53 bits.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(crate) struct Spelled {
+    /// The last entry covered.
+    #[schemars(with = "Decimal")]
     seq: String,
+    /// The hash of that entry.
+    #[schemars(with = "DigestHex")]
     head: String,
+    /// Merkle root over the hashes of entries 1 to `seq`.
+    #[schemars(with = "DigestHex")]
     root: String,
+    /// When that entry was appended, microseconds since 1970 UTC.
+    #[schemars(with = "Decimal")]
     recorded_at: String,
+    /// The hash of the checkpoint before; zeros for the first.
+    #[schemars(with = "DigestHex")]
     previous: String,
+    /// The first eight bytes of SHA-256 of the public key.
+    #[schemars(with = "KeyIdHex")]
     key: String,
+    /// Ed25519 over the canonical bytes.
+    #[schemars(with = "SignatureHex")]
     signature: String,
 }
 

@@ -52,9 +52,11 @@ pub use events_digest::EventsDigest;
 pub use export::{export_checkpoint, export_end, export_entry, export_header};
 pub use fact::{Fact, FactError};
 pub use kind::{Kind, Lane, UnknownKind};
-pub use message::{Finality, Message, MessageContext};
+pub use message::{
+    Finality, Message, MessageContext, MessageSchema, message_schema, message_schemas,
+};
 pub use proof::{Proof, ProofError};
 pub use retracted::Retracted;
 pub use set_digest::SetDigest;
-pub use subject::{Subject, chain_filters, checkpoint_subject, derived_filter};
+pub use subject::{Subject, chain_filters, checkpoint_subject, derived_filter, final_filter};
 pub use watch::{BlockSupplemented, WatchCompleted, WatchWidened};

@@ -2,14 +2,22 @@
 //! felts and digests hexadecimal strings.
 
 mod allocation;
+mod body;
+mod schema;
+pub(crate) mod text;
 
-use obsqra_types::{ProtocolId, felt_hex};
+use obsqra_types::ProtocolId;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::{
-    Cause, Difference, Draft, Entry, Fact, MismatchFound, RiskScored, SourcesDisagreed, Subject,
+use crate::{Difference, Draft, Entry, Fact, MismatchFound, SourcesDisagreed, Subject};
+use allocation::{InfeasibleBody, ProposedBody};
+use body::{
+    AnomalyBody, BlockAppliedBody, BlockHashBody, Envelope, EventBody, RetractedBody,
+    RiskAbsentBody, RiskScoredBody,
 };
+
+pub use schema::{MessageSchema, message_schema, message_schemas};
 
 /// Whether a fact may still be retracted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
@@ -68,9 +76,15 @@ impl Message {
             }
             _ => Subject::of(chain, fact)?,
         };
-        let mut body = envelope(entry);
-        body["data"] = data(fact, context);
+        let body = json_of(Envelope::new(entry, data(fact, context)));
         Some(Self { subject, id: id(&entry.draft, fact), body: body.to_string().into_bytes() })
+    }
+
+    /// The message that repeats this one once its block is final: the same body.
+    #[must_use]
+    pub fn when_final(self) -> Self {
+        let Self { subject, id, body } = self;
+        Self { subject: subject.when_final(), id: format!("{id}:final"), body }
     }
 }
 
@@ -102,21 +116,9 @@ fn id(draft: &Draft, fact: &Fact) -> String {
     format!("{}:{}:{block}:{key}", draft.chain, draft.kind.name())
 }
 
-fn envelope(entry: &Entry) -> Value {
-    let block = entry.draft.block.map(|block| {
-        json!({
-            "number": block.number.0,
-            "branchEpoch": block.epoch.0,
-            "timestamp": block.timestamp.0,
-        })
-    });
-    json!({
-        "schema": format!("obsqra.v1.{}/{}", entry.draft.kind.name(), entry.draft.version),
-        "chainId": entry.draft.chain.as_str(),
-        "seq": entry.seq.to_string(),
-        "contentHash": entry.draft.content_hash.to_string(),
-        "block": block,
-    })
+/// Structs of numbers, texts and lists have a JSON form: this cannot fail.
+fn json_of(body: impl Serialize) -> Value {
+    serde_json::to_value(body).unwrap_or_default()
 }
 
 fn data(fact: &Fact, context: &MessageContext) -> Value {
@@ -124,25 +126,11 @@ fn data(fact: &Fact, context: &MessageContext) -> Value {
         Fact::Adopted(fact) => json!({
             "what": fact.what.name(), "version": fact.version, "hash": fact.hash.to_string(),
         }),
-        Fact::BlockApplied(fact) => json!({
-            "blockHash": fact.hash.to_string(),
-            "parentHash": fact.parent_hash.to_string(),
-            "watchedEvents": fact.watched_events,
-            "lastSeq": context.last_seq.map(|seq| seq.to_string()),
-        }),
-        Fact::Event(fact) => json!({
-            "protocol": context.protocol.as_ref().map(ProtocolId::as_str),
-            "name": context.event_name,
-            "decoded": context.decoded,
-            "eventIndex": fact.index.0,
-            "transactionHash": fact.transaction_hash.to_string(),
-            "contract": fact.from_address.to_string(),
-            "keys": fact.keys.iter().map(felt_hex).collect::<Vec<_>>(),
-            "data": fact.data.iter().map(felt_hex).collect::<Vec<_>>(),
-        }),
+        Fact::BlockApplied(fact) => json_of(BlockAppliedBody::of(fact, context)),
+        Fact::Event(fact) => json_of(EventBody::of(fact, context)),
         Fact::BlockAttested(fact) => json!({ "blockHash": fact.hash.to_string() }),
-        Fact::BlockReverted(fact) => json!({ "blockHash": fact.hash.to_string() }),
-        Fact::BlockFinalized(fact) => json!({ "blockHash": fact.hash.to_string() }),
+        Fact::BlockReverted(fact) => json_of(BlockHashBody { block_hash: (&fact.hash.0).into() }),
+        Fact::BlockFinalized(fact) => json_of(BlockHashBody { block_hash: (&fact.hash.0).into() }),
         Fact::WatchWidened(fact) => json!({
             "contracts": fact.contracts.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "firstBlock": fact.first.0,
@@ -173,37 +161,12 @@ fn data(fact: &Fact, context: &MessageContext) -> Value {
 /// What a derived fact says; the facts of the chain lane are above.
 fn derived(fact: &Fact) -> Value {
     match fact {
-        Fact::RiskScored(fact) => scored(fact),
-        Fact::RiskAbsent(fact) => json!({
-            "protocol": fact.protocol.as_str(),
-            "blockHash": fact.block_hash.to_string(),
-            "formula": fact.formula,
-            "absent": fact.absent.iter().map(|absent| json!({
-                "field": absent.field, "reason": absent.reason, "detail": absent.detail,
-            })).collect::<Vec<_>>(),
-            "causes": causes(&fact.causes),
-        }),
-        Fact::AllocationProposed(fact) => allocation::proposed(fact),
-        Fact::AllocationInfeasible(fact) => allocation::infeasible(fact),
-        Fact::AnomalyFound(fact) => json!({
-            "rule": fact.rule,
-            "protocol": fact.protocol.as_str(),
-            "market": fact.market.as_ref().map(|market| &market.0),
-            "blockHash": fact.block_hash.to_string(),
-            "rules": fact.rules,
-            "severity": fact.severity.name(),
-            "phase": fact.phase.name(),
-            "detail": fact.detail,
-            "causes": causes(&fact.causes),
-        }),
-        Fact::Retracted(fact) => json!({
-            "kind": fact.kind.name(),
-            "subject": fact.subject,
-            "blockHash": fact.block_hash.to_string(),
-            "retractedSeq": fact.seq.to_string(),
-            "contentHash": fact.content_hash.to_string(),
-            "revertedSeq": fact.reverted_seq.to_string(),
-        }),
+        Fact::RiskScored(fact) => json_of(RiskScoredBody::of(fact)),
+        Fact::RiskAbsent(fact) => json_of(RiskAbsentBody::of(fact)),
+        Fact::AllocationProposed(fact) => json_of(ProposedBody::of(fact)),
+        Fact::AllocationInfeasible(fact) => json_of(InfeasibleBody::of(fact)),
+        Fact::AnomalyFound(fact) => json_of(AnomalyBody::of(fact)),
+        Fact::Retracted(fact) => json_of(RetractedBody::of(fact)),
         _ => Value::Null,
     }
 }
@@ -237,45 +200,4 @@ fn disagreement(fact: &SourcesDisagreed) -> Value {
             "verdict": one.verdict.name(),
         })).collect::<Vec<_>>(),
     })
-}
-
-fn scored(fact: &RiskScored) -> Value {
-    json!({
-            "protocol": fact.protocol.as_str(),
-            "blockHash": fact.block_hash.to_string(),
-            "formula": fact.formula,
-            "score": fact.score,
-            "components": {
-                "utilization": fact.components.utilization,
-                "volatility": fact.components.volatility,
-                "liquidity": fact.components.liquidity,
-                "audit": fact.components.audit,
-                "age": fact.components.age,
-            },
-            "inputs": {
-                "utilizationBps": fact.inputs.utilization_bps,
-                "volatilityBps": fact.inputs.volatility_bps,
-                "liquidityClass": fact.inputs.liquidity_class,
-                "auditScore": fact.inputs.audit_score,
-                "ageDays": fact.inputs.age_days,
-            },
-            "causes": causes(&fact.causes),
-    })
-}
-
-fn causes(causes: &crate::Causes) -> Vec<Value> {
-    causes
-        .as_slice()
-        .iter()
-        .map(|cause| match cause {
-            Cause::Entry(seq) => json!({ "seq": seq.to_string() }),
-            Cause::Window { from_seq, to_seq, selector, count, digest } => json!({
-                "fromSeq": from_seq.to_string(),
-                "toSeq": to_seq.to_string(),
-                "selector": selector,
-                "count": count,
-                "digest": digest.to_string(),
-            }),
-        })
-        .collect()
 }

@@ -51,6 +51,15 @@ impl Subject {
         Self(format!("obsqra.v1.{chain}.event.{protocol}.{}", name.unwrap_or("undecoded")))
     }
 
+    /// The subject under which the fact is repeated once its block is final.
+    #[must_use]
+    pub fn when_final(&self) -> Self {
+        // `obsqra`, `v1`, the chain, and the rest.
+        let mut parts = self.0.splitn(4, '.');
+        let head: Vec<&str> = parts.by_ref().take(3).collect();
+        Self(format!("{}.final.{}", head.join("."), parts.collect::<String>()))
+    }
+
     /// The subject as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -72,6 +81,12 @@ const FACT_LANES: [&str; 6] = ["chain", "event", "risk", "allocation", "anomaly"
 #[must_use]
 pub fn chain_filters(chain: &ChainId) -> Vec<String> {
     FACT_LANES.iter().map(|lane| format!("obsqra.v1.{chain}.{lane}.>")).collect()
+}
+
+/// The filter for every fact that is repeated because its block is final.
+#[must_use]
+pub fn final_filter(chain: &ChainId) -> String {
+    format!("obsqra.v1.{chain}.final.>")
 }
 
 /// The subject of the checkpoints of the log that holds a chain.

@@ -21,7 +21,8 @@ pub use decoders::{
     Delta, EkuboEvent, Erc20Event, I32, I129, I256, I257, JediSwapV1Event, JediSwapV2Event, Layout,
     MistCashEvent, NostraMoneyMarketEvent, NostraPoolsEvent, ObsqraEvent, Opaque, PoolKey,
     PositionKey, ProtocolEvent, SavedBalanceKey, SwapParameters, Transfer,
-    UpdatePositionParameters, VesuV1Event, VesuV2Event, ZkLendEvent, decode, decode_from, layouts,
+    UpdatePositionParameters, VesuV1Event, VesuV2Event, ZkLendEvent, decode, decode_from,
+    event_schema, layouts,
 };
 pub use definitions::{Definitions, METRICS_VERSION};
 pub use metrics::{

@@ -6,17 +6,49 @@ use obsqra_types::{ChainId, Seq};
 
 use crate::{Store, StoreError, Transaction, row};
 
-/// Every subject's last position.
+/// The last position of every subject under which facts are published first.
 ///
 /// # Errors
 /// When the database fails.
 pub async fn load(store: &Store, chain: &ChainId) -> Result<BTreeMap<String, Seq>, StoreError> {
-    sqlx::query!("SELECT subject, seq FROM relay_subject WHERE chain_id = $1", chain.as_str())
-        .fetch_all(&store.pool)
-        .await?
-        .into_iter()
-        .map(|found| Ok((found.subject, row::seq(found.seq)?)))
-        .collect()
+    sqlx::query!(
+        r#"
+        SELECT subject, seq
+        FROM relay_subject
+        WHERE chain_id = $1
+          AND NOT starts_with(subject, 'obsqra.v1.' || chain_id || '.final.')
+        "#,
+        chain.as_str(),
+    )
+    .fetch_all(&store.pool)
+    .await?
+    .into_iter()
+    .map(|found| Ok((found.subject, row::seq(found.seq)?)))
+    .collect()
+}
+
+/// The last position of every subject under which facts are repeated once their block is final.
+///
+/// # Errors
+/// When the database fails.
+pub async fn load_final(
+    store: &Store,
+    chain: &ChainId,
+) -> Result<BTreeMap<String, Seq>, StoreError> {
+    sqlx::query!(
+        r#"
+        SELECT subject, seq
+        FROM relay_subject
+        WHERE chain_id = $1
+          AND starts_with(subject, 'obsqra.v1.' || chain_id || '.final.')
+        "#,
+        chain.as_str(),
+    )
+    .fetch_all(&store.pool)
+    .await?
+    .into_iter()
+    .map(|found| Ok((found.subject, row::seq(found.seq)?)))
+    .collect()
 }
 
 /// Stores the positions of the subjects that a window of messages moved.

@@ -43,6 +43,8 @@ pub enum Partition {
     Projector(ChainId),
     /// Publishes the log of one chain to the bus.
     Relay(ChainId),
+    /// Repeats the facts of one chain on the bus once their block is final.
+    FinalRelay(ChainId),
     /// Derives one protocol's risk facts.
     RiskWorker(ChainId, ProtocolId),
     /// Allocates by every policy of one chain.
@@ -61,6 +63,7 @@ impl fmt::Display for Partition {
             Self::Follower(chain) => write!(f, "follower/{chain}"),
             Self::Projector(chain) => write!(f, "projector/{chain}"),
             Self::Relay(chain) => write!(f, "relay/{chain}"),
+            Self::FinalRelay(chain) => write!(f, "final-relay/{chain}"),
             Self::RiskWorker(chain, protocol) => write!(f, "risk/{chain}/{protocol}"),
             Self::Allocator(chain) => write!(f, "allocator/{chain}"),
             Self::Retractor(chain) => write!(f, "retractor/{chain}"),

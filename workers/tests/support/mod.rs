@@ -8,6 +8,8 @@
     reason = "a test that cannot go on has failed"
 )]
 
+pub(crate) mod bodies;
+
 use std::time::Duration;
 
 use obsqra_devnode::{Chain, SEEDED_CHAIN_ID, SEEDED_REGISTRY, SealedBlock};

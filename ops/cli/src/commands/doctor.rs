@@ -114,6 +114,8 @@ async fn chain_of(store: &Store, chain: &ChainId, findings: &mut Vec<Finding>) {
     findings.push(finding("events", misfits(store, chain).await));
     let relayed = progress(store, Partition::Relay(chain.clone())).await;
     findings.push(finding("relay", relayed));
+    let repeated = progress(store, Partition::FinalRelay(chain.clone())).await;
+    findings.push(finding("final facts", repeated.map(|at| format!("repeated {at}"))));
     let registry =
         obsqra_workers::adopted::registry(store, chain, obsqra_types::Seq(i64::MAX.unsigned_abs()));
     match registry.await {

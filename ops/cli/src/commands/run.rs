@@ -55,6 +55,9 @@ async fn roles_of(
             roles::follow(settings.clone(), writing.store, feed, chain.clone(), stop.clone());
         running.start("index", followed);
         running.start("relay", roles::relay(context.clone(), chain.clone(), stop.clone()));
+        let repeating =
+            roles::relay_final(bus.clone(), context.clone(), chain.clone(), stop.clone());
+        running.start("relay of final facts", repeating);
         running.start("project", roles::project(context.clone(), chain.clone(), stop.clone()));
         running.start("retract", roles::retract(context.clone(), chain.clone(), stop.clone()));
         running.start("allocate", roles::allocate(context.clone(), chain.clone(), stop.clone()));

@@ -37,6 +37,46 @@ pub(crate) fn check_stream(entries: &[Entry], messages: &[StoredMessage]) {
     }
 }
 
+/// The position of the first entry whose block is above a height, in a log without reverts; `None` where there is none.
+pub(crate) fn first_above(entries: &[Entry], height: u64) -> Option<u64> {
+    let mut above = entries
+        .iter()
+        .filter(|entry| entry.draft.block.is_some_and(|block| block.number.0 > height));
+    above.next().map(|entry| entry.seq.0)
+}
+
+/// Checks that the stream of final facts repeats what was published up to there, of a log without reverts.
+pub(crate) fn check_final(
+    entries: &[Entry],
+    published: &[StoredMessage],
+    repeated: &[StoredMessage],
+    height: u64,
+) {
+    let end = first_above(entries, height).unwrap_or(u64::MAX);
+    let told = |message: &StoredMessage| {
+        (
+            number(message, "Obsqra-Seq"),
+            message.headers["Nats-Msg-Id"].clone(),
+            message.body.clone(),
+        )
+    };
+    let expected: Vec<_> = published
+        .iter()
+        .map(told)
+        .filter(|(seq, ..)| *seq < end)
+        .map(|(seq, id, body)| (seq, format!("{id}:final"), body))
+        .collect();
+    assert!(!expected.is_empty());
+    let found: Vec<_> = repeated.iter().map(told).collect();
+    assert!(found == expected, "{} repeated, {} expected", found.len(), expected.len());
+    assert!(repeated.iter().all(|message| message.headers["Obsqra-Finality"] == "final"));
+    let mut tails: BTreeMap<&str, u64> = BTreeMap::new();
+    for message in repeated {
+        let before = tails.insert(&message.subject, number(message, "Obsqra-Seq")).unwrap_or(0);
+        assert_eq!(number(message, "Obsqra-Prev"), before, "on {}", message.subject);
+    }
+}
+
 fn number(message: &StoredMessage, header: &str) -> u64 {
     let value = message.headers.get(header).unwrap_or_else(|| panic!("no {header}: {message:?}"));
     value.parse().unwrap_or_else(|_| panic!("{header}: {value}"))

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use obsqra_devnode::SEEDED_REGISTRY;
+use obsqra_events::Entry;
 use obsqra_protocols::{Registry, mainnet_registry};
 use obsqra_store::projection::state;
 use obsqra_store::{Role, Store, chain_tip, cursor, log};
@@ -11,6 +12,7 @@ use obsqra_testkit::{TestDatabase, TestNats};
 use obsqra_types::{BlockNumber, ChainId, Partition, ProtocolId, Seq};
 use tempfile::TempDir;
 
+use super::chain::first_above;
 use super::process::obsqra;
 use super::until;
 
@@ -68,6 +70,16 @@ impl Servers {
             self.is_followed(chain, goal).await
                 && self.is_worked_off(chain, before).await
                 && self.log_end().await == before
+        })
+        .await;
+    }
+
+    /// Waits until facts are repeated up to a final height, of a log without reverts.
+    pub(crate) async fn repeats_up_to(&self, chain: &ChainId, entries: &[Entry], height: u64) {
+        let end = Seq(first_above(entries, height).map_or(0, |seq| seq - 1));
+        let partition = Partition::FinalRelay(chain.clone());
+        until("the final facts are repeated", async || {
+            cursor::load(&self.store, &partition).await.expect("database answers") >= end
         })
         .await;
     }

@@ -1,5 +1,9 @@
 //! Examples of facts that more than one test uses.
 
+#![allow(dead_code, unused_imports, reason = "each test file uses a part")]
+
+mod facts;
+
 use obsqra_events::{
     AllocationBasis, AllocationInfeasible, AllocationProposed, Binding, Candidate, CandidateInput,
     Cause, Causes, Constraint, DropReason, Dropped, Infeasibility, Measured, PolicyRef, Share,
@@ -8,6 +12,8 @@ use obsqra_types::{
     BlockHash, BlockNumber, BlockRef, Bps, BranchEpoch, Felt, Hash32, PolicyId, ProtocolId, Seq,
     UnixSeconds,
 };
+
+pub(crate) use facts::{event, example};
 
 pub(crate) fn felt(hex: &str) -> Felt {
     Felt::from_hex_unchecked(hex)

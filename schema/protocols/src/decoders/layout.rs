@@ -44,6 +44,13 @@ macro_rules! member_struct {
                     $crate::decoders::Member::json(&self.$field),
                 )),+])
             }
+
+            fn schema() -> serde_json::Value {
+                $crate::decoders::members_schema([$((
+                    stringify!($field),
+                    <$type as $crate::decoders::Member>::schema(),
+                )),+])
+            }
         }
     };
 }
@@ -113,6 +120,17 @@ macro_rules! event_table {
                     0 $(+ <$type as $crate::decoders::Member>::FELTS)*
                         $(, $($in_keys),+ $(without $left_out)?)?
                 )),+];
+
+            /// The JSON Schema of each event's members, by the event's name.
+            pub(crate) fn member_schemas() -> Vec<(&'static str, serde_json::Value)> {
+                vec![$((
+                    stringify!($event),
+                    $crate::decoders::members_schema([$((
+                        stringify!($field),
+                        <$type as $crate::decoders::Member>::schema(),
+                    )),*]),
+                )),+]
+            }
 
             /// The event's name.
             #[must_use]

@@ -39,6 +39,9 @@ pub(crate) trait Member: Sized {
 
     /// Amounts as decimal strings, addresses and opaque felts as hex.
     fn json(&self) -> Value;
+
+    /// The JSON Schema of what [`Member::json`] gives.
+    fn schema() -> Value;
 }
 
 /// A felt that is no number: a salt or a class hash.
@@ -60,6 +63,10 @@ impl<T: Member> Member for Option<T> {
     fn json(&self) -> Value {
         self.as_ref().map_or(Value::Null, T::json)
     }
+
+    fn schema() -> Value {
+        json!({ "anyOf": [T::schema(), { "type": "null" }] })
+    }
 }
 
 /// For members so wide that they would make every event of their decoder as large.
@@ -73,6 +80,10 @@ impl<T: Member> Member for Box<T> {
     fn json(&self) -> Value {
         T::json(self)
     }
+
+    fn schema() -> Value {
+        T::schema()
+    }
 }
 
 impl Member for ContractAddress {
@@ -84,6 +95,10 @@ impl Member for ContractAddress {
 
     fn json(&self) -> Value {
         json!(self.to_string())
+    }
+
+    fn schema() -> Value {
+        felt_schema()
     }
 }
 
@@ -97,6 +112,10 @@ impl Member for Opaque {
     fn json(&self) -> Value {
         json!(felt_hex(&self.0))
     }
+
+    fn schema() -> Value {
+        felt_schema()
+    }
 }
 
 /// A felt that is an unsigned number, as Cairo 0 contracts write amounts.
@@ -109,6 +128,10 @@ impl Member for Felt {
 
     fn json(&self) -> Value {
         json!(felt_number(self).to_string())
+    }
+
+    fn schema() -> Value {
+        number_schema()
     }
 }
 
@@ -130,6 +153,10 @@ macro_rules! unsigned_member {
             fn json(&self) -> Value {
                 json!(self.to_string())
             }
+
+            fn schema() -> Value {
+                number_schema()
+            }
         }
     )+};
 }
@@ -150,6 +177,10 @@ impl Member for bool {
     fn json(&self) -> Value {
         json!(self)
     }
+
+    fn schema() -> Value {
+        json!({ "type": "boolean" })
+    }
 }
 
 impl Member for U256 {
@@ -164,6 +195,24 @@ impl Member for U256 {
     fn json(&self) -> Value {
         json!(self.to_string())
     }
+
+    fn schema() -> Value {
+        number_schema()
+    }
+}
+
+fn felt_schema() -> Value {
+    json!({ "type": "string", "pattern": "^0x(0|[1-9a-f][0-9a-f]{0,62})$" })
+}
+
+fn number_schema() -> Value {
+    json!({ "type": "string", "pattern": "^(0|[1-9][0-9]*)$" })
+}
+
+/// The schema of the members of an event or of a group of members: all are there, and more may come.
+pub(crate) fn members_schema<const N: usize>(members: [(&str, Value); N]) -> Value {
+    let names: Vec<&str> = members.iter().map(|(name, _)| *name).collect();
+    json!({ "type": "object", "required": names, "properties": members_json(members) })
 }
 
 /// The members of an event or of a group of members, by name.

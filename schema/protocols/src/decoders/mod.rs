@@ -18,6 +18,7 @@ mod mist_cash;
 mod nostra_money_market;
 mod nostra_pools;
 mod obsqra;
+mod schema;
 mod table;
 mod vesu_v1;
 mod vesu_v2;
@@ -31,7 +32,7 @@ use crate::registry::PoolNames;
 use crate::{Contracts, ProtocolKind, Role, WatchedContract};
 use layout::event_layouts;
 use meaning::EventMeaning;
-use members::{Felts, Member, members_json};
+use members::{Felts, Member, members_json, members_schema};
 
 pub use activity::{Activity, ActivityKind, Transfer};
 pub(crate) use change::{
@@ -50,6 +51,7 @@ pub use mist_cash::MistCashEvent;
 pub use nostra_money_market::NostraMoneyMarketEvent;
 pub use nostra_pools::NostraPoolsEvent;
 pub use obsqra::ObsqraEvent;
+pub use schema::event_schema;
 pub use vesu_v1::{AssetConfigV1, AssetPrice, VesuV1Event};
 pub use vesu_v2::{AssetConfigV2, VesuV2Event};
 pub use zklend::ZkLendEvent;

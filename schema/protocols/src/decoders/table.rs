@@ -68,6 +68,11 @@ macro_rules! decoder_table {
                 match self { $(Self::$decoder => $event::LAYOUTS),+ }
             }
 
+            /// The JSON Schema of each event's members, by the event's name.
+            pub(super) fn member_schemas(self) -> Vec<(&'static str, Value)> {
+                match self { $(Self::$decoder => $event::member_schemas()),+ }
+            }
+
             fn emits(self, role: Role, name: &str) -> bool {
                 match self { $(Self::$decoder => $event::emits(role, name)),+ }
             }

@@ -81,6 +81,10 @@ macro_rules! signed_member {
                 let sign = if self.negative { "-" } else { "" };
                 json!(format!("{sign}{}", self.magnitude))
             }
+
+            fn schema() -> Value {
+                json!({ "type": "string", "pattern": "^(0|-?[1-9][0-9]*)$" })
+            }
         }
     };
 }
