@@ -427,22 +427,30 @@ impl ChainFold {
 
     /// The state as it is now, when enough blocks have passed since the last that was given.
     pub fn due_snapshot(&mut self) -> Option<DueSnapshot> {
-        let (registry, registry_seq) = self.registry.as_ref()?;
-        let fold = self.fold.as_ref()?;
-        let tip = fold.tip()?;
-        let number = tip.block.number;
+        let number = self.fold.as_ref()?.tip()?.block.number;
         let due = self
             .last_snapshot
             .is_none_or(|last| number.0 >= last.0.saturating_add(SNAPSHOT_EVERY) || number < last);
-        if !due || !self.is_settled() {
+        if !due {
             return None;
         }
-        let snapshot =
-            Snapshot { number, epoch: tip.block.epoch, seq: tip.last_seq, state: fold.encode() };
-        let version = snapshots::version_of(registry, *registry_seq);
-        let partition = self.partition.clone();
+        let snapshot = self.snapshot_for(&self.partition)?;
         self.last_snapshot = Some(number);
-        Some(DueSnapshot { partition, version, snapshot })
+        Some(snapshot)
+    }
+
+    /// The state as it is now, for a partition to resume from; `None` without a block, or where no cursor may stand.
+    pub fn snapshot_for(&self, partition: &Partition) -> Option<DueSnapshot> {
+        let (registry, registry_seq) = self.registry.as_ref()?;
+        let fold = self.fold.as_ref()?;
+        let tip = fold.tip()?;
+        if !self.is_settled() {
+            return None;
+        }
+        let (number, epoch) = (tip.block.number, tip.block.epoch);
+        let snapshot = Snapshot { number, epoch, seq: tip.last_seq, state: fold.encode() };
+        let version = snapshots::version_of(registry, *registry_seq);
+        Some(DueSnapshot { partition: partition.clone(), version, snapshot })
     }
 }
 

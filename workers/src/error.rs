@@ -66,6 +66,19 @@ pub enum WorkError {
         /// What is wrong.
         problem: String,
     },
+    /// One read model is to be rebuilt beside others that another program made.
+    #[error(
+        "the read models are those of another program: run `obsqra project rebuild all`, or wait until the projector has made them anew"
+    )]
+    OtherRules,
+    /// Somebody's reading is in the way of new read models.
+    #[error(
+        "for {seconds} s a transaction was open that reads the read models, or began before they were filled: the old ones stand; end it, `pg_stat_activity` shows it, and run this again"
+    )]
+    InUse {
+        /// How long it was waited for.
+        seconds: u64,
+    },
     /// The fold refuses a block.
     #[error("folding the log at {seq}: {source}")]
     Fold {

@@ -13,7 +13,8 @@ mod support;
 
 use std::collections::BTreeMap;
 
-use obsqra_store::projection::{misfit, state};
+use obsqra_store::projection::misfit;
+use obsqra_store::projection::state::{self, READ_MODELS};
 use obsqra_store::{Role, Store, StoreOptions, log};
 use obsqra_testkit::{TestDatabase, felt};
 use obsqra_types::{Hash32, Partition, Seq};
@@ -352,9 +353,9 @@ async fn batch_boundaries_change_nothing() {
     check_history(&database).await;
 
     for (size, reload) in [(1, true), (1, false), (7, true), (100, false), (100, true)] {
-        let mut tx = store.begin().await.unwrap();
-        state::reset(&mut tx, &chain()).await.unwrap();
-        tx.commit().await.unwrap();
+        for table in READ_MODELS.into_iter().chain(["projection_state", "projection_hash"]) {
+            database.execute(&format!("DELETE FROM {table}")).await;
+        }
         assert!(project_in_batches(&store, (size, u32::MAX), reload).await);
         assert_eq!(digests(&database).await, rows, "batches of {size}, reload: {reload}");
         assert_eq!(hashes(&store).await, whole, "batches of {size}, reload: {reload}");
@@ -463,28 +464,6 @@ async fn what_a_registry_drops_ends() {
     project(&store).await;
     assert_eq!(database.number(&priced).await, before - 1);
     check_history(&database).await;
-}
-
-/// The statements of a page of documentation.
-fn sql_examples(page: &str) -> Vec<&str> {
-    let blocks = page.split("```sql\n").skip(1);
-    blocks.map(|block| block.split(";\n```").next().unwrap()).collect()
-}
-
-#[tokio::test]
-async fn the_examples_of_the_sql_page_find_rows() {
-    let (database, store, mut script) = begin().await;
-    script.grow(30).await;
-    script.reorganise(3, 4).await;
-    script.writer.finalize(20).await.unwrap();
-    step(&store).await;
-    let examples = sql_examples(include_str!("../../ops/docs/sql.md"));
-    assert!(examples.len() >= 8);
-    for example in examples {
-        database.execute(&format!("SET ROLE obsqra_reader; {example}")).await;
-        let rows = database.number(&format!("SELECT count(*) FROM ({example}) AS found")).await;
-        assert!(rows > 0, "no rows: {example}");
-    }
 }
 
 #[tokio::test]

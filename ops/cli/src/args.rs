@@ -3,8 +3,10 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use clap::builder::PossibleValuesParser;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use obsqra_devnode::{MAX_LIGHT_EVENTS, MAX_NODES, Scenario, ScenarioError, Spec};
+use obsqra_store::projection::state::READ_MODELS;
 
 use crate::telemetry::LogFormat;
 
@@ -119,8 +121,19 @@ pub(crate) enum BenchName {
 pub(crate) enum ProjectAction {
     /// Fold the log into scratch tables and compare them with the live read models.
     Verify,
-    /// Empty the read models and fold the log again.
-    Rebuild,
+    /// Fold the log into tables beside the live read models and put these in their place; the projector goes on.
+    Rebuild {
+        /// A read model, or `all`.
+        #[arg(value_parser = read_models(), default_value = ALL_READ_MODELS)]
+        name: String,
+    },
+}
+
+/// Names every read model.
+pub(crate) const ALL_READ_MODELS: &str = "all";
+
+fn read_models() -> PossibleValuesParser {
+    PossibleValuesParser::new(READ_MODELS.into_iter().chain([ALL_READ_MODELS]))
 }
 
 #[derive(Debug, Subcommand)]

@@ -35,8 +35,8 @@ pub(crate) async fn run(command: Command, settings: Settings) -> Result<ExitCode
         Command::Project { action: Some(ProjectAction::Verify) } => {
             return check::project(settings).await;
         }
-        Command::Project { action: Some(ProjectAction::Rebuild) } => {
-            return check::rebuild(settings).await;
+        Command::Project { action: Some(ProjectAction::Rebuild { name }) } => {
+            check::rebuild(settings, &name).await?;
         }
         Command::Derive { action: DeriveAction::Verify } => return check::derive(settings).await,
         Command::Checkpoint { action: None } => alone(settings, SingleRole::Checkpoint).await?,

@@ -64,6 +64,8 @@ pub struct DatabaseUrls {
     pub writer: DatabaseUrl,
     /// `obsqra_read`, a member of `obsqra_reader`.
     pub reader: DatabaseUrl,
+    /// `obsqra_analyse`, a member of `obsqra_analyst`: for people, no role of the program uses it.
+    pub analyst: DatabaseUrl,
 }
 
 /// A running private cluster. Dropping it ends the server quickly; `stop` ends it in order.
@@ -100,6 +102,7 @@ impl PrivatePostgres {
             admin: url(roles::ADMIN, &self.passwords.admin),
             writer: url(roles::WRITE, &self.passwords.write),
             reader: url(roles::READ, &self.passwords.read),
+            analyst: url(roles::ANALYSE, &self.passwords.analyse),
         }
     }
 

@@ -64,6 +64,19 @@ async fn it_has_timescaledb_the_roles_and_passwords() -> Outcome {
         sql(&urls.writer, "SELECT rolsuper FROM pg_roles WHERE rolname = current_user")?,
         "f"
     );
+    for (asked, expected) in [
+        ("SELECT pg_has_role(current_user, 'obsqra_analyst', 'member')", "t"),
+        ("SELECT pg_has_role(current_user, 'obsqra_reader', 'member')", "f"),
+        ("SELECT rolconnlimit FROM pg_roles WHERE rolname = current_user", "8"),
+        ("SHOW statement_timeout", "1min"),
+        ("SHOW idle_in_transaction_session_timeout", "1min"),
+        ("SHOW work_mem", "32MB"),
+        ("SHOW max_parallel_workers_per_gather", "0"),
+        ("SHOW default_transaction_read_only", "on"),
+        ("SHOW search_path", "analyst"),
+    ] {
+        assert_eq!(sql(&urls.analyst, asked)?, expected, "{asked}");
+    }
     let passwordless = urls.reader.expose().replace(password_of(&urls.reader.expose()), "wrong");
     let refused =
         Command::new("psql").args(["-X", "-w", "-c", "SELECT 1", &passwordless]).output()?;

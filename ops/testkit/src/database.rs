@@ -3,7 +3,8 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use obsqra_store::{Role, Store, StoreOptions, migrate};
-use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use sqlx::postgres::PgRow;
+use sqlx::{AssertSqlSafe, Connection, PgConnection, Row as _};
 
 /// Names the server that tests use: an admin's URL.
 const SERVER: &str = "OBSQRA_TEST_DATABASE_URL";
@@ -83,6 +84,74 @@ impl TestDatabase {
             .await
             .unwrap_or_else(|error| panic!("{sql}: {error}"))
     }
+}
+
+/// One connection that stays: what it prepared and what it sees last.
+#[derive(Debug)]
+pub struct TestSession {
+    connection: PgConnection,
+}
+
+impl TestDatabase {
+    /// Connects as a group role would, or as the admin with an empty name.
+    ///
+    /// # Panics
+    /// When the server does not answer or has no such role.
+    pub async fn session(&self, role: &str) -> TestSession {
+        let connection = PgConnection::connect(&self.url).await.expect("database answers");
+        let mut session = TestSession { connection };
+        if !role.is_empty() {
+            session.execute(&format!("SET ROLE {role}")).await.expect("the role is there");
+        }
+        session
+    }
+}
+
+impl TestSession {
+    /// Runs SQL.
+    ///
+    /// # Errors
+    /// SQLSTATE and words of what the server refuses.
+    pub async fn execute(&mut self, sql: &str) -> Result<(), (String, String)> {
+        let sql = AssertSqlSafe(sql.to_owned());
+        sqlx::raw_sql(sql).execute(&mut self.connection).await.map(|_| ()).map_err(|e| refusal(&e))
+    }
+
+    /// Numbers of one row, by a statement that is prepared the first time and used again.
+    ///
+    /// # Errors
+    /// SQLSTATE and words of what the server refuses.
+    ///
+    /// # Panics
+    /// When a column is no number.
+    pub async fn numbers(&mut self, sql: &str) -> Result<Vec<i64>, (String, String)> {
+        let row = sqlx::query(AssertSqlSafe(sql.to_owned())).fetch_one(&mut self.connection).await;
+        let row = row.map_err(|error| refusal(&error))?;
+        Ok((0..row.len()).map(|column| row.try_get(column).expect("a number")).collect())
+    }
+
+    /// Columns of text of all rows.
+    ///
+    /// # Errors
+    /// SQLSTATE and words of what the server refuses.
+    ///
+    /// # Panics
+    /// When a column is no text.
+    pub async fn texts(&mut self, sql: &str) -> Result<Vec<Vec<String>>, (String, String)> {
+        let rows = sqlx::query(AssertSqlSafe(sql.to_owned())).fetch_all(&mut self.connection).await;
+        let rows = rows.map_err(|error| refusal(&error))?;
+        let texts = |row: PgRow| {
+            (0..row.len()).map(|column| row.try_get(column).expect("text")).collect::<Vec<String>>()
+        };
+        Ok(rows.into_iter().map(texts).collect())
+    }
+}
+
+fn refusal(error: &sqlx::Error) -> (String, String) {
+    let Some(refused) = error.as_database_error() else {
+        return (String::new(), error.to_string());
+    };
+    (refused.code().unwrap_or_default().into_owned(), refused.message().to_owned())
 }
 
 fn with_database(server: &str, name: &str) -> String {

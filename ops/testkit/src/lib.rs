@@ -8,6 +8,6 @@ mod nats;
 mod node;
 
 pub use chain::{ChainWriter, MadeBlock, felt};
-pub use database::TestDatabase;
+pub use database::{TestDatabase, TestSession};
 pub use nats::{StoredMessage, TestNats};
 pub use node::{ChainBlock, ChainEvent, canonical_blocks, node_blocks, read_log};

@@ -73,7 +73,13 @@ impl StoreOptions {
 #[derive(Clone, Debug)]
 pub struct Store {
     pub(crate) pool: PgPool,
+    options: StoreOptions,
 }
+
+/// Most connections of a pool that writes tables beside the live ones: one writes, one reads ahead.
+const BESIDE_CONNECTIONS: u32 = 4;
+/// What a connection says first so that names mean the tables beside.
+const SEE_BESIDE: &str = "SET search_path TO rebuild, public";
 
 impl Store {
     /// Connects, and checks that the database answers.
@@ -90,20 +96,19 @@ impl Store {
             let limit = limit.as_millis().to_string();
             connect = connect.options([("idle_in_transaction_session_timeout", limit)]);
         }
-        let pool = PgPoolOptions::new()
-            .max_connections(options.max_connections)
-            .acquire_timeout(options.acquire_timeout)
-            .after_connect(move |connection, _| {
-                Box::pin(async move {
-                    if let Some(statement) = options.role.set_role() {
-                        sqlx::raw_sql(statement).execute(&mut *connection).await?;
-                    }
-                    Ok(())
-                })
-            })
-            .connect_with(connect)
-            .await?;
-        Ok(Self { pool })
+        let first = [options.role.set_role(), None];
+        let pool = pool_options(options, first).connect_with(connect).await?;
+        Ok(Self { pool, options })
+    }
+
+    /// The same database with the tables of a rebuild in the place of the read models: every statement on one of
+    /// these means the one beside. Nothing is connected yet.
+    #[must_use]
+    pub(crate) fn beside(&self) -> Self {
+        let options = StoreOptions { max_connections: BESIDE_CONNECTIONS, ..self.options };
+        let connect = PgConnectOptions::clone(&self.pool.connect_options());
+        let first = [options.role.set_role(), Some(SEE_BESIDE)];
+        Self { pool: pool_options(options, first).connect_lazy_with(connect), options }
     }
 
     /// Begins a transaction.
@@ -127,4 +132,19 @@ impl Store {
     pub async fn close(&self) {
         self.pool.close().await;
     }
+}
+
+/// A pool whose connections say something first.
+fn pool_options(options: StoreOptions, first: [Option<&'static str>; 2]) -> PgPoolOptions {
+    PgPoolOptions::new()
+        .max_connections(options.max_connections)
+        .acquire_timeout(options.acquire_timeout)
+        .after_connect(move |connection, _| {
+            Box::pin(async move {
+                for statement in first.into_iter().flatten() {
+                    sqlx::raw_sql(statement).execute(&mut *connection).await?;
+                }
+                Ok(())
+            })
+        })
 }

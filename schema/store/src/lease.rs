@@ -60,6 +60,40 @@ impl Lease {
         }))
     }
 
+    /// Takes the partition from whoever holds it: the holder's next write is refused, and it waits until it can
+    /// have the partition again. A transaction of the holder is waited for, so that it is whole.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn take_over(
+        store: &Store,
+        partition: Partition,
+        holder: &str,
+        ttl: Duration,
+    ) -> Result<Self, StoreError> {
+        let epoch = sqlx::query_scalar!(
+            r#"
+            INSERT INTO lease AS l (partition, epoch, holder, expires_at)
+            VALUES ($1, 1, $2, clock_timestamp() + make_interval(secs => $3))
+            ON CONFLICT (partition) DO UPDATE
+            SET epoch = l.epoch + 1, holder = excluded.holder,
+                expires_at = clock_timestamp() + make_interval(secs => $3)
+            RETURNING epoch
+            "#,
+            partition.to_string(),
+            holder,
+            ttl.as_secs_f64(),
+        )
+        .fetch_one(&store.pool)
+        .await?;
+        Ok(Self {
+            store: store.clone(),
+            holder: holder.to_owned(),
+            fence: Fence { partition, epoch: LeaseEpoch(epoch) },
+            ttl,
+        })
+    }
+
     /// What to state with each append.
     #[must_use]
     pub fn fence(&self) -> &Fence {

@@ -51,7 +51,9 @@ impl LeaseKeeper {
         }
     }
 
-    fn keep(lease: Lease) -> Self {
+    /// Renews a lease that is held from here on.
+    #[must_use]
+    pub fn keep(lease: Lease) -> Self {
         let lost = CancellationToken::new();
         let renewal = tokio::spawn(renew(lease.clone(), lost.clone()));
         Self { lease, lost, _renewal: AbortOnDropHandle::new(renewal) }

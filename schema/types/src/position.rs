@@ -55,6 +55,8 @@ pub enum Partition {
     Attestor(ChainId),
     /// Signs checkpoints of the whole log.
     Checkpointer,
+    /// Makes read models anew beside the live ones; one at a time, whatever the chain.
+    Rebuilder,
 }
 
 impl fmt::Display for Partition {
@@ -69,6 +71,7 @@ impl fmt::Display for Partition {
             Self::Retractor(chain) => write!(f, "retractor/{chain}"),
             Self::Attestor(chain) => write!(f, "attestor/{chain}"),
             Self::Checkpointer => f.write_str("checkpointer"),
+            Self::Rebuilder => f.write_str("rebuilder"),
         }
     }
 }

@@ -360,7 +360,7 @@ impl Tables {
         }
     }
 
-    fn hashes(&self) -> [(&'static str, StateHashes); 9] {
+    pub(super) fn hashes(&self) -> [(&'static str, StateHashes); 9] {
         [
             (BlockRow::READ_MODEL, self.blocks.hashes()),
             (EventRow::READ_MODEL, self.events.hashes()),

@@ -1,17 +1,22 @@
 //! Checks that do the work again: `project verify`, `project rebuild`, `derive verify`.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
-use obsqra_store::projection::state;
 use obsqra_store::{Role, Store, StoreOptions};
-use obsqra_types::ChainId;
+use obsqra_types::{ChainId, Seq};
+use obsqra_workers::projections::{Rebuild, RebuildOptions, Which};
 use obsqra_workers::verify::{self, Discrepancy};
 
+use crate::args::ALL_READ_MODELS;
 use crate::config::Settings;
 use crate::instance::Instance;
 use crate::progress::Pass;
 use crate::roles;
+
+/// How long a rebuild waits for who reads, over all attempts.
+const REBUILD_PATIENCE: Duration = Duration::from_secs(600);
 
 async fn open(settings: &Settings) -> Result<(Instance, Store, ChainId)> {
     let instance = Instance::open_database(settings).await?;
@@ -49,30 +54,29 @@ pub(super) async fn project(settings: Settings) -> Result<ExitCode> {
     Ok(ExitCode::FAILURE)
 }
 
-pub(super) async fn rebuild(settings: Settings) -> Result<ExitCode> {
+pub(super) async fn rebuild(settings: Settings, name: &str) -> Result<()> {
     let (instance, store, chain) = open(&settings).await?;
-    let rebuilt = rebuild_in(&settings, &store, &chain).await;
+    let which = match name {
+        ALL_READ_MODELS => Which::All,
+        name => Which::One(name.to_owned()),
+    };
+    let options = RebuildOptions {
+        holder: roles::holder("rebuild"),
+        lease_ttl: Duration::from_millis(settings.lease_ttl_ms),
+        patience: REBUILD_PATIENCE,
+    };
+    let pass = Pass::new();
+    let rebuilt = async {
+        let rebuild = Rebuild::begin(&store, &chain, which, options).await?;
+        rebuild.run(|done, of| pass.at(done, of)).await
+    };
+    let rebuilt = rebuilt.await;
+    pass.end();
     instance.close().await?;
-    rebuilt?;
-    println!(
-        "the read models of {chain} are empty: the projector fills them again from the log's start"
-    );
-    Ok(ExitCode::SUCCESS)
-}
-
-/// Takes the projector's lease, so that none is writing, and empties everything it wrote.
-async fn rebuild_in(settings: &Settings, store: &Store, chain: &ChainId) -> Result<()> {
-    let partition = obsqra_types::Partition::Projector(chain.clone());
-    let ttl = std::time::Duration::from_millis(settings.lease_ttl_ms);
-    let holder = roles::holder("rebuild");
-    let lease = obsqra_store::Lease::acquire(store, partition, &holder, ttl)
-        .await?
-        .context("the projector is running: stop it first")?;
-    let mut tx = store.begin().await?;
-    obsqra_store::lease::check(&mut tx, lease.fence()).await?;
-    state::reset(&mut tx, chain).await?;
-    tx.commit().await.context("cannot empty the read models")?;
-    lease.release().await?;
+    match rebuilt?.seq {
+        Seq::BEFORE_FIRST => println!("nothing of {chain} is projected yet"),
+        seq => println!("{name}: a fold of the log of {chain} up to {seq} is in place"),
+    }
     Ok(())
 }
 

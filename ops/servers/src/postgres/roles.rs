@@ -19,10 +19,22 @@ pub(super) const DATABASE: &str = "obsqra";
 pub(super) const ADMIN: &str = "obsqra_admin";
 pub(super) const WRITE: &str = "obsqra_write";
 pub(super) const READ: &str = "obsqra_read";
+pub(super) const ANALYSE: &str = "obsqra_analyse";
 
 const OWNER_GROUP: &str = "obsqra_owner";
 const WRITER_GROUP: &str = "obsqra_writer";
 const READER_GROUP: &str = "obsqra_reader";
+const ANALYST_GROUP: &str = "obsqra_analyst";
+
+/// Settings of the login of analysts: settings of a group do not reach its members.
+const ANALYST_SETTINGS: &str = "\
+    ALTER ROLE obsqra_analyse CONNECTION LIMIT 8;\n\
+    ALTER ROLE obsqra_analyse SET statement_timeout = '60s';\n\
+    ALTER ROLE obsqra_analyse SET idle_in_transaction_session_timeout = '60s';\n\
+    ALTER ROLE obsqra_analyse SET work_mem = '32MB';\n\
+    ALTER ROLE obsqra_analyse SET max_parallel_workers_per_gather = 0;\n\
+    ALTER ROLE obsqra_analyse SET default_transaction_read_only = on;\n\
+    ALTER ROLE obsqra_analyse SET search_path = analyst;\n";
 
 /// One password for each login role.
 #[derive(Debug)]
@@ -30,12 +42,18 @@ pub(super) struct Passwords {
     pub(super) admin: Secret,
     pub(super) write: Secret,
     pub(super) read: Secret,
+    pub(super) analyse: Secret,
 }
 
 impl Passwords {
     pub(super) fn load_or_create(held: &HeldDataDir) -> Result<Self, ServerError> {
         let password = |role| Secret::load_or_create(&held.secret(role)?);
-        Ok(Self { admin: password(ADMIN)?, write: password(WRITE)?, read: password(READ)? })
+        Ok(Self {
+            admin: password(ADMIN)?,
+            write: password(WRITE)?,
+            read: password(READ)?,
+            analyse: password(ANALYSE)?,
+        })
     }
 }
 
@@ -91,18 +109,21 @@ pub(super) async fn ensure(
 fn script(passwords: &Passwords) -> String {
     let mut script =
         "SET log_min_error_statement = panic;\nSET log_statement = 'none';\n".to_owned();
-    for group in [OWNER_GROUP, WRITER_GROUP, READER_GROUP] {
+    for group in [OWNER_GROUP, WRITER_GROUP, READER_GROUP, ANALYST_GROUP] {
         script.push_str(&create_role(group, "NOLOGIN"));
     }
-    for (role, group, password) in
-        [(WRITE, WRITER_GROUP, &passwords.write), (READ, READER_GROUP, &passwords.read)]
-    {
+    for (role, group, password) in [
+        (WRITE, WRITER_GROUP, &passwords.write),
+        (READ, READER_GROUP, &passwords.read),
+        (ANALYSE, ANALYST_GROUP, &passwords.analyse),
+    ] {
         let password = password.expose();
         script.push_str(&create_role(role, "LOGIN"));
         script.push_str(&format!(
             "ALTER ROLE {role} PASSWORD '{password}';\nGRANT {group} TO {role};\n"
         ));
     }
+    script.push_str(ANALYST_SETTINGS);
     script.push_str(&format!(
         "SELECT 'CREATE DATABASE {DATABASE} OWNER {OWNER_GROUP}'\n\
          WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = '{DATABASE}')\n\\gexec\n"

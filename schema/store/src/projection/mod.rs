@@ -7,6 +7,7 @@
 pub mod activity;
 pub mod allocation_snapshot;
 pub mod anomaly;
+pub mod beside;
 pub mod block;
 pub mod copy;
 pub mod event;

@@ -137,6 +137,19 @@ pub async fn load_hashes_in(
     .collect()
 }
 
+/// The chains that have read models, in order.
+///
+/// # Errors
+/// When the database fails.
+pub async fn chains(store: &Store) -> Result<Vec<ChainId>, StoreError> {
+    sqlx::query_scalar!("SELECT chain_id FROM projection_state ORDER BY chain_id")
+        .fetch_all(&store.pool)
+        .await?
+        .into_iter()
+        .map(|chain| ChainId::new(chain).map_err(|_| StoreError::Range("chain id")))
+        .collect()
+}
+
 /// The read models that are applied up to a position by some rules: a program that did not know one has left it
 /// behind.
 ///
@@ -193,34 +206,6 @@ pub async fn save_hashes(
     Ok(())
 }
 
-/// Empties every read model of a chain, its position included, inside a transaction.
-///
-/// # Errors
-/// When the database fails.
-pub async fn reset(tx: &mut Transaction, chain: &ChainId) -> Result<(), StoreError> {
-    let chain = chain.as_str();
-    sqlx::query!("DELETE FROM projection_state WHERE chain_id = $1", chain)
-        .execute(&mut **tx)
-        .await?;
-    sqlx::query!("DELETE FROM projection_hash WHERE chain_id = $1", chain)
-        .execute(&mut **tx)
-        .await?;
-    sqlx::query!("DELETE FROM block WHERE chain_id = $1", chain).execute(&mut **tx).await?;
-    sqlx::query!("DELETE FROM event WHERE chain_id = $1", chain).execute(&mut **tx).await?;
-    sqlx::query!("DELETE FROM market_metrics WHERE chain_id = $1", chain)
-        .execute(&mut **tx)
-        .await?;
-    sqlx::query!("DELETE FROM risk_score WHERE chain_id = $1", chain).execute(&mut **tx).await?;
-    sqlx::query!("DELETE FROM price WHERE chain_id = $1", chain).execute(&mut **tx).await?;
-    sqlx::query!("DELETE FROM anomaly WHERE chain_id = $1", chain).execute(&mut **tx).await?;
-    sqlx::query!("DELETE FROM allocation_snapshot WHERE chain_id = $1", chain)
-        .execute(&mut **tx)
-        .await?;
-    sqlx::query!("DELETE FROM activity WHERE chain_id = $1", chain).execute(&mut **tx).await?;
-    sqlx::query!("DELETE FROM privacy_pool WHERE chain_id = $1", chain).execute(&mut **tx).await?;
-    Ok(())
-}
-
 /// Begins a transaction that sees the database as it stands at its first statement, for a comparison
 /// that takes its time while the projector goes on.
 ///
@@ -263,7 +248,7 @@ pub async fn shadow(tx: &mut Transaction) -> Result<(), StoreError> {
 }
 
 /// Every table of rows with two ranges.
-pub(super) const READ_MODELS: [&str; 9] = [
+pub const READ_MODELS: [&str; 9] = [
     "block",
     "event",
     "activity",
