@@ -51,6 +51,8 @@ pub enum Partition {
     Retractor(ChainId),
     /// Attests blocks of one chain that were applied unverified.
     Attestor(ChainId),
+    /// Enqueues the reports of one chain's finished days.
+    Reporter(ChainId),
     /// Signs checkpoints of the whole log.
     Checkpointer,
 }
@@ -65,6 +67,7 @@ impl fmt::Display for Partition {
             Self::Allocator(chain) => write!(f, "allocator/{chain}"),
             Self::Retractor(chain) => write!(f, "retractor/{chain}"),
             Self::Attestor(chain) => write!(f, "attestor/{chain}"),
+            Self::Reporter(chain) => write!(f, "reporter/{chain}"),
             Self::Checkpointer => f.write_str("checkpointer"),
         }
     }
