@@ -1,6 +1,6 @@
 //! What can go wrong at the database.
 
-use obsqra_types::{BlockNumber, BranchEpoch, Partition, Seq};
+use obsqra_types::{BlockNumber, BranchEpoch, JobId, JobKind, Partition, Seq};
 
 /// An error of the store. Which of them may pass by itself, [`StoreError::is_transient`] tells.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +52,30 @@ pub enum StoreError {
         /// What is wrong with it.
         problem: String,
     },
+    /// Another process holds the job now, or it was taken back from this one.
+    #[error("job {0} was taken back from this process: what it did for it is not written")]
+    JobLost(JobId),
+    /// There is no such job.
+    #[error("there is no job {0}: it never was, or it ended long ago")]
+    NoSuchJob(JobId),
+    /// The job is in a state in which that cannot be done.
+    #[error("job {id} is {state}: that cannot be done to it")]
+    JobRefused {
+        /// The job.
+        id: JobId,
+        /// Its state.
+        state: &'static str,
+    },
+    /// There is no room for another job of the kind.
+    #[error(
+        "{max_open} jobs of kind {kind} are queued or leased, and no more may be: they have to be worked off first"
+    )]
+    JobsFull {
+        /// The kind.
+        kind: JobKind,
+        /// Its bound.
+        max_open: u32,
+    },
     /// A number does not fit its column or its type.
     #[error("{0} is out of range")]
     Range(&'static str),
@@ -82,6 +106,7 @@ impl StoreError {
                 | sqlx::Error::Protocol(_)
                 | sqlx::Error::WorkerCrashed,
             ) => true,
+            Self::JobsFull { .. } => true,
             _ => false,
         }
     }

@@ -18,6 +18,7 @@ pub mod checkpoint;
 pub mod child_contract;
 pub mod cursor;
 pub mod finding;
+pub mod job;
 pub mod key;
 pub mod lease;
 mod lease_keeper;

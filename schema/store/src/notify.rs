@@ -13,6 +13,8 @@ pub enum Signal {
     Log,
     /// The read models have advanced.
     Projection,
+    /// A job may be taken.
+    Job,
 }
 
 impl Signal {
@@ -20,6 +22,7 @@ impl Signal {
         match self {
             Self::Log => "obsqra_log",
             Self::Projection => "obsqra_projection",
+            Self::Job => "obsqra_job",
         }
     }
 }
@@ -59,8 +62,13 @@ impl Listener {
     /// When the database stays away.
     pub async fn wait(&mut self, at_most: Duration) -> Result<(), StoreError> {
         match tokio::time::timeout(at_most, self.inner.try_recv()).await {
-            Ok(received) => received.map(|_| ()).map_err(StoreError::from),
-            Err(_elapsed) => Ok(()),
+            Ok(received) => {
+                received?;
+            }
+            Err(_elapsed) => return Ok(()),
         }
+        // Hints that came together ask for one look.
+        while self.inner.next_buffered().is_some() {}
+        Ok(())
     }
 }

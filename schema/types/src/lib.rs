@@ -9,6 +9,7 @@ mod block;
 mod chain_id;
 mod cursor;
 mod hash;
+mod job;
 mod policy;
 mod position;
 mod protocol;
@@ -21,6 +22,7 @@ pub use block::{
 pub use chain_id::{ChainId, InvalidChainId};
 pub use cursor::{BlockCursor, Cursor, InvalidCursor};
 pub use hash::{Hash32, InvalidHash};
+pub use job::{InvalidJobKind, JobId, JobKind, JobToken, TraceParent};
 pub use policy::{InvalidPolicyId, PolicyId};
 pub use position::{LeaseEpoch, Partition, RecordedAt, Seq};
 pub use protocol::{InvalidProtocolId, ProtocolId};

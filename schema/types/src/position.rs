@@ -53,6 +53,8 @@ pub enum Partition {
     Retractor(ChainId),
     /// Attests blocks of one chain that were applied unverified.
     Attestor(ChainId),
+    /// Enqueues the reports of one chain's finished days.
+    Reporter(ChainId),
     /// Signs checkpoints of the whole log.
     Checkpointer,
     /// Makes read models anew beside the live ones; one at a time, whatever the chain.
@@ -70,6 +72,7 @@ impl fmt::Display for Partition {
             Self::Allocator(chain) => write!(f, "allocator/{chain}"),
             Self::Retractor(chain) => write!(f, "retractor/{chain}"),
             Self::Attestor(chain) => write!(f, "attestor/{chain}"),
+            Self::Reporter(chain) => write!(f, "reporter/{chain}"),
             Self::Checkpointer => f.write_str("checkpointer"),
             Self::Rebuilder => f.write_str("rebuilder"),
         }
