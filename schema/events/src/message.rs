@@ -68,10 +68,17 @@ impl Message {
             }
             _ => Subject::of(chain, fact)?,
         };
-        let mut body = envelope(entry);
-        body["data"] = data(fact, context);
-        Some(Self { subject, id: id(&entry.draft, fact), body: body.to_string().into_bytes() })
+        let body = entry_body(entry, fact, context).to_string().into_bytes();
+        Some(Self { subject, id: id(&entry.draft, fact), body })
     }
+}
+
+/// An entry as JSON, in the form of a message's body; of kinds that are not published too.
+#[must_use]
+pub fn entry_body(entry: &Entry, fact: &Fact, context: &MessageContext) -> Value {
+    let mut body = envelope(entry);
+    body["data"] = data(fact, context);
+    body
 }
 
 fn id(draft: &Draft, fact: &Fact) -> String {
