@@ -7,8 +7,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use obsqra_events::{AdoptedWhat, Entry, EventData, Fact};
-use obsqra_protocols::{Contracts, Registry, decode_from};
+use obsqra_events::{AdoptedWhat, Entry, EventData, Fact, MessageContext};
+use obsqra_protocols::{Contracts, Registry, decode, decode_from};
 use obsqra_store::{Store, child_contract, key, log};
 use obsqra_types::{BlockNumber, ChainId, ContractAddress, Seq};
 
@@ -66,6 +66,42 @@ impl KnownContracts {
             Fact::BlockReverted(_) => self.forget(block.number),
             _ => {}
         }
+    }
+
+    /// As [`Self::take`], reading the contracts anew where an entry adopts another registry: it may read what was
+    /// announced before it.
+    pub(crate) async fn follow(
+        &mut self,
+        store: &Store,
+        entry: &Entry,
+        fact: &Fact,
+    ) -> Result<(), WorkError> {
+        match fact {
+            Fact::Adopted(adopted) if adopted.what == AdoptedWhat::Registry => {
+                *self = Self::load(store, &entry.draft.chain, entry.seq).await?;
+            }
+            fact => self.take(entry, fact),
+        }
+        Ok(())
+    }
+
+    /// What an entry's message says beside the entry.
+    pub(crate) fn context(&self, entry: &Entry, fact: &Fact) -> MessageContext {
+        let mut context = MessageContext::default();
+        match (fact, self.contracts()) {
+            (Fact::BlockApplied(applied), _) => {
+                context.last_seq = Some(Seq(entry.seq.0 + u64::from(applied.watched_events)));
+            }
+            (Fact::Event(event), Some(contracts)) => {
+                if let Some(decoded) = decode(contracts, event) {
+                    context.protocol = Some(decoded.protocol);
+                    context.event_name = decoded.name.map(str::to_owned);
+                    context.decoded = decoded.event.map(|event| event.to_json());
+                }
+            }
+            _ => {}
+        }
+        context
     }
 
     pub(crate) fn contracts(&self) -> Option<&Contracts> {

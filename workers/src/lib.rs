@@ -10,6 +10,7 @@ pub mod checkpoint;
 pub mod jobs;
 pub mod projections;
 pub mod relay;
+pub mod replay;
 pub mod runtime;
 pub mod verify;
 pub mod webhook;

@@ -12,8 +12,7 @@ mod standing;
 use std::collections::{BTreeMap, BTreeSet};
 
 use obsqra_bus::{ChainStream, MAX_BATCH, Outgoing, StreamPosition};
-use obsqra_events::{AdoptedWhat, Entry, Fact, Finality, Kind, Message, MessageContext};
-use obsqra_protocols::decode;
+use obsqra_events::{Entry, Finality, Kind, Message};
 use obsqra_store::{
     LeaseKeeper, Store, StoreError, chain_tip, cursor, key, lease, log, relay_subject,
 };
@@ -146,12 +145,12 @@ impl Relay {
             }
             let fact =
                 entry.draft.fact().map_err(|source| WorkError::Entry { seq: entry.seq, source })?;
-            self.learn(entry, &fact).await?;
+            self.known.follow(&self.store, entry, &fact).await?;
             let is_final = blocks.standing(entry) == Standing::Final;
             if !self.is_kept(entry, now) || (self.scope == Scope::Final && !is_final) {
                 continue;
             }
-            let context = self.context(entry, &fact);
+            let context = self.known.context(entry, &fact);
             let Some(message) = Message::new(entry, &fact, &context) else {
                 continue;
             };
@@ -166,35 +165,6 @@ impl Relay {
             messages.push(Outgoing { message, seq: entry.seq, previous, finality });
         }
         Ok(messages)
-    }
-
-    /// Another registry may read what was announced before it.
-    async fn learn(&mut self, entry: &Entry, fact: &Fact) -> Result<(), WorkError> {
-        match fact {
-            Fact::Adopted(adopted) if adopted.what == AdoptedWhat::Registry => {
-                self.known = KnownContracts::load(&self.store, &self.chain, entry.seq).await?;
-            }
-            fact => self.known.take(entry, fact),
-        }
-        Ok(())
-    }
-
-    fn context(&self, entry: &Entry, fact: &Fact) -> MessageContext {
-        let mut context = MessageContext::default();
-        match (fact, self.known.contracts()) {
-            (Fact::BlockApplied(applied), _) => {
-                context.last_seq = Some(Seq(entry.seq.0 + u64::from(applied.watched_events)));
-            }
-            (Fact::Event(event), Some(contracts)) => {
-                if let Some(decoded) = decode(contracts, event) {
-                    context.protocol = Some(decoded.protocol);
-                    context.event_name = decoded.name.map(str::to_owned);
-                    context.decoded = decoded.event.map(|event| event.to_json());
-                }
-            }
-            _ => {}
-        }
-        context
     }
 
     async fn commit(

@@ -1,5 +1,7 @@
 //! The command line.
 
+mod replay;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -9,6 +11,7 @@ use obsqra_devnode::{MAX_LIGHT_EVENTS, MAX_NODES, Scenario, ScenarioError, Spec}
 use obsqra_store::projection::state::READ_MODELS;
 
 use crate::telemetry::LogFormat;
+pub(crate) use replay::{Format, ReplayArgs};
 
 /// Indexes Starknet into an append-only, hash-chained log, derives risk from it and serves it.
 ///
@@ -69,6 +72,8 @@ pub(crate) enum Command {
         #[command(subcommand)]
         action: LogAction,
     },
+    /// Replay a range of the log, with the same bytes every time.
+    Replay(Box<ReplayArgs>),
     /// Watch more contracts than the log began with, or show which.
     Watch {
         #[command(subcommand)]
@@ -115,6 +120,8 @@ pub(crate) enum BenchName {
     Ingest,
     /// Folding the log into read models, against a bare COPY of the same rows; deriving it all again.
     Project,
+    /// Replaying the log into Parquet, against a bare COPY of the same rows.
+    Replay,
 }
 
 #[derive(Debug, Subcommand)]

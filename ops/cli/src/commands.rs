@@ -8,6 +8,7 @@ mod checkpoint;
 mod devnode;
 mod doctor;
 mod log;
+mod replay;
 mod run;
 mod watch;
 
@@ -52,6 +53,7 @@ pub(crate) async fn run(command: Command, settings: Settings) -> Result<ExitCode
         }
         Command::Devnode(args) => devnode::run(args).await?,
         Command::Log { action } => return log::run(settings, action).await,
+        Command::Replay(args) => return replay::run(settings, *args).await,
         Command::Watch { action } => watch::run(settings, action).await?,
         Command::Block { action } => block::run(settings, action).await?,
         Command::Attest(args) => return attest::run(settings, args).await,

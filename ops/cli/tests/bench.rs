@@ -55,6 +55,11 @@ async fn the_bench_of_projection_reports_every_bar() {
     check_bars("project", &expected).await;
 }
 
+#[tokio::test]
+async fn the_bench_of_replays_reports_every_bar() {
+    check_bars("replay", &[("parquet_vs_copy", 0.5, "higher")]).await;
+}
+
 async fn check_bars(bench: &str, expected: &[(&str, f64, &str)]) {
     let mut command = obsqra();
     command.args(["bench", bench, "--json", "--smoke"]);
@@ -104,12 +109,13 @@ async fn what_is_not_known_is_refused_with_what_is() {
     command.args(["bench", "nothing"]);
     let ended = run(command).await;
     assert_eq!(ended.code(), 2, "{}", ended.output());
-    assert!(ended.stderr.contains("possible values: log, ingest, project"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("possible values: log, ingest, project, replay"), "{}", ended.stderr);
 
     for (bench, lanes) in [
         ("log", "verify, reorg, backfill"),
         ("ingest", "inprocess, check, rpc, latency, growth"),
         ("project", "rebuild, derive, growth"),
+        ("replay", "parquet"),
     ] {
         let mut command = obsqra();
         command.args(["bench", bench, "--lane", "nothing"]);

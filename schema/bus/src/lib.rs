@@ -8,6 +8,7 @@ mod checkpoints;
 mod connect;
 mod error;
 mod publish;
+mod replay;
 mod stream;
 mod wake;
 
@@ -15,5 +16,6 @@ pub use checkpoints::CheckpointStream;
 pub use connect::{Bus, BusOptions, Secret};
 pub use error::BusError;
 pub use publish::{MAX_BATCH, Outgoing};
+pub use replay::{InvalidReplayName, ReplayChannel, ReplayMessage, ReplayName};
 pub use stream::{ChainStream, StreamLimits, StreamPosition};
 pub use wake::Wake;

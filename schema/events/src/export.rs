@@ -11,6 +11,9 @@
 //!   entry it ends with: `body` is a byte string of what is signed, itself CBOR;
 //! - `["end", entries, checkpoints]`, once, last: an export without it was cut off.
 //!
+//! A replay has items of entries alone and ends with `["obsqra.replay.v1", manifest]`, where `manifest` is a text
+//! string of JSON.
+//!
 //! `ops/checks/verify_export.py` reads this form.
 
 use obsqra_types::Seq;
@@ -55,5 +58,13 @@ pub fn export_checkpoint(signed: &SignedCheckpoint) -> Vec<u8> {
 pub fn export_end(entries: u64, checkpoints: u64) -> Vec<u8> {
     let mut out = Writer::with_capacity(24);
     out.array(3).text("end").uint(entries).uint(checkpoints);
+    out.into_bytes()
+}
+
+/// The last item of a replay.
+#[must_use]
+pub fn export_manifest(manifest: &str) -> Vec<u8> {
+    let mut out = Writer::with_capacity(manifest.len() + 32);
+    out.array(2).text("obsqra.replay.v1").text(manifest);
     out.into_bytes()
 }

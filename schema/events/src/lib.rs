@@ -49,11 +49,11 @@ pub use completeness::{
 pub use derived::{AbsentInput, RiskAbsent, RiskComponents, RiskInputs, RiskScored};
 pub use entry::{Draft, Entry, EntryHash, chain_hash, content_hash};
 pub use events_digest::EventsDigest;
-pub use export::{export_checkpoint, export_end, export_entry, export_header};
+pub use export::{export_checkpoint, export_end, export_entry, export_header, export_manifest};
 pub use fact::{Fact, FactError};
 pub use kind::{Kind, Lane, UnknownKind};
 pub use message::{
-    Finality, Message, MessageContext, MessageSchema, message_schema, message_schemas,
+    Finality, Message, MessageContext, MessageSchema, entry_body, message_schema, message_schemas,
 };
 pub use proof::{Proof, ProofError};
 pub use retracted::Retracted;

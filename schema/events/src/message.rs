@@ -76,8 +76,8 @@ impl Message {
             }
             _ => Subject::of(chain, fact)?,
         };
-        let body = json_of(Envelope::new(entry, data(fact, context)));
-        Some(Self { subject, id: id(&entry.draft, fact), body: body.to_string().into_bytes() })
+        let body = entry_body(entry, fact, context).to_string().into_bytes();
+        Some(Self { subject, id: id(&entry.draft, fact), body })
     }
 
     /// The message that repeats this one once its block is final: the same body.
@@ -86,6 +86,12 @@ impl Message {
         let Self { subject, id, body } = self;
         Self { subject: subject.when_final(), id: format!("{id}:final"), body }
     }
+}
+
+/// An entry as JSON, in the form of a message's body; of kinds that are not published too.
+#[must_use]
+pub fn entry_body(entry: &Entry, fact: &Fact, context: &MessageContext) -> Value {
+    json_of(Envelope::new(entry, data(fact, context)))
 }
 
 fn id(draft: &Draft, fact: &Fact) -> String {

@@ -3,6 +3,7 @@
 //! Every question is asked under the head lock, so that its answer holds until the commit. A derived fact
 //! is written only while its as-of block is canonical, a retraction only while it is not.
 
+mod as_of;
 mod columns;
 mod insert;
 mod standing;
@@ -14,6 +15,7 @@ use obsqra_types::{BlockHash, BlockNumber, BlockRef, BranchEpoch, ChainId, Hash3
 
 use crate::{Store, StoreError, row};
 
+pub use as_of::{canonical_tip_as_of, epochs_as_of, first_seq_within};
 pub(crate) use insert::{claim, insert};
 pub(crate) use standing::{Standing, Stated, standing};
 

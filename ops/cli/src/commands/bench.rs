@@ -9,6 +9,7 @@ mod frame;
 mod ingest;
 mod log;
 mod project;
+mod replay;
 mod stand;
 
 use std::time::Duration;
@@ -38,6 +39,7 @@ pub(super) async fn run(args: BenchArgs) -> Result<()> {
             BenchName::Ingest => ingest::measure(size, args.lane.as_deref()).await,
             BenchName::Log => log::measure(size, args.lane.as_deref()).await,
             BenchName::Project => project::measure(size, args.lane.as_deref()).await,
+            BenchName::Replay => replay::measure(size, args.lane.as_deref()).await,
         }
     };
     // Whatever ends it, the servers go with the future that holds them.

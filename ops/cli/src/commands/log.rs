@@ -1,7 +1,7 @@
 //! `obsqra log`: verifying, proving, exporting and showing entries.
 
 mod export;
-mod out;
+pub(super) mod out;
 mod prove;
 mod verify;
 
@@ -72,7 +72,7 @@ async fn act(
 }
 
 /// The command was called wrongly: the sentence, and the code for it.
-fn wrong_use(error: &anyhow::Error) -> ExitCode {
+pub(super) fn wrong_use(error: &anyhow::Error) -> ExitCode {
     eprintln!("obsqra: {}", problem::sentence(error));
     ExitCode::from(crate::WRONG_USE)
 }

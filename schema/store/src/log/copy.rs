@@ -43,10 +43,19 @@ pub(super) async fn copy_range(
     after: Seq,
     up_to: Seq,
 ) -> Result<BoxStream<'static, Result<Bytes, sqlx::Error>>, StoreError> {
+    copy_where(store, (after, up_to), "").await
+}
+
+/// As [`copy_range`], of the rows that hold a condition too. It begins with `AND` or is empty.
+pub(super) async fn copy_where(
+    store: &Store,
+    (after, up_to): (Seq, Seq),
+    condition: &str,
+) -> Result<BoxStream<'static, Result<Bytes, sqlx::Error>>, StoreError> {
     // `COPY` takes no parameters; both ends are numbers.
     let (after, up_to) = (row::to_i64(after.0, "seq")?, row::to_i64(up_to.0, "seq")?);
     let statement = format!(
-        "COPY (SELECT {COLUMNS} FROM log WHERE seq > {after} AND seq <= {up_to} ORDER BY seq) \
+        "COPY (SELECT {COLUMNS} FROM log WHERE seq > {after} AND seq <= {up_to}{condition} ORDER BY seq) \
          TO STDOUT (FORMAT binary)"
     );
     Ok(store.pool.copy_out_raw(&statement).await?)

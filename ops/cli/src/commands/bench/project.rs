@@ -2,7 +2,7 @@
 //! entry costs in a long log against a short one; and `derive verify` against reading and decoding alone.
 
 mod derive;
-mod filled;
+pub(super) mod filled;
 mod rebuild;
 
 use anyhow::{Result, bail};

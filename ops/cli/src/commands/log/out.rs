@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 
 /// Has `fill` write the output. A file is written beside its place and renamed once it is whole and on
 /// disk.
-pub(super) async fn write(
+pub(in crate::commands) async fn write(
     path: Option<&Path>,
     fill: impl AsyncFnOnce(&mut (dyn Write + Send)) -> Result<()>,
 ) -> Result<()> {

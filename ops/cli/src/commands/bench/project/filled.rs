@@ -31,18 +31,18 @@ const SEED: u64 = 1;
 const BATCH: usize = 1_000;
 
 /// Servers with a log that goes on.
-pub(super) struct Filled {
-    pub(super) stand: Stand,
-    pub(super) admin: Store,
-    pub(super) writer: Store,
-    pub(super) chain: ChainId,
+pub(in crate::commands::bench) struct Filled {
+    pub(in crate::commands::bench) stand: Stand,
+    pub(in crate::commands::bench) admin: Store,
+    pub(in crate::commands::bench) writer: Store,
+    pub(in crate::commands::bench) chain: ChainId,
     blocks: SeededChain,
     parent: BlockHash,
 }
 
 impl Filled {
     /// A log with what was adopted and no block.
-    pub(super) async fn start() -> Result<Self> {
+    pub(in crate::commands::bench) async fn start() -> Result<Self> {
         let stand = Stand::start().await?;
         let (admin, writer) = (stand.instance.store_as(Role::Admin).await?, stand.writer().await?);
         let chain = ChainId::new(SEEDED_CHAIN_ID)?;
@@ -57,7 +57,7 @@ impl Filled {
     }
 
     /// Appends blocks until the log has so many entries; its last position.
-    pub(super) async fn fill_to(&mut self, entries: u64) -> Result<Seq> {
+    pub(in crate::commands::bench) async fn fill_to(&mut self, entries: u64) -> Result<Seq> {
         let folder = tempfile::tempdir_in(self.stand.data_dir())?;
         // The server runs under an account of its own.
         fs::set_permissions(folder.path(), Permissions::from_mode(0o755))?;
@@ -156,7 +156,7 @@ impl Filled {
         Ok(events)
     }
 
-    pub(super) async fn stop(self) -> Result<()> {
+    pub(in crate::commands::bench) async fn stop(self) -> Result<()> {
         self.admin.close().await;
         self.writer.close().await;
         self.stand.stop().await
