@@ -17,17 +17,14 @@ use std::time::Duration;
 
 use obsqra_bus::{ChainStream, StreamLimits};
 use obsqra_devnode::SEEDED_REGISTRY;
-use obsqra_events::{
-    AllocationBasis, AllocationProposed, AnomalyFound, Cause, Causes, Draft, EventData, Fact, Kind,
-    Lane, Phase, PolicyRef, RiskComponents, RiskInputs, RiskScored, Severity, Share,
-};
+use obsqra_events::{EventData, Fact, Kind};
 use obsqra_protocols::{Contracts, Decoder, Registry, decode, layouts};
 use obsqra_store::child_contract::{self, ChildContract};
-use obsqra_store::{Key, Keyed, Role as DatabaseRole, Store, cursor, log, relay_subject};
+use obsqra_store::{Role as DatabaseRole, Store, cursor, log, relay_subject};
 use obsqra_testkit::{MadeBlock, StoredMessage, TestDatabase, TestNats, felt};
 use obsqra_types::{
-    BlockHash, BlockNumber, BlockRef, Bps, BranchEpoch, ContractAddress, EventIndex, Felt, Hash32,
-    Partition, PolicyId, ProtocolId, Seq, TransactionHash, UnixSeconds,
+    BlockHash, BlockNumber, BlockRef, BranchEpoch, ContractAddress, EventIndex, Felt, Partition,
+    Seq, TransactionHash, UnixSeconds,
 };
 use obsqra_workers::relay::Relay;
 use obsqra_workers::runtime::{self, Progress, Role as _, RoleContext};
@@ -198,150 +195,6 @@ async fn what_was_reverted_is_not_final_whatever_its_height() {
     }
     assert!(retractions > 0);
     world.check_whole().await;
-}
-
-/// What a body says.
-fn data(message: &StoredMessage) -> serde_json::Value {
-    let body: serde_json::Value = serde_json::from_slice(&message.body).unwrap();
-    body["data"].clone()
-}
-
-/// Facts of the tip, of the kinds that so short a chain does not come to by itself.
-async fn plant(world: &World) {
-    let tip = world.script.tip();
-    let (at, block_hash) = (world.script.block_ref(tip), BlockHash(tip.hash));
-    let causes = Causes::new(vec![Cause::Entry(Seq(2))]).unwrap();
-    let protocol = ProtocolId::new("zklend").unwrap();
-    let (policy, hash) = (PolicyId::new("planted").unwrap(), Hash32([7; 32]));
-    let scored = Fact::RiskScored(RiskScored {
-        protocol: protocol.clone(),
-        block_hash,
-        formula: "risk-v1.2".into(),
-        score: 44,
-        components: RiskComponents {
-            utilization: 22,
-            volatility: 10,
-            liquidity: 10,
-            audit: 0,
-            age: 2,
-        },
-        inputs: RiskInputs {
-            utilization_bps: 6_500,
-            volatility_bps: 3_500,
-            liquidity_class: 1,
-            audit_score: 98,
-            age_days: 800,
-        },
-        causes: causes.clone(),
-    });
-    let proposed = Fact::AllocationProposed(AllocationProposed {
-        basis: AllocationBasis {
-            policy: PolicyRef { id: policy, version: "1".into(), hash, rule: "planted".into() },
-            block_hash,
-            candidates: Vec::new(),
-            dropped: Vec::new(),
-            causes: causes.clone(),
-        },
-        shares: vec![Share { protocol: protocol.clone(), share: Bps::ONE }],
-        binding: Vec::new(),
-    });
-    let anomaly = AnomalyFound {
-        rule: "planted".into(),
-        protocol,
-        market: None,
-        block_hash,
-        rules: "planted".into(),
-        severity: Severity::Warning,
-        phase: Phase::Point,
-        detail: "planted".into(),
-        causes,
-    };
-    let facts = [
-        ("zklend".to_owned(), scored),
-        ("planted".to_owned(), proposed),
-        (anomaly.subject(), Fact::AnomalyFound(anomaly)),
-    ];
-    let lease = hold(&world.store, Partition::Checkpointer).await;
-    let mut tx = world.store.begin().await.unwrap();
-    for (subject, fact) in facts {
-        let drafts = vec![Draft::new(&chain(), Some(at), &fact)];
-        let fact = Keyed { key: Key::Derived { subject }, drafts };
-        log::append(&mut tx, lease.fence(), vec![fact]).await.unwrap();
-    }
-    tx.commit().await.unwrap();
-}
-
-/// A reorganisation sends `retracted` for each derived fact of the lost blocks, of every kind: after the reverts, in the
-/// order of the facts, and, where the retractor is first, before what replaces them.
-#[tokio::test]
-async fn a_reorganisation_sends_a_retraction_of_each_derived_fact_in_order() {
-    let mut world = World::begin().await;
-    world.script.adopt_policies().await;
-    world.script.grow(14).await;
-    support::score(&world.store).await;
-    support::propose(&world.store).await;
-    plant(&world).await;
-    world.script.reorganise(12, 13).await;
-    support::retract(&world.store).await;
-    support::score_only(&world.store).await;
-    support::propose(&world.store).await;
-    world.publish().await;
-    world.check_whole().await;
-    let messages = world.messages().await;
-    let by_seq: BTreeMap<u64, &StoredMessage> =
-        messages.iter().map(|message| (message.position("Obsqra-Seq"), message)).collect();
-    let last_revert = messages
-        .iter()
-        .filter(|message| message.subject.ends_with("chain.block_reverted"))
-        .map(|message| message.position("Obsqra-Seq"))
-        .max()
-        .unwrap();
-    let is_derived = |message: &StoredMessage| {
-        [".risk.", ".allocation.", ".anomaly."].iter().any(|lane| message.subject.contains(lane))
-            && !message.subject.contains(".retracted.")
-    };
-    let retractions: Vec<&StoredMessage> =
-        messages.iter().filter(|message| message.subject.contains(".retracted.")).collect();
-    let mut retracted: Vec<u64> = Vec::new();
-    for retraction in &retractions {
-        let told = data(retraction);
-        let seq: u64 = told["retractedSeq"].as_str().unwrap().parse().unwrap();
-        let fact = by_seq[&seq];
-        let body: serde_json::Value = serde_json::from_slice(&fact.body).unwrap();
-        assert_eq!(told["contentHash"], body["contentHash"]);
-        assert_eq!(told["blockHash"], body["data"]["blockHash"]);
-        let kind = body["schema"].as_str().unwrap().replace("obsqra.v1.", "");
-        assert_eq!(format!("{}/1", told["kind"].as_str().unwrap()), kind);
-        assert!(retraction.position("Obsqra-Seq") > last_revert);
-        retracted.push(seq);
-    }
-    // Blocks are numbered from 0: 2 to 13 were lost.
-    let number = |message: &StoredMessage| -> u64 {
-        let body: serde_json::Value = serde_json::from_slice(&message.body).unwrap();
-        body["block"]["number"].as_u64().unwrap()
-    };
-    let lost: BTreeSet<u64> = messages
-        .iter()
-        .filter(|message| is_derived(message) && number(message) >= 2)
-        .map(|message| message.position("Obsqra-Seq"))
-        .filter(|seq| *seq < last_revert)
-        .collect();
-    assert_eq!(retracted.iter().copied().collect::<BTreeSet<_>>(), lost);
-    assert_eq!(retracted.len(), lost.len(), "each once");
-    let kinds: BTreeSet<String> =
-        retractions.iter().map(|one| data(one)["kind"].as_str().unwrap().to_owned()).collect();
-    println!("retracted: {} facts of {kinds:?}", retracted.len());
-    let derived = Kind::ALL.into_iter().filter(|kind| kind.lane() == Lane::Derived);
-    let derived = derived.filter(|kind| *kind != Kind::Retracted);
-    assert_eq!(kinds, derived.map(|kind| kind.name().to_owned()).collect());
-    let last_retraction = retractions.iter().map(|one| one.position("Obsqra-Seq")).max().unwrap();
-    let mut replacing = messages
-        .iter()
-        .filter(|message| is_derived(message))
-        .map(|message| message.position("Obsqra-Seq"))
-        .filter(|seq| *seq > last_revert);
-    assert!(replacing.clone().count() > 0);
-    assert!(replacing.all(|seq| seq > last_retraction));
 }
 
 #[tokio::test]

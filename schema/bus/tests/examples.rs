@@ -146,11 +146,15 @@ impl World {
     async fn run(&self) -> Vec<Value> {
         let mut command = self.command();
         command.arg("--once");
-        let ended = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
-        assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
-        let said = String::from_utf8(ended.stdout).unwrap();
-        said.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        said(command).await
     }
+}
+
+async fn said(mut command: Command) -> Vec<Value> {
+    let ended = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
+    assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+    let said = String::from_utf8(ended.stdout).unwrap();
+    said.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 fn absent() -> Fact {
@@ -315,8 +319,7 @@ async fn what_is_retracted_is_undone_once_and_only_if_it_was_done() {
         let mut world = World::begin(language).await;
         world.publish(&[2, 4], None).await;
         assert_eq!(handled(&world.run().await), [2, 4]);
-        let retractions =
-            [outgoing(&retracted(4), 6, None), outgoing(&retracted(1), 7, Some(6))];
+        let retractions = [outgoing(&retracted(4), 6, None), outgoing(&retracted(1), 7, Some(6))];
         world.store(&retractions).await;
         let said = world.run().await;
         assert_eq!(actions(&said), ["handle", "undo", "handle"], "{language:?}: {said:?}");
@@ -324,6 +327,29 @@ async fn what_is_retracted_is_undone_once_and_only_if_it_was_done() {
         assert_eq!(said[1]["because"], 6);
         world.nats.make_consumer(STREAM, CONSUMER, 1).await;
         assert_eq!(world.run().await, [] as [Value; 0], "{language:?}");
+    }
+}
+
+#[tokio::test]
+async fn final_facts_are_read_from_their_own_stream() {
+    for language in Language::there() {
+        let mut world = World::begin(language).await;
+        world.publish(&[2, 4], None).await;
+        let bus = world.nats.bus().await;
+        let limits = StreamLimits::of_final();
+        let stream = ChainStream::open_final(&bus, &chain(), limits).await.unwrap();
+        let mut again = outgoing(&absent(), 2, None);
+        again.message = again.message.when_final();
+        again.finality = Finality::Final;
+        let position = stream.position().await.unwrap();
+        stream.publish(position, &[again]).await.unwrap();
+        let mut command = world.command();
+        command.args(["--final", "--once"]);
+        let said = said(command).await;
+        assert_eq!(handled(&said), [2], "{language:?}: {said:?}");
+        assert_eq!(said[0]["subject"], "obsqra.v1.OBSQRA_TEST.final.risk.zklend.absent");
+        assert_eq!(said[0]["id"], "OBSQRA_TEST:risk.absent:2.0:zklend:final");
+        assert_eq!(said[0]["finality"], "final");
     }
 }
 

@@ -27,7 +27,8 @@ struct Form {
 }
 
 const PROTOCOL: (&str, &str) = ("<protocol>", "a protocol's key in the registry, such as `zklend`");
-const POLICY: (&str, &str) = ("<policy>", "a policy's name in the adopted file, such as `balanced`");
+const POLICY: (&str, &str) =
+    ("<policy>", "a policy's name in the adopted file, such as `balanced`");
 
 /// `None` for kinds that are not published.
 fn form(kind: Kind) -> Option<Form> {
@@ -53,7 +54,10 @@ fn form(kind: Kind) -> Option<Form> {
             "anomaly.<severity>.<rule>",
             &[
                 ("<severity>", "`info`, `warning` or `critical`"),
-                ("<rule>", "the rule's name in [metrics.md](metrics.md), such as `accumulator_jump`"),
+                (
+                    "<rule>",
+                    "the rule's name in [metrics.md](metrics.md), such as `accumulator_jump`",
+                ),
             ],
         ),
         Kind::Retracted => (
