@@ -1,6 +1,8 @@
 //! How a role runs: it takes its partition's lease, works a stretch at a time, rests until something
 //! wakes it, and tries again after trouble that may pass.
 
+pub mod jobs;
+
 use std::time::Duration;
 
 use obsqra_bus::{ChainStream, Wake};

@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use clap::builder::PossibleValuesParser;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use obsqra_devnode::{MAX_LIGHT_EVENTS, MAX_NODES, Scenario, ScenarioError, Spec};
+use obsqra_store::job::{JobState, MAX_LISTED};
 use obsqra_store::projection::state::READ_MODELS;
+use obsqra_types::{InvalidJobKind, JobId, JobKind};
 
 use crate::telemetry::LogFormat;
 pub(crate) use replay::{Format, ReplayArgs};
@@ -86,6 +88,16 @@ pub(crate) enum Command {
     },
     /// Recompute the commitments and hashes of blocks that were applied without it.
     Attest(AttestArgs),
+    /// Look at jobs that processes share, or cancel one.
+    Job {
+        #[command(subcommand)]
+        action: JobAction,
+    },
+    /// Look at jobs that were set aside, and decide what becomes of them.
+    Dead {
+        #[command(subcommand)]
+        action: DeadAction,
+    },
     /// Say what works, what does not, and how far each role has come.
     Doctor,
     /// Measure a part of the system on private servers of its own, which go with it.
@@ -227,6 +239,77 @@ pub(crate) enum BlockAction {
         #[arg(long, value_name = "FILE", requires = "height")]
         out: Option<PathBuf>,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum JobAction {
+    /// List jobs, newest first.
+    List {
+        #[command(flatten)]
+        list: JobListArgs,
+        /// Only those in this state.
+        #[arg(long, value_name = "STATE", value_parser = JobState::NAMES)]
+        state: Option<String>,
+    },
+    /// Ask for a job not to be done; one that runs is told at its next renewal.
+    Cancel {
+        /// The job.
+        #[arg(value_parser = job_id)]
+        id: JobId,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DeadAction {
+    /// List jobs that were set aside, newest first.
+    List(JobListArgs),
+    /// Show one with its payload and why it was set aside.
+    Show {
+        /// The job.
+        #[arg(value_parser = job_id)]
+        id: JobId,
+        /// Print one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Queue one again, with all its attempts.
+    Retry {
+        /// The job.
+        #[arg(value_parser = job_id)]
+        id: JobId,
+    },
+    /// Give one up: it is not done, and not enqueued again.
+    Drop {
+        /// The job.
+        #[arg(value_parser = job_id)]
+        id: JobId,
+    },
+}
+
+/// Which jobs to list.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct JobListArgs {
+    /// Only those of this kind.
+    #[arg(long, value_name = "KIND", value_parser = job_kind)]
+    pub(crate) kind: Option<JobKind>,
+    /// Only those enqueued before this one.
+    #[arg(long, value_name = "ID", value_parser = job_id)]
+    pub(crate) before: Option<JobId>,
+    /// Most jobs listed.
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_LISTED)))]
+    pub(crate) limit: u32,
+    /// Print a JSON array.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+fn job_id(text: &str) -> Result<JobId, String> {
+    let id = text.parse().ok().filter(|id| *id > 0);
+    id.map(JobId).ok_or_else(|| "give a job's number, as `obsqra job list` shows it".to_owned())
+}
+
+fn job_kind(text: &str) -> Result<JobKind, InvalidJobKind> {
+    JobKind::new(text)
 }
 
 /// Which blocks to check again.

@@ -7,6 +7,7 @@ mod check;
 mod checkpoint;
 mod devnode;
 mod doctor;
+mod job;
 mod log;
 mod replay;
 mod run;
@@ -57,6 +58,8 @@ pub(crate) async fn run(command: Command, settings: Settings) -> Result<ExitCode
         Command::Watch { action } => watch::run(settings, action).await?,
         Command::Block { action } => block::run(settings, action).await?,
         Command::Attest(args) => return attest::run(settings, args).await,
+        Command::Job { action } => job::run(settings, action).await?,
+        Command::Dead { action } => job::run_dead(settings, action).await?,
         Command::Doctor => return doctor::run(settings).await,
         Command::Bench(args) => bench::run(args).await?,
     }
@@ -127,6 +130,9 @@ async fn alone(settings: Settings, role: SingleRole) -> Result<()> {
                 running.start("retract", retracting);
                 let allocating = roles::allocate(context.clone(), chain.clone(), stop.clone());
                 running.start("allocate", allocating);
+                let reported = roles::enqueue_reports(context.clone(), chain.clone(), stop.clone());
+                running.start("report", reported);
+                running.start("jobs", roles::run_jobs(context.clone(), stop.clone()));
                 running.start(role.name(), roles::score_all(context, chain, stop));
             }
             SingleRole::Project => running.start(role.name(), roles::project(context, chain, stop)),

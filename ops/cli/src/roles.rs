@@ -18,10 +18,12 @@ use obsqra_workers::adopted;
 use obsqra_workers::checkpoint::file::CheckpointFile;
 use obsqra_workers::checkpoint::{Checkpointer, CheckpointerOptions};
 use obsqra_workers::jobs::propose_allocation::ProposeAllocation;
+use obsqra_workers::jobs::report_day::{EnqueueReports, ReportDay};
 use obsqra_workers::jobs::retract::Retract;
 use obsqra_workers::jobs::score_risk::ScoreRisk;
 use obsqra_workers::projections::Projector;
 use obsqra_workers::relay::Relay;
+use obsqra_workers::runtime::jobs::{JobRunner, RunnerOptions};
 use obsqra_workers::runtime::{self, RoleContext};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -48,6 +50,11 @@ const NODE_TIMEOUT: Duration = Duration::from_secs(30);
 const DNA_HEARTBEAT: Duration = Duration::from_secs(30);
 /// Most database connections of the writing roles of a process.
 const WRITER_CONNECTIONS: u32 = 16;
+/// Jobs that a process has under way at once.
+const JOB_SLOTS: usize = 4;
+/// Longest time that jobs get to finish when the process stops; then they are given back, which takes a little of
+/// what is left of [`STOP_TIMEOUT`].
+const JOB_STOP_TIMEOUT: Duration = Duration::from_secs(4);
 /// Time between two looks for what another role has yet to bring.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
@@ -406,6 +413,29 @@ pub(crate) async fn retract(
 ) -> Result<()> {
     let mut role = Retract::new(&context.store, &chain);
     Ok(runtime::run(&mut role, &context, &stop).await?)
+}
+
+/// The role that enqueues the reports of finished days.
+pub(crate) async fn enqueue_reports(
+    context: RoleContext,
+    chain: ChainId,
+    stop: CancellationToken,
+) -> Result<()> {
+    let mut role = EnqueueReports::new(&context.store, &chain)?;
+    Ok(runtime::run(&mut role, &context, &stop).await?)
+}
+
+/// The jobs that processes share.
+pub(crate) async fn run_jobs(context: RoleContext, stop: CancellationToken) -> Result<()> {
+    let options = RunnerOptions {
+        slots: JOB_SLOTS,
+        lease_ttl: context.lease_ttl,
+        longest_rest: context.longest_rest,
+        stop_within: JOB_STOP_TIMEOUT,
+    };
+    let runner = JobRunner::new(&context.store, &context.holder, options)
+        .with(ReportDay::new(&context.store)?);
+    Ok(runner.run(&stop).await?)
 }
 
 /// The protocols with markets of the registry that the log adopted last, once it has.

@@ -17,6 +17,7 @@ pub mod chain_tip;
 pub mod checkpoint;
 pub mod child_contract;
 pub mod cursor;
+pub mod daily_report;
 pub mod dead_letter;
 pub mod finding;
 pub mod job;

@@ -2,11 +2,11 @@
 
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use obsqra_indexer::source::{Identity, JsonRpcSource};
 use obsqra_store::attested::{self, AttestedAs};
 use obsqra_store::projection::{misfit, state};
-use obsqra_store::{Role, Store, chain_tip, checkpoint, cursor, finding, log};
+use obsqra_store::{Role, Store, chain_tip, checkpoint, cursor, finding, job, log};
 use obsqra_types::{ChainId, Partition, felt_hex};
 
 use crate::config::Settings;
@@ -73,6 +73,7 @@ async fn examine(settings: &Settings, instance: &Instance, findings: &mut Vec<Fi
     };
     findings.push(finding("database", database(&store).await));
     findings.push(finding("checkpoints", checkpoints(&store).await));
+    findings.push(finding("jobs", jobs(&store).await));
     match roles::known_chain(settings, &store).await {
         Ok(Some(chain)) => chain_of(&store, &chain, findings).await,
         Ok(None) => findings.push(finding("chain", Ok("none yet: the log is empty".into()))),
@@ -104,6 +105,29 @@ async fn checkpoints(store: &Store) -> Result<String> {
             head.seq.0.saturating_sub(last.seq().0)
         ),
     })
+}
+
+/// Jobs by kind. Those that were set aside wait for somebody to decide, so they are told as bad.
+async fn jobs(store: &Store) -> Result<String> {
+    let counts = job::counts(store).await?;
+    if counts.is_empty() {
+        return Ok("none is queued, leased or dead".to_owned());
+    }
+    let told: Vec<String> = counts
+        .iter()
+        .map(|(kind, counts)| {
+            let due = counts
+                .longest_due
+                .map_or_else(String::new, |due| format!(", one is due for {} s", due.as_secs()));
+            let job::Counts { queued, leased, dead, .. } = counts;
+            format!("{kind}: {queued} queued, {leased} leased, {dead} dead{due}")
+        })
+        .collect();
+    let told = told.join("; ");
+    if counts.values().any(|counts| counts.dead > 0) {
+        bail!("{told}; see `obsqra dead list`");
+    }
+    Ok(told)
 }
 
 async fn chain_of(store: &Store, chain: &ChainId, findings: &mut Vec<Finding>) {

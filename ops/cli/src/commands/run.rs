@@ -61,6 +61,9 @@ async fn roles_of(
         running.start("project", roles::project(context.clone(), chain.clone(), stop.clone()));
         running.start("retract", roles::retract(context.clone(), chain.clone(), stop.clone()));
         running.start("allocate", roles::allocate(context.clone(), chain.clone(), stop.clone()));
+        let reported = roles::enqueue_reports(context.clone(), chain.clone(), stop.clone());
+        running.start("report", reported);
+        running.start("jobs", roles::run_jobs(context.clone(), stop.clone()));
         let signed =
             roles::checkpoint(settings.clone(), bus, context.clone(), chain.clone(), stop.clone());
         running.start("checkpoint", signed);
