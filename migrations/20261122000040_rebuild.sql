@@ -14,7 +14,14 @@ COMMENT ON SCHEMA replaced IS 'Where replaced read models are between two statem
 
 -- To move a table there, and to see how long other sessions have held their snapshots.
 GRANT CREATE ON SCHEMA public TO obsqra_owner;
-GRANT pg_read_all_stats TO obsqra_owner;
+-- Another database of the cluster may grant it at this moment.
+DO $$
+BEGIN
+    GRANT pg_read_all_stats TO obsqra_owner;
+EXCEPTION
+    WHEN unique_violation THEN NULL;
+END
+$$;
 
 CREATE TABLE read_model (
     name text NOT NULL PRIMARY KEY
@@ -109,13 +116,22 @@ $$;
 COMMENT ON FUNCTION public.rebuild_analyze IS 'Statistics of the tables beside, so that the first statements after the swap have the plans of those before';
 
 CREATE FUNCTION public.rebuild_older_readers(filled_before xid8)
-RETURNS bigint LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    SELECT count(*)
-    FROM pg_stat_activity a
-    WHERE a.datname = current_database()
-      AND a.pid <> pg_backend_pid()
-      AND a.backend_type = 'client backend'
-      AND age(a.backend_xmin) > age(filled_before::xid)
+RETURNS bigint LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    -- Without it nobody's snapshot is shown, which would look like no reader. Roles are not in a dump.
+    IF NOT pg_has_role('pg_read_all_stats', 'USAGE') THEN
+        RAISE EXCEPTION 'obsqra_owner does not see other sessions: GRANT pg_read_all_stats TO obsqra_owner'
+            USING ERRCODE = 'insufficient_privilege';
+    END IF;
+    RETURN (
+        SELECT count(*)
+        FROM pg_stat_activity a
+        WHERE a.datname = current_database()
+          AND a.pid <> pg_backend_pid()
+          AND a.backend_type = 'client backend'
+          AND age(a.backend_xmin) > age(filled_before::xid)
+    );
+END
 $$;
 COMMENT ON FUNCTION public.rebuild_older_readers IS 'Sessions whose transaction sees the database as it was before a transaction id was given out: in tables filled since then they would see nothing';
 

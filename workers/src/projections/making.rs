@@ -67,7 +67,7 @@ impl Making {
         self.models =
             ReadModels::load(self.beside.store(), &self.chain, &Partition::Rebuilder).await?;
         self.position = self.models.state().seq;
-        self.ahead = Batch::default();
+        (self.ahead, self.filled) = (Batch::default(), None);
         Ok(self)
     }
 
@@ -195,8 +195,10 @@ impl Making {
         Ok(Swap::Done)
     }
 
-    /// Gives the tables up.
-    pub(super) async fn close(self) -> Result<(), WorkError> {
-        Ok(self.beside.close().await?)
+    /// Gives the tables up. Where that fails their lease runs out.
+    pub(super) async fn close(self) {
+        if let Err(error) = self.beside.close().await {
+            tracing::warn!(%error, "lease of the tables beside not released; it runs out by itself");
+        }
     }
 }

@@ -60,7 +60,9 @@ impl Projector {
             Remade::Partly => Ok(Progress::Worked),
             Remade::Waits => Ok(Progress::Idle),
             Remade::Whole => {
-                self.remake = None;
+                if let Some(remake) = self.remake.take() {
+                    remake.close().await;
+                }
                 self.load().await?;
                 Ok(Progress::Worked)
             }

@@ -133,7 +133,7 @@ impl Rebuild {
             tokio::time::sleep(wait).await;
             wait = LONGEST_WAIT.min(wait * 2);
         };
-        self.making.close().await?;
+        self.making.close().await;
         Ok(Rebuilt { seq, busy })
     }
 

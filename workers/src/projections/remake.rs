@@ -58,6 +58,11 @@ impl Remake {
         }
     }
 
+    /// Gives the tables up.
+    pub(super) async fn close(self) {
+        self.making.close().await;
+    }
+
     /// Works a stretch towards the position that the live ones stand for.
     pub(super) async fn work(
         &mut self,
