@@ -109,7 +109,11 @@ async fn what_is_not_known_is_refused_with_what_is() {
     command.args(["bench", "nothing"]);
     let ended = run(command).await;
     assert_eq!(ended.code(), 2, "{}", ended.output());
-    assert!(ended.stderr.contains("possible values: log, ingest, project, replay"), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("possible values: log, ingest, project, replay"),
+        "{}",
+        ended.stderr
+    );
 
     for (bench, lanes) in [
         ("log", "verify, reorg, backfill"),

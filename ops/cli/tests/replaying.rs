@@ -145,9 +145,9 @@ async fn a_wrong_call_ends_with_2_and_names_what_is_wrong() {
 }
 
 fn partial(folder: &Path) -> bool {
-    fs::read_dir(folder).unwrap().any(|file| {
-        file.unwrap().file_name().to_string_lossy().ends_with(".partial")
-    })
+    fs::read_dir(folder)
+        .unwrap()
+        .any(|file| file.unwrap().file_name().to_string_lossy().ends_with(".partial"))
 }
 
 #[tokio::test(flavor = "multi_thread")]

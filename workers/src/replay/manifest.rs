@@ -12,8 +12,8 @@ use obsqra_events::{Entry, EntryHash, Kind};
 use obsqra_types::{ChainId, Hash32, Seq};
 use serde::Serialize;
 
+use super::Canonical;
 use super::selection::Selection;
-use crate::replay::Canonical;
 
 /// The form of [`Manifest`].
 pub const SCHEMA: &str = "obsqra.replay.v1";

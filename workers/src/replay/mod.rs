@@ -156,11 +156,12 @@ impl Plan {
         let head = log::head(store).await?;
         let to = selection.to.or(selection.known_at).unwrap_or(head.seq);
         let named = [
-            ("--known-at", selection.known_at.unwrap_or(to)),
-            ("--to-seq", to),
-            ("--from-seq", selection.from),
+            ("--known-at", selection.known_at),
+            ("--to-seq", selection.to),
+            ("--from-seq", Some(selection.from)),
         ];
-        if let Some((option, seq)) = named.into_iter().find(|(_, seq)| *seq > head.seq) {
+        let mut named = named.into_iter().filter_map(|(option, seq)| Some((option, seq?)));
+        if let Some((option, seq)) = named.find(|(_, seq)| *seq > head.seq) {
             return Err(ReplayError::BeyondLog { option, seq, head: head.seq });
         }
         for protocol in &selection.protocols {
