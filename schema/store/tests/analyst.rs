@@ -150,7 +150,7 @@ const REFUSED: [&str; 40] = [
     "SET ROLE obsqra_writer",
     "SET ROLE obsqra_reader",
     "GRANT obsqra_reader TO CURRENT_USER",
-    "GRANT SELECT ON analyst.event TO PUBLIC",
+    "ALTER VIEW analyst.event OWNER TO CURRENT_USER",
     "ALTER VIEW analyst.event RESET (security_barrier)",
     "DROP VIEW analyst.event",
     "SELECT public.log_open('x', 1)",

@@ -714,3 +714,52 @@ async fn the_time_is_hashed_to_the_microsecond_on_both_sides() {
     }
     world.check(21).await;
 }
+
+#[tokio::test]
+async fn only_the_holder_of_the_rebuilder_makes_tables_beside_and_only_by_the_functions() {
+    let world = World::new().await;
+    let ttl = Duration::from_secs(600);
+    let store = world.database.store(Role::Writer).await;
+    let lease = Lease::acquire(&store, Partition::Rebuilder, "test", ttl).await.unwrap().unwrap();
+    let epoch = lease.fence().epoch.0;
+    let functions = [
+        format!("SELECT rebuild_open({epoch})"),
+        format!("SELECT rebuild_analyze({epoch})"),
+        String::from("SELECT rebuild_older_readers('3')"),
+        format!(
+            "SELECT rebuild_swap({epoch}, ARRAY['event'], pg_snapshot_xmax(pg_current_snapshot()), '1s')"
+        ),
+    ];
+    let (writers, readers) = (world.members(Role::Writer).await, world.members(Role::Reader).await);
+    for (_, writer) in &writers {
+        attempt(writer, &functions[..3].join("; ")).await.unwrap();
+        attempt(writer, &[&functions[0][..], &functions[3]].join("; ")).await.unwrap();
+        let stale = functions[0].replace(&epoch.to_string(), &(epoch + 1).to_string());
+        assert_eq!(attempt(writer, &stale).await.unwrap_err().0, NOT_HELD);
+        for table in ["log", "lease", "projection_state", "block_key"] {
+            let other = functions[3].replace("event", table);
+            assert_eq!(attempt(writer, &other).await.unwrap_err().0, "22023", "{table}");
+        }
+    }
+    world.database.execute(&functions[0]).await;
+    for (who, store) in writers.iter().chain(&readers) {
+        for change in [
+            "CREATE TABLE rebuild.mine (x int)",
+            "CREATE TABLE replaced.mine (x int)",
+            "DROP TABLE rebuild.event",
+            "ALTER TABLE rebuild.event SET SCHEMA public",
+            "ALTER TABLE event SET SCHEMA replaced",
+            "INSERT INTO read_model VALUES ('log')",
+            "SELECT rebuild_form('public', 'event')",
+            "SELECT rebuild_check_holder(1)",
+        ] {
+            check_refused(who, store, change).await;
+        }
+    }
+    for (who, reader) in &readers {
+        for sql in &functions {
+            check_refused(who, reader, sql).await;
+        }
+        check_refused(who, reader, "SELECT * FROM rebuild.event").await;
+    }
+}
