@@ -31,7 +31,7 @@ const WRONG_USE: i32 = 2;
 /// Within it `run` stops after a signal.
 const STOP_LIMIT: Duration = Duration::from_secs(10);
 
-const SUBCOMMANDS: [&str; 27] = [
+const SUBCOMMANDS: [&str; 35] = [
     "run",
     "index",
     "relay",
@@ -57,6 +57,14 @@ const SUBCOMMANDS: [&str; 27] = [
     "block verify",
     "block evidence",
     "attest",
+    "job",
+    "job list",
+    "job cancel",
+    "dead",
+    "dead list",
+    "dead show",
+    "dead retry",
+    "dead drop",
     "replay",
     "doctor",
 ];
