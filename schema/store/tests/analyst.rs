@@ -199,7 +199,8 @@ async fn views_are_documented_and_read_with_their_owners_rights() {
                  AND 'security_barrier=true' = ANY (reloptions) AND obj_description(oid, 'pg_class') IS NOT NULL";
     let mut found = world.names(views).await;
     let mut expected = VIEWS.map(String::from);
-    (found.sort(), expected.sort());
+    found.sort();
+    expected.sort();
     assert_eq!(found, expected);
     let silent = "SELECT count(*) FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 \
                   WHERE c.relnamespace = 'analyst'::regnamespace AND c.relkind = 'v' \
