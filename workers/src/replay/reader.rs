@@ -203,7 +203,8 @@ impl Reader {
         let admitted = selection.admits(&entry);
         let tells = follows && TELLING.contains(&entry.draft.kind);
         let told = self.plan.depth == Depth::Told || !selection.protocols.is_empty();
-        if !tells && !(admitted && told) {
+        let is_read = tells || (admitted && told);
+        if !is_read {
             let context = MessageContext::default();
             return Ok(admitted.then_some(Selected { entry, context }));
         }

@@ -105,6 +105,9 @@ pub enum Contradiction {
     },
 }
 
+/// Whether it applies, which kinds it lets through, and what it is.
+type Rule = (bool, fn(Kind) -> bool, &'static str);
+
 fn named(kinds: &BTreeSet<Kind>) -> String {
     kinds.iter().map(|kind| kind.name()).collect::<Vec<_>>().join(" or ")
 }
@@ -153,7 +156,7 @@ impl Selection {
     }
 
     fn check_kinds(&self) -> Result<(), Contradiction> {
-        let rules: [(bool, fn(Kind) -> bool, &'static str); 3] = [
+        let rules: [Rule; 3] = [
             (self.bounds_blocks(), has_block, "a range of blocks or times: it belongs to no block"),
             (
                 self.is_canonical(),
