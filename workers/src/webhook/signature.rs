@@ -157,7 +157,7 @@ mod tests {
             let again = SigningSecret::parse(&secret.expose()).unwrap();
             assert_eq!(
                 signatures(&[again], "a", 1, b"x"),
-                signatures(&std::slice::from_ref(&secret), "a", 1, b"x")
+                signatures(std::slice::from_ref(&secret), "a", 1, b"x")
             );
             assert!(!format!("{secret:?}").contains(&secret.expose()));
         }
